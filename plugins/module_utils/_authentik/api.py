@@ -1,0 +1,260 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""The resources of authentik's API that the collection uses, one function each, with the permission that each wants."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+from .client import Client, Response, quoted
+from .errors import AuthentikError
+
+GWS = "authentik_providers_google_workspace"
+SYNC_ACTOR = "authentik.enterprise.providers.google_workspace.tasks.google_workspace_sync_objects"
+KINDS = {"user": "authentik.core.models.User", "group": "authentik.core.models.Group"}
+
+Json = t.Dict[str, t.Any]
+
+
+class Version:
+    """A server's version, e.g. 2025.12.4, comparable by its first two numbers."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        numbers = re.findall(r"\d+", text)
+        self.number = (int(numbers[0]), int(numbers[1])) if len(numbers) > 1 else (0, 0)
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def has_tasks(self) -> bool:
+        """From 2025.8 on authentik runs its syncs as tasks that its API shows."""
+        return self.number >= (2025, 8)
+
+    @property
+    def task_uid_names_object(self) -> bool:
+        """From 2025.10 on the uid of a single-object task ends in the object's id; before, in a page number."""
+        return self.number >= (2025, 10)
+
+
+class Authentik:
+    """authentik's API by name. Every method raises AuthentikError with a remedy."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+
+    def version(self) -> Version:
+        """The server's version; any valid token may read it."""
+        data = self.client.get_object("admin/version/", what="read authentik's version")
+        if not isinstance(data.get("version_current"), str):
+            raise AuthentikError(
+                "json",
+                "%s does not say which version of authentik it runs." % self.client.url,
+                "Check that authentik_url points at an authentik server.",
+            )
+        return Version(data["version_current"])
+
+    def provider(self, pk: int) -> Json:
+        """A Google Workspace provider by its primary key."""
+        with _needs("view_googleworkspaceprovider", "the provider"), _missing(
+            "authentik has no Google Workspace provider with the id %d." % pk,
+            "Check provider_id: it is the number in the provider's address in the admin interface. provider_name takes a "
+            "name instead. authentik also answers so when the token's user may not see the provider.",
+        ):
+            return self.client.get_object("providers/google_workspace/%d/" % pk, what="read provider %d" % pk)
+
+    def provider_by_name(self, name: str) -> Json:
+        """The one Google Workspace provider with exactly this name."""
+        with _needs("view_googleworkspaceprovider", "providers"):
+            found = self.client.get_page(
+                "providers/google_workspace/", {"name": name, "page_size": 2}, what="look up provider '%s'" % name
+            )["results"]
+        found = [item for item in found if item.get("name") == name]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise AuthentikError(
+                "ambiguous",
+                "More than one Google Workspace provider is named '%s': ids %s."
+                % (name, ", ".join(str(item.get("pk")) for item in found)),
+                "Give provider_id instead of provider_name.",
+            )
+        raise AuthentikError(
+            "not_found",
+            "authentik has no Google Workspace provider named '%s'." % name,
+            "Check provider_name (the case counts), or give provider_id.",
+        )
+
+    def application_slug(self, pk: int) -> t.Optional[str]:
+        """The slug of the application that a provider serves as its main provider, or None."""
+        data = self.client.get_object("providers/all/%d/" % pk, what="read the application of provider %d" % pk)
+        return data.get("assigned_application_slug") or data.get("assigned_backchannel_application_slug") or None
+
+    def user(self, pk: int) -> t.Optional[Json]:
+        """A user by primary key, or None."""
+        with _needs("view_user", "users", "authentik_core"):
+            return self._get_or_none("core/users/%d/" % pk, "read user %d" % pk)
+
+    def users(self, **filters: str) -> t.List[Json]:
+        """The users that match exactly, at most 11."""
+        with _needs("view_user", "users", "authentik_core"):
+            query = dict(filters, include_groups=False, page_size=11)
+            return self.client.get_page("core/users/", query, what="look up a user")["results"]
+
+    def group(self, uuid: str) -> t.Optional[Json]:
+        """A group by primary key, its direct members included, or None."""
+        with _needs("view_group", "groups", "authentik_core"):
+            return self._get_or_none("core/groups/%s/" % quoted(uuid), "read group %s" % uuid)
+
+    def groups(self, name: str) -> t.List[Json]:
+        """The groups with exactly this name, at most 11, their direct members included."""
+        with _needs("view_group", "groups", "authentik_core"):
+            query = {"name": name, "page_size": 11}
+            return self.client.get_page("core/groups/", query, what="look up a group")["results"]
+
+    def connections(self, kind: str, provider: int, pk: str) -> t.List[Json]:
+        """The rows that link one user or group to Google through a provider.
+
+        Args:
+            kind: "user" or "group".
+            provider: the provider's primary key.
+            pk: the object's primary key.
+        """
+        with _needs("view_googleworkspaceprovider%s" % kind, "the provider's %s connections" % kind):
+            return self.client.get_page(
+                "providers/google_workspace_%ss/" % kind,
+                {"provider__id": provider, "user__id" if kind == "user" else "group__group_uuid": pk, "page_size": 20},
+                what="read the connection of %s %s" % (kind, pk),
+            )["results"]
+
+    def all_connections(self, kind: str, provider: int) -> t.List[Json]:
+        """Every row that links users (or groups) to Google through a provider."""
+        with _needs("view_googleworkspaceprovider%s" % kind, "the provider's %s connections" % kind):
+            return self.client.get_all(
+                "providers/google_workspace_%ss/" % kind,
+                {"provider__id": provider, "page_size": 500},
+                what="read the provider's %s connections" % kind,
+            )
+
+    def sync_object(
+        self, provider: int, kind: str, pk: str, override_dry_run: bool, timeout: float, what: str
+    ) -> Response:
+        """POST the sync of one object. Its answer says next to nothing: see the engine."""
+        body: Json = {"sync_object_model": KINDS[kind], "sync_object_id": pk}
+        if override_dry_run:
+            body["override_dry_run"] = True
+        with _needs(
+            "add_googleworkspaceprovider",
+            "syncs of a single object",
+            also="The endpoint wants add besides view, globally or on this provider; view and change are not enough.",
+        ):
+            path = "providers/google_workspace/%d/sync/object/" % provider
+            return self.client.request("POST", path, body=body, what=what, timeout=timeout)
+
+    def sync_tasks(self, provider: int, search: str) -> t.List[Json]:
+        """The newest tasks of single-object syncs of a provider (2025.8 and later), newest first."""
+        query = {
+            "actor_name": SYNC_ACTOR,
+            "rel_obj_content_type__app_label": GWS,
+            "rel_obj_content_type__model": "googleworkspaceprovider",
+            "rel_obj_id": provider,
+            "search": search,
+            "ordering": "-mtime",
+            "page_size": 10,
+        }
+        with _needs("view_task", "tasks", "authentik_tasks"):
+            return self.client.get_page("tasks/tasks/", query, what="read the sync's task")["results"]
+
+    def worker_count(self, version: Version) -> int:
+        """How many workers are alive."""
+        if not version.has_tasks:
+            return int(self.client.get_object("admin/workers/", what="count the workers").get("count") or 0)
+        path = "tasks/workers/" if version.number >= (2026, 5) else "tasks/workers"
+        data = self.client.get(path, what="list the workers").data
+        return len(data) if isinstance(data, list) else 0
+
+    def mapping_names(self) -> t.Dict[str, str]:
+        """The names of the Google Workspace property mappings by primary key."""
+        with _needs("view_googleworkspaceprovidermapping", "property mappings"):
+            found = self.client.get_all(
+                "propertymappings/provider/google_workspace/", {"page_size": 100}, what="read the property mappings"
+            )
+        return {str(item.get("pk")): str(item.get("name")) for item in found}
+
+    def test_mapping(self, mapping: str, subject: Json, context: Json) -> Json:
+        """Let authentik evaluate one property mapping; nothing is stored.
+
+        Args:
+            mapping: the mapping's primary key.
+            subject: {"user": pk} or {"group": uuid}.
+            context: further variables of the expression.
+
+        Returns:
+            {"result": str, "successful": bool}: JSON text, or the traceback.
+        """
+        what = "evaluate property mapping %s" % mapping
+        try:
+            with _needs("view_propertymapping", "property mappings", "authentik_core"):
+                path = "propertymappings/all/%s/test/" % quoted(mapping)
+                data = self.client.request("POST", path, body=dict(subject, context=context), what=what).data
+        except AuthentikError as exc:
+            if exc.kind != "internal_page":
+                raise
+            # authentik refuses this one with its page for internal errors instead of a 403.
+            raise AuthentikError(
+                "forbidden",
+                exc.message,
+                "The token's user probably lacks the permission authentik_core.view_propertymapping.",
+                http_status=exc.http_status,
+            ) from None
+        if not isinstance(data, dict) or not isinstance(data.get("result"), str):
+            raise AuthentikError("json", "Could not %s: the answer has no result." % what)
+        return data
+
+    def _get_or_none(self, path: str, what: str) -> t.Optional[Json]:
+        try:
+            return self.client.get_object(path, what=what)
+        except AuthentikError as exc:
+            if exc.kind == "not_found" and exc.remedy == "":
+                return None
+            raise
+
+
+class _needs:
+    """Completes a 403 with the permission that is missing."""
+
+    def __init__(self, permission: str, things: str, app: str = GWS, also: str = "") -> None:
+        self.permission = "%s.%s" % (app, permission)
+        self.things = things
+        self.also = also
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: t.Any, exc: t.Any, trace: t.Any) -> None:
+        if isinstance(exc, AuthentikError) and exc.kind == "forbidden" and not exc.remedy:
+            exc.remedy = "Give the token's user the permission %s (it is needed for %s), by a role in authentik. %s" % (
+                self.permission,
+                self.things,
+                self.also,
+            )
+            exc.remedy = exc.remedy.strip()
+
+
+class _missing:
+    """Replaces the text of authentik's own 404 (not that of a foreign page) by what it means here."""
+
+    def __init__(self, message: str, remedy: str) -> None:
+        self.message = message
+        self.remedy = remedy
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: t.Any, exc: t.Any, trace: t.Any) -> None:
+        if isinstance(exc, AuthentikError) and exc.kind == "not_found" and not exc.remedy:
+            exc.message, exc.remedy = self.message, self.remedy

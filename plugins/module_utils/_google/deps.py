@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""The one guarded import of Google's libraries. They are imported when Google is talked to, and not before."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import traceback
+import typing as t
+
+from .errors import GoogleError
+
+PACKAGES = "google-api-python-client and google-auth (with google-auth-httplib2)"
+
+
+class Libraries:
+    """The parts of Google's libraries that are used, once imported."""
+
+    def __init__(self) -> None:
+        import google_auth_httplib2  # noqa: PLC0415
+        import httplib2
+        from google.auth import exceptions as auth_exceptions
+        from google.oauth2 import service_account
+        from googleapiclient import discovery, errors
+
+        self.auth_exceptions = auth_exceptions
+        self.authorized_http = google_auth_httplib2.AuthorizedHttp
+        self.build = discovery.build
+        self.http_error = errors.HttpError
+        self.httplib2 = httplib2
+        self.service_account = service_account
+        # One attempt a request: repeating is decided and counted in one place, which is not there.
+        httplib2.RETRIES = 1
+
+
+_loaded: t.Optional[Libraries] = None
+
+
+def load() -> Libraries:
+    """Import Google's libraries.
+
+    Raises:
+        GoogleError: kind ``libraries``, saying what to install and for which Python.
+    """
+    global _loaded
+    if _loaded is None:
+        try:
+            _loaded = Libraries()
+        except ImportError:
+            missing = traceback.format_exc().strip().splitlines()[-1]
+            raise GoogleError(
+                "libraries",
+                "Google's client libraries cannot be imported by %s (Python %s) on %s: %s."
+                % (sys.executable, platform.python_version(), platform.node(), missing),
+                "Install %s there; they want Python 3.10 or later." % PACKAGES,
+            ) from None
+    return _loaded

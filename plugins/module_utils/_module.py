@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""The Ansible edge: shared arguments, clients from parameters, and the one place where a result leaves the module."""
+
+from __future__ import annotations
+
+import os
+import re
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback
+
+from ._authentik.api import Authentik
+from ._authentik.client import Client, normalise_url
+from ._authentik.errors import AuthentikError
+from ._google import credentials as google_credentials
+from ._google.errors import GoogleError
+from ._sync.outcome import Outcome
+
+if t.TYPE_CHECKING:
+    from ._google.directory import Directory
+
+Json = t.Dict[str, t.Any]
+LONGEST_TIMEOUT_S = 86400
+
+
+def _insecure_inverted(*names: str) -> bool:
+    """validate_certs from AUTHENTIK_INSECURE, which means the opposite."""
+    value = str(env_fallback(*names)).strip().lower()
+    if value in ("1", "true", "yes", "on", "y", "t"):
+        return False
+    # Anything else leaves the check on: the safe reading of a value that is no boolean.
+    return True
+
+
+def authentik_arguments() -> Json:
+    """The connection to authentik; doc fragment dirsync.authentik.authentik."""
+    return {
+        "authentik_url": {"type": "str", "required": True, "fallback": (env_fallback, ["AUTHENTIK_URL"])},
+        "authentik_token": {
+            "type": "str",
+            "required": True,
+            "no_log": True,
+            "fallback": (env_fallback, ["AUTHENTIK_TOKEN"]),
+        },
+        "validate_certs": {"type": "bool", "default": True, "fallback": (_insecure_inverted, ["AUTHENTIK_INSECURE"])},
+        "ca_path": {"type": "path", "fallback": (env_fallback, ["AUTHENTIK_CA_PATH"])},
+        "request_timeout": {"type": "float", "default": 30.0},
+    }
+
+
+def google_arguments() -> Json:
+    """The credentials for Google; doc fragment dirsync.authentik.google."""
+    return {
+        "service_account_file": {"type": "path", "fallback": (env_fallback, ["GCP_SERVICE_ACCOUNT_FILE"])},
+        "service_account_contents": {
+            "type": "jsonarg",
+            "no_log": True,
+            "fallback": (env_fallback, ["GCP_SERVICE_ACCOUNT_CONTENTS"]),
+        },
+        "delegated_subject": {"type": "str", "fallback": (env_fallback, ["GOOGLE_WORKSPACE_DELEGATED_SUBJECT"])},
+        "google_scopes": {"type": "list", "elements": "str", "fallback": (env_fallback, ["GCP_SCOPES"])},
+        "google_api_endpoint": {
+            "type": "str",
+            "default": "https://admin.googleapis.com",
+            "fallback": (env_fallback, ["GOOGLE_WORKSPACE_API_ENDPOINT"]),
+        },
+    }
+
+
+class Edge:
+    """An Ansible module's parameters turned into clients, and results turned into its exit."""
+
+    def __init__(self, module: AnsibleModule) -> None:
+        self.module = module
+        self.warnings: t.List[str] = []
+
+    def keep_secret(self, values: t.Iterable[str]) -> None:
+        """Texts that Ansible masks in everything this module prints."""
+        for value in values:
+            self.module.no_log_values.add(value)
+            # A key is also quoted in the form it has inside JSON.
+            self.module.no_log_values.add(value.replace("\n", "\\n"))
+
+    def warn(self, text: str) -> None:
+        """Warn once per text."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.module.warn(text)
+
+    def refuse(self, message: str, code: str = "invalid_option") -> t.NoReturn:
+        """End because of an option, before anything was sent."""
+        outcome = Outcome("server")
+        outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
+        outcome.fail(message, code)
+        self.module.fail_json(**outcome.result(False))
+
+    def authentik(self) -> Authentik:
+        """The API client."""
+        params = self.module.params
+        token = params["authentik_token"].strip()
+        if not token or not re.match(r"^[\x21-\x7e]+$", token):
+            self.refuse("authentik_token is empty or contains characters that no token has; set it or AUTHENTIK_TOKEN.")
+        self._check_seconds("request_timeout")
+        ca_path = params["ca_path"]
+        if ca_path and not os.path.isfile(ca_path):
+            self.refuse("ca_path %s is no file on this host; give a PEM file with the authority to trust." % ca_path)
+        try:
+            url = normalise_url(params["authentik_url"])
+        except AuthentikError as exc:
+            self.refuse(str(exc))
+        return Authentik(
+            Client(
+                url,
+                token,
+                timeout=params["request_timeout"],
+                validate_certs=params["validate_certs"],
+                ca_path=ca_path,
+            )
+        )
+
+    def open_directory(self, provider: Json) -> Directory:
+        """Google's directory, read with the given service account or else with the provider's own.
+
+        Raises:
+            GoogleError: kinds ``libraries``, ``credentials``, ``subject``.
+        """
+        params = self.module.params
+        origin = "the provider in authentik"
+        if params["service_account_file"]:
+            origin = "service_account_file"
+            info = google_credentials.read_key_file(params["service_account_file"])
+        elif params["service_account_contents"]:
+            origin = "service_account_contents"
+            info = google_credentials.parse_key(params["service_account_contents"], origin)
+        else:
+            info = provider.get("credentials") if isinstance(provider.get("credentials"), dict) else {}
+            if not info:
+                raise GoogleError(
+                    "credentials",
+                    "authentik does not show the provider's service account.",
+                    "Give service_account_file or service_account_contents.",
+                )
+        scopes = params["google_scopes"] or [
+            item.strip() for item in str(provider.get("scopes") or "").split(",") if item.strip()
+        ]
+        subject = params["delegated_subject"] or str(provider.get("delegated_subject") or "")
+        found = google_credentials.Credentials(info, subject, scopes, origin)
+        self.keep_secret(found.secrets())
+        # Google's libraries take longer to import than a sync takes: only where Google is looked at.
+        from ._google.directory import Directory as directory
+
+        return directory(found, params["google_api_endpoint"], timeout=params["request_timeout"])
+
+    def check_google_options(self) -> None:
+        """Refuse Google options that cannot work, before anything is sent."""
+        params = self.module.params
+        if params["service_account_file"] and params["service_account_contents"]:
+            self.refuse("service_account_file and service_account_contents are mutually exclusive: give one.")
+        endpoint = params["google_api_endpoint"]
+        if not re.match(r"^https://[^\s/@?#]+(/[^\s?#]*)?$", endpoint) and not re.match(
+            r"^http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$", endpoint
+        ):
+            self.refuse(
+                "google_api_endpoint must be an https:// URL (http:// for a loopback address only), without user name, query "
+                "or fragment."
+            )
+        try:
+            if params["service_account_file"]:
+                google_credentials.read_key_file(params["service_account_file"])
+            if params["service_account_contents"]:
+                google_credentials.parse_key(params["service_account_contents"], "service_account_contents")
+        except GoogleError as exc:
+            self.refuse(str(exc))
+
+    def check_seconds(self, *names: str) -> None:
+        """Refuse time-outs that are not a positive, finite number of seconds."""
+        for name in names:
+            self._check_seconds(name)
+
+    def leave(self, outcome: Outcome) -> t.NoReturn:
+        """End the module with an outcome."""
+        result = outcome.result(diff=bool(self.module._diff))
+        if outcome.fails_task:
+            self.module.fail_json(**result)
+        self.module.exit_json(**result)
+
+    def _check_seconds(self, name: str) -> None:
+        value = self.module.params[name]
+        if not 0 < value <= LONGEST_TIMEOUT_S:
+            self.refuse("%s must be more than 0 and at most %d seconds, not %g." % (name, LONGEST_TIMEOUT_S, value))

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""The one result that every engine fills, and its form for Ansible."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .difference import comparable
+
+Json = t.Dict[str, t.Any]
+
+
+class SyncFailed(Exception):
+    """The sync did not do what was asked. The Outcome beside it holds what is known all the same."""
+
+
+class Outcome:
+    """What a sync did, or would do.
+
+    Attributes are the keys of the module's result; see its documentation.
+    """
+
+    def __init__(self, engine: str) -> None:
+        self.engine = engine
+        self.changed = False
+        self.status = "failed"
+        self.messages: t.List[Json] = []
+        self.messages_source = "unavailable"
+        self.object: Json = {}
+        self.changes: t.List[Json] = []
+        self.operations: t.List[Json] = []
+        self.skipped_members: t.List[str] = []
+        self.basis = "assumed"
+        self.calls: t.Dict[str, int] = {}
+        self.server_version: t.Optional[str] = None
+        self.duration = 0.0
+        self.failure = ""
+        self.fails_task = False
+        self.errors: t.List[Json] = []
+        self.http_status: t.Optional[int] = None
+        self.code: t.Optional[str] = None
+        self.before: t.Optional[Json] = None
+        self.after: t.Optional[Json] = None
+
+    def fail(self, message: str, code: t.Optional[str] = None, fails_task: bool = True) -> None:
+        """Note that the sync did not do what was asked; changed keeps what is known."""
+        self.status = "failed"
+        self.failure = message
+        self.code = code or self.code or "sync_failed"
+        self.fails_task = fails_task
+
+    def note_states(
+        self,
+        kind: str,
+        before: t.Optional[Json],
+        after: t.Optional[Json],
+        members_before: t.Optional[t.Mapping[str, str]] = None,
+        members_after: t.Optional[t.Mapping[str, str]] = None,
+    ) -> None:
+        """Keep the two states for the diff."""
+        self.before = _state(kind, before, members_before)
+        self.after = _state(kind, after, members_after)
+
+    def result(self, diff: bool) -> Json:
+        """The module's return values."""
+        found: Json = {
+            "changed": self.changed,
+            "status": self.status,
+            "messages": self.messages,
+            "messages_source": self.messages_source,
+            "object": self.object,
+            "changes": self.changes,
+            "operations": self.operations,
+            "skipped_members": self.skipped_members,
+            "basis": self.basis,
+            "calls": self.calls,
+            "engine": self.engine,
+            "server_version": self.server_version,
+            "duration": round(self.duration, 2),
+        }
+        if self.failure:
+            found.update(msg=self.failure, errors=self.errors, code=self.code, http_status=self.http_status)
+        if diff and self.before is not None and self.after is not None:
+            name = "%s %s" % (str(self.object.get("model") or "").rsplit(".", 1)[-1], self.object.get("name"))
+            header = "%s at Google" % name.strip()
+            found["diff"] = {
+                "before_header": header,
+                "after_header": header,
+                "before": self.before,
+                "after": self.after,
+            }
+        return found
+
+
+def _state(kind: str, record: t.Optional[Json], members: t.Optional[t.Mapping[str, str]]) -> Json:
+    state = comparable(kind, record)
+    if members is not None and (record is not None or members):
+        state["members"] = sorted(
+            key if role == "MEMBER" else "%s (%s)" % (key, role.lower()) for key, role in members.items()
+        )
+    return state

@@ -1,0 +1,140 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""Which authentik object is meant, and whether the provider syncs it."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+import uuid
+
+from .._authentik.api import Authentik
+from .._authentik.errors import AuthentikError
+
+Json = t.Dict[str, t.Any]
+LOOKUPS = ("auto", "pk", "uuid", "username", "email", "name")
+_LOOKUPS_OF = {"user": ("pk", "uuid", "username", "email", "name"), "group": ("pk", "uuid", "name")}
+_SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
+
+
+class Target:
+    """The object to sync.
+
+    Attributes:
+        kind: "user" or "group".
+        pk: str, the primary key as authentik's endpoint wants it.
+        name: str, the username, or the group's name.
+        email: str, a user's e-mail; empty for groups.
+        data: the object as authentik shows it.
+    """
+
+    def __init__(self, kind: str, data: Json) -> None:
+        self.kind = kind
+        self.data = data
+        self.pk = str(data["pk"])
+        self.name = str(data.get("username" if kind == "user" else "name") or "")
+        self.email = str(data.get("email") or "") if kind == "user" else ""
+
+    def __str__(self) -> str:
+        return "%s %s" % (self.kind, self.name)
+
+
+def check_lookup(kind: str, value: str, lookup: str) -> t.Optional[str]:
+    """Why an identifier and a lookup cannot fit, before anything is sent; None if they can."""
+    if lookup != "auto" and lookup not in _LOOKUPS_OF[kind]:
+        return "lookup: %s is not for a %s; use one of %s or auto." % (lookup, kind, ", ".join(_LOOKUPS_OF[kind]))
+    if lookup == "pk" and kind == "user" and not _is_user_pk(value):
+        return "lookup: pk wants a user's integer primary key (1 to 2147483647), not '%s'." % value
+    if (lookup == "uuid" or (lookup == "pk" and kind == "group")) and _as_uuid(value) is None:
+        return "lookup: %s wants a UUID, not '%s'." % (lookup, value)
+    return None
+
+
+def find(authentik: Authentik, kind: str, value: str, lookup: str) -> Target:
+    """Resolve an identifier to exactly one object.
+
+    Raises:
+        AuthentikError: kinds ``not_found`` and ``ambiguous`` (the candidates listed), or a request's failure.
+    """
+    data = _find_user(authentik, value, lookup) if kind == "user" else _find_group(authentik, value, lookup)
+    if data is None:
+        by = "" if lookup == "auto" else " by %s" % lookup
+        raise AuthentikError(
+            "not_found",
+            "authentik has no %s '%s' (looked up%s)." % (kind, value, by or " automatically"),
+            "Check sync_object_id and lookup; the case counts. authentik also answers so when the token's user may not "
+            "see the %s. Nothing was sent to be synced." % kind,
+        )
+    return Target(kind, data)
+
+
+def scope(provider: Json, target: Target) -> t.Optional[str]:
+    """The rule by which a provider leaves an object alone, in words, or None when it syncs it. Pure."""
+    if target.kind == "group":
+        return None
+    name = provider.get("name")
+    if target.name == "AnonymousUser":
+        return "authentik never syncs the anonymous user"
+    if provider.get("exclude_users_service_account") and target.data.get("type") in _SERVICE_ACCOUNTS:
+        return "it is a %s, which exclude_users_service_account of provider %s leaves out" % (
+            str(target.data.get("type")).replace("_", " "),
+            name,
+        )
+    wanted = provider.get("filter_group")
+    if wanted and str(wanted) not in [str(item) for item in target.data.get("groups") or []]:
+        return "it is not a direct member of group %s, the filter_group of provider %s" % (wanted, name)
+    return None
+
+
+def _find_user(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
+    if lookup == "pk" or (lookup == "auto" and _is_user_pk(value)):
+        return authentik.user(int(value))
+    if lookup == "uuid" or (lookup == "auto" and _as_uuid(value)):
+        return _one("user", value, authentik.users(uuid=str(_as_uuid(value))))
+    if lookup != "auto":
+        return _one("user", value, authentik.users(**{lookup: value}))
+    found = authentik.users(username=value)
+    if "@" in value:
+        # An address can be one person's e-mail and another's username: both count.
+        known = {item["pk"] for item in found}
+        found = found + [item for item in authentik.users(email=value) if item["pk"] not in known]
+    return _one("user", value, found or authentik.users(name=value))
+
+
+def _find_group(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
+    pk = _as_uuid(value)
+    if lookup in ("pk", "uuid") or (lookup == "auto" and pk):
+        return authentik.group(str(pk))
+    return _one("group", value, authentik.groups(name=value))
+
+
+def _one(kind: str, value: str, found: t.List[Json]) -> t.Optional[Json]:
+    if len(found) <= 1:
+        return found[0] if found else None
+    names = ["%s (pk %s%s)" % (_name(item), item["pk"], _address(item)) for item in found[:10]]
+    raise AuthentikError(
+        "ambiguous",
+        "'%s' matches more than one %s: %s%s."
+        % (value, kind, ", ".join(names), " and more" if len(found) > len(names) else ""),
+        "Give the primary key, or say with lookup what the value is.",
+    )
+
+
+def _name(item: Json) -> str:
+    return str(item.get("username") or item.get("name") or "")
+
+
+def _address(item: Json) -> str:
+    return ", %s" % item["email"] if item.get("email") else ""
+
+
+def _is_user_pk(value: str) -> bool:
+    return bool(re.match(r"^[0-9]{1,10}$", value)) and 0 < int(value) <= 2147483647
+
+
+def _as_uuid(value: str) -> t.Optional[str]:
+    if not re.match(r"^[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$", value):
+        return None
+    return str(uuid.UUID(value))

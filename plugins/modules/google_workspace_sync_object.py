@@ -1,0 +1,394 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: google_workspace_sync_object
+short_description: Sync one user or group from authentik to Google Workspace
+version_added: 0.1.0
+author:
+  - The dirsync.authentik contributors (@dirsync)
+description:
+  - Lets authentik sync one user or group through a Google Workspace provider, and finds out what really happened.
+  - authentik's endpoint answers the same whether a sync wrote, had nothing to write, left the object out or could not reach
+    Google. This module looks for itself, at Google's record or at authentik's own copy of it, before and after, and reads
+    the log of the task that did the work.
+  - An object that does not exist is never sent to authentik, which would retry it in the background for minutes.
+notes:
+  - authentik adds members to a group at Google and never removes any. Members who have no Google account through the provider
+    are left out by authentik; the module names them.
+  - authentik also syncs in the background whenever a user, group or membership is saved. RV(changed) speaks of what differs
+    between the first look and the last, and says nothing about who wrote it.
+  - With RV(basis=connection), a drift at Google that authentik silently repaired is not visible.
+requirements:
+  - authentik 2024.8 or later.
+  - To look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
+    Python 3.10 or later. Without them the module works all the same, see O(verify).
+extends_documentation_fragment:
+  - dirsync.authentik.authentik
+  - dirsync.authentik.google
+  - dirsync.authentik.attributes
+  - dirsync.authentik.attributes.action_group
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - Nothing that could write is sent. The result is predicted from what authentik's property mappings yield and from what
+        stands at Google; where that cannot be known, RV(basis=assumed) and a warning say so.
+      - A provider in dry run is asked itself, since it cannot write to Google then.
+  diff_mode:
+    support: full
+  idempotent:
+    support: partial
+    details:
+      - A group that has members is reported as changed each time where Google cannot be looked at, see RV(basis).
+options:
+  provider_id:
+    description:
+      - The primary key of the Google Workspace provider.
+      - Exactly one of O(provider_id) and O(provider_name) is needed.
+    type: int
+    aliases: [id]
+  provider_name:
+    description:
+      - The name of the Google Workspace provider; exactly one provider must have it.
+    type: str
+  sync_object_model:
+    description:
+      - What to sync. V(user) and V(group) are short for the names that authentik uses.
+    type: str
+    required: true
+    choices: [authentik.core.models.User, authentik.core.models.Group, user, group]
+    aliases: [model]
+  sync_object_id:
+    description:
+      - The user or group, as O(lookup) says.
+    type: str
+    required: true
+    aliases: [object_id]
+  lookup:
+    description:
+      - How to read O(sync_object_id).
+      - V(auto) takes an integer (users) or a UUID (groups) as the primary key; for a user also a UUID, a username or e-mail,
+        else the name; for a group the name. If more than one object fits, the task fails and lists them.
+    type: str
+    default: auto
+    choices: [auto, pk, uuid, username, email, name]
+  override_dry_run:
+    description:
+      - Sync although the provider is set to dry run. Needs authentik 2025.4 or later.
+      - It never makes a run in check mode write.
+    type: bool
+    default: false
+  engine:
+    description:
+      - Who performs the sync. V(server) is authentik itself.
+    type: str
+    default: server
+    choices: [server]
+  verify:
+    description:
+      - Where to look for what really happened.
+      - V(google) reads Google's record, before and after; it fails where that is not possible.
+      - V(connection) reads authentik's own record of Google's last answer, and needs nothing beyond ansible-core.
+      - V(auto) takes Google where its libraries and a service account are at hand (given here, or readable from the provider),
+        else the connection.
+      - V(none) does not look, so that RV(changed) is assumed.
+    type: str
+    default: auto
+    choices: [auto, google, connection, none]
+  out_of_scope:
+    description:
+      - What to do about an object that the provider does not sync (a service account, not in the filter group, left out by a
+        property mapping).
+    type: str
+    default: warn
+    choices: [warn, fail, ignore]
+  fail_on:
+    description:
+      - The log levels of RV(messages) that fail the task. authentik logs a failed sync as a warning.
+    type: list
+    elements: str
+    default: [critical, exception, error, warning, warn]
+    choices: [critical, exception, error, warning, warn, info, debug, notset]
+  sync_timeout:
+    description:
+      - Seconds that the sync itself may take, following its task included.
+    type: float
+    default: 120.0
+"""
+
+EXAMPLES = r"""
+- name: Sync a person, and fail if that did not work
+  dirsync.authentik.google_workspace_sync_object:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+    sync_object_model: user
+    sync_object_id: ada.lovelace
+  register: synced
+
+- name: Say what changed at Google
+  ansible.builtin.debug:
+    msg: "{{ synced.status }}, {{ synced.changes | length }} differences (seen in: {{ synced.basis }})"
+
+- name: Sync a group and then show it, with the connection given once
+  module_defaults:
+    group/dirsync.authentik.authentik:
+      authentik_url: https://authentik.example.com
+      authentik_token: "{{ vault_authentik_token }}"
+  block:
+    - name: Sync its members first, since authentik leaves out those without a Google account
+      dirsync.authentik.google_workspace_sync_object:
+        provider_id: 1
+        sync_object_model: user
+        sync_object_id: "{{ item }}"
+      loop:
+        - ada.lovelace
+        - grace.hopper
+
+    - name: Sync the group
+      dirsync.authentik.google_workspace_sync_object:
+        provider_id: 1
+        sync_object_model: group
+        sync_object_id: engineering
+
+- name: Is this person the same on both sides (run with --check --diff)
+  dirsync.authentik.google_workspace_sync_object:
+    provider_id: 1
+    sync_object_model: authentik.core.models.User
+    sync_object_id: ada.lovelace@example.com
+    lookup: email
+    verify: google
+"""
+
+RETURN = r"""
+changed:
+  description: Whether Google's record, or the group's membership, is different now from before; in check mode, would be.
+  returned: always
+  type: bool
+status:
+  description:
+    - V(synced), the record at Google changed and is in sync; V(unchanged), it was in sync.
+    - V(out_of_scope), the provider does not sync this object. V(dry_run), the provider is set to dry run.
+    - V(unconfirmed), what the sync did could not be seen (yet); the warnings say why. V(failed), it did not do what was asked.
+  returned: always
+  type: str
+  sample: synced
+messages:
+  description: authentik's log of this sync in order of time, whatever the server's version; secrets are masked.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    timestamp:
+      description: ISO 8601.
+      type: str
+    log_level:
+      description: The level.
+      type: str
+    logger:
+      description: Who wrote it.
+      type: str
+    event:
+      description: The text.
+      type: str
+    attributes:
+      description: Further values.
+      type: dict
+  sample:
+    - timestamp: "2026-11-23T22:49:49.101352Z"
+      log_level: info
+      logger: authentik.enterprise.providers.google_workspace.tasks.google_workspace_sync_objects:gws:user:42:manual
+      event: Syncing page 1 or Users
+      attributes: {}
+messages_source:
+  description: Where RV(messages) come from, V(response), V(task_log), or V(unavailable) with the reason in a warning.
+  returned: always
+  type: str
+  sample: task_log
+object:
+  description: The object in authentik; empty if it was not found.
+  returned: always
+  type: dict
+  contains:
+    model:
+      description: The model's name in authentik.
+      type: str
+    pk:
+      description: The primary key.
+      type: str
+    name:
+      description: The username, or the group's name.
+      type: str
+    google_id:
+      description: What authentik or Google calls it there, or null.
+      type: str
+    in_scope:
+      description: Whether the provider syncs it.
+      type: bool
+changes:
+  description:
+    - The differences, each with RV(ignore:path), RV(ignore:before) and RV(ignore:after); for the path V(members) with
+      RV(ignore:added) and RV(ignore:removed).
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - path: name.givenName
+      before: Adah
+      after: Ada
+    - path: members
+      added: [ada.lovelace@example.com]
+      removed: []
+operations:
+  description: The writes at Google, as far as they are proven; in check mode and for a provider in dry run, those that would be.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    method:
+      description: The HTTP method, or null where it is not known.
+      type: str
+    resource:
+      description: V(user), V(group) or V(member).
+      type: str
+    key:
+      description: The address.
+      type: str
+    by:
+      description: Who wrote.
+      type: str
+  sample:
+    - method: PUT
+      resource: user
+      key: ada.lovelace@example.com
+      by: authentik
+skipped_members:
+  description: The usernames of a group's members whom authentik left out, because they have no Google account through the provider.
+  returned: always; empty where Google was not looked at
+  type: list
+  elements: str
+basis:
+  description:
+    - What RV(changed) rests on.
+    - V(google), read there before and after. V(connection), authentik's own record of Google's last answer.
+      V(assumed), it could not be known, and a warning says why.
+  returned: always
+  type: str
+  sample: google
+calls:
+  description: The requests made, to authentik (RV(ignore:authentik)), to Google's Directory API (RV(ignore:google)) and for Google's token
+    (RV(ignore:google_token)).
+  returned: always
+  type: dict
+  sample: {authentik: 6, google: 2, google_token: 1}
+engine:
+  description: Who performed the sync.
+  returned: always
+  type: str
+  sample: server
+server_version:
+  description: authentik's version, or null if it could not be read.
+  returned: always
+  type: str
+  sample: 2025.12.4
+duration:
+  description: Seconds.
+  returned: always
+  type: float
+  sample: 1.9
+diff:
+  description: The state at Google before and after.
+  returned: in diff mode
+  type: dict
+msg:
+  description: What went wrong and what to do about it.
+  returned: on failure
+  type: str
+errors:
+  description: authentik's validation errors, each with RV(ignore:field) and RV(ignore:messages).
+  returned: on failure
+  type: list
+  elements: dict
+code:
+  description: What kind of failure it was, for conditions in playbooks.
+  returned: on failure
+  type: str
+  sample: not_written
+http_status:
+  description: The HTTP status behind the failure, or null.
+  returned: on failure
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import Edge, authentik_arguments, google_arguments
+from ..module_utils._sync.messages import LEVELS
+from ..module_utils._sync.server_engine import Request, ServerSync
+from ..module_utils._sync.target import LOOKUPS, check_lookup
+
+MODELS = {
+    "authentik.core.models.User": "user",
+    "authentik.core.models.Group": "group",
+    "user": "user",
+    "group": "group",
+}
+
+
+def argument_spec():
+    """The module's options."""
+    return dict(
+        authentik_arguments(),
+        **google_arguments(),
+        provider_id={"type": "int", "aliases": ["id"]},
+        provider_name={"type": "str"},
+        sync_object_model={"type": "str", "required": True, "choices": list(MODELS), "aliases": ["model"]},
+        sync_object_id={"type": "str", "required": True, "aliases": ["object_id"]},
+        lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
+        override_dry_run={"type": "bool", "default": False},
+        engine={"type": "str", "default": "server", "choices": ["server"]},
+        verify={"type": "str", "default": "auto", "choices": ["auto", "google", "connection", "none"]},
+        out_of_scope={"type": "str", "default": "warn", "choices": ["warn", "fail", "ignore"]},
+        fail_on={"type": "list", "elements": "str", "default": list(LEVELS[:5]), "choices": list(LEVELS)},
+        sync_timeout={"type": "float", "default": 120.0},
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        supports_check_mode=True,
+        required_one_of=[("provider_id", "provider_name")],
+        mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
+    )
+    edge = Edge(module)
+    params = module.params
+    request = Request(
+        provider_id=params["provider_id"],
+        provider_name=params["provider_name"],
+        kind=MODELS[params["sync_object_model"]],
+        object_id=params["sync_object_id"].strip(),
+        lookup=params["lookup"],
+        override_dry_run=params["override_dry_run"],
+        verify=params["verify"],
+        out_of_scope=params["out_of_scope"],
+        fail_on=params["fail_on"],
+        sync_timeout=params["sync_timeout"],
+        check_mode=module.check_mode,
+    )
+    problem = request.problem() or check_lookup(request.kind, request.object_id, request.lookup)
+    if problem:
+        edge.refuse(problem)
+    edge.check_seconds("sync_timeout")
+    edge.check_google_options()
+    authentik = edge.authentik()
+    edge.leave(ServerSync(authentik, request, edge.open_directory, edge.warn, edge.keep_secret).run())
+
+
+if __name__ == "__main__":
+    main()
