@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# Everything is installed into .venv and .build in this folder. Needed beforehand: make, and Python 3.11 or later.
+
+PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; do \
+	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo $$p && break; done)
+BIN := $(CURDIR)/.venv/bin
+READY := .venv/.ready
+TREE := .build/ansible_collections/dirsync/authentik
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build
+export PATH := $(BIN):$(PATH)
+# The environment of the caller must not decide what the tests see.
+unexport PYTHONPATH
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo sandbox test unit lint sanity bench docs clean
+
+help: ## Show what there is
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Install everything into .venv and .build
+
+$(READY): requirements.txt tests/requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (PYTHON=/path/to/python3)" >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r tests/requirements.txt
+	mkdir -p .build/ansible_collections/dirsync
+	ln -sfn ../../.. $(TREE)
+	touch $(READY)
+
+demo: $(READY) ## Watch people and groups reach Google, on the embedded sandbox
+	$(BIN)/python -m tests.support.demo
+
+sandbox: $(READY) ## Run the sandbox (an authentik and a Google Directory on loopback) until Ctrl-C
+	$(BIN)/python -m tests.sandbox $(SANDBOX)
+
+test: $(READY) ## Run all tests
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+unit: $(READY) ## Run the tests of the pure parts
+	$(BIN)/python -m pytest tests/unit $(PYTEST)
+
+lint: $(READY) ## Check style: ruff, and ansible-lint with the profile production
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m tests.support.lint
+
+sanity: $(READY) ## Run ansible-test sanity (SANITY='--python 3.11' for one Python only)
+	$(BIN)/python -m tests.support.sanity $(SANITY)
+
+bench: $(READY) ## Measure, side by side
+	$(BIN)/python -m tests.bench $(BENCH)
+
+docs: $(READY) ## Generate the reference into docs/reference
+	$(BIN)/python -m tests.support.docs
+
+clean: ## Remove what make made
+	rm -rf .venv .build .cache .pytest_cache .ruff_cache .ansible .hypothesis tests/output

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a module of the collection in this process, through the entry point that Ansible uses.
+
+The module's real output on standard output is what is read: it proves that results serialise and that no_log masks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from unittest import mock
+
+from ansible.module_utils import basic
+from ansible.module_utils.common import warnings as ansible_warnings
+from ansible.module_utils.testing import patch_module_args
+
+PACKAGE = "ansible_collections.dirsync.authentik.plugins.modules"
+# What the modules read from the environment: a test sees only what it sets itself.
+PREFIXES = ("AUTHENTIK_", "GCP_", "GOOGLE_WORKSPACE_")
+
+
+@dataclass
+class ModuleRun:
+    """What one run printed.
+
+    Attributes:
+        result: the module's JSON, as a dict.
+        output: the raw text that it came from.
+        failed: whether the module failed.
+        warnings: its warnings, as texts.
+    """
+
+    result: dict[str, Any]
+    output: str
+    failed: bool
+    warnings: list[str] = field(default_factory=list)
+
+
+def run_module(
+    params: Mapping[str, Any],
+    *,
+    module: str = "google_workspace_sync_object",
+    check: bool = False,
+    diff: bool = False,
+    env: Mapping[str, str] | None = None,
+) -> ModuleRun:
+    """Run a module with parameters, as ansible-core would on a managed host."""
+    args = dict(params, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
+    entry = importlib.import_module(f"{PACKAGE}.{module}")
+    out = io.StringIO()
+    with _environment(env or {}), patch_module_args(args), contextlib.redirect_stdout(out):
+        _forget_warnings()
+        with contextlib.suppress(SystemExit):
+            entry.main()
+    text = out.getvalue().strip()
+    result = json.loads(text.splitlines()[-1])
+    result.pop("invocation", None)
+    return ModuleRun(result, text, bool(result.get("failed")), _texts(result.pop("warnings", [])))
+
+
+@contextlib.contextmanager
+def _environment(env: Mapping[str, str]) -> Iterator[None]:
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
+    with mock.patch.dict(os.environ, {**kept, **env}, clear=True):
+        yield
+
+
+def _forget_warnings() -> None:
+    """Warnings outlive a run in the same process; a run must only show its own."""
+    for name in ("_global_warnings", "_global_deprecations"):
+        store = getattr(ansible_warnings, name, None)
+        if store is not None:
+            store.clear()
+    basic._PARSED_MODULE_ARGS = {}
+
+
+def _texts(found: Any) -> list[str]:
+    return [item if isinstance(item, str) else str(item.get("event", {}).get("msg", item)) for item in found]

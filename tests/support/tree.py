@@ -1,0 +1,42 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Copies of the collection as it is packed, for tools that want it at a path of its own."""
+
+from __future__ import annotations
+
+import fnmatch
+import shutil
+import subprocess
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def packed_files() -> list[str]:
+    """The files that belong to the built collection: those git knows, less galaxy.yml's build_ignore."""
+    listing = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
+    return [
+        name
+        for name in listing.splitlines()
+        if (ROOT / name).is_file()
+        and not any(fnmatch.fnmatch(name, rule) or name.startswith(f"{rule}/") for rule in ignored)
+    ]
+
+
+def copy_collection(target: Path) -> Path:
+    """Copy the collection to target/ansible_collections/dirsync/authentik and return that path."""
+    path = target / "ansible_collections" / "dirsync" / "authentik"
+    shutil.rmtree(target, ignore_errors=True)
+    for name in packed_files():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(ROOT / name, path / name)
+    return path
