@@ -29,10 +29,8 @@ LONGEST_TIMEOUT_S = 86400
 def _insecure_inverted(*names: str) -> bool:
     """validate_certs from AUTHENTIK_INSECURE, which means the opposite."""
     value = str(env_fallback(*names)).strip().lower()
-    if value in ("1", "true", "yes", "on", "y", "t"):
-        return False
     # Anything else leaves the check on: the safe reading of a value that is no boolean.
-    return True
+    return value not in ("1", "true", "yes", "on", "y", "t")
 
 
 def authentik_arguments() -> Json:

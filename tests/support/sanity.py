@@ -54,6 +54,10 @@ def interpreters() -> list[str]:
 def main() -> int:
     """Run it with the given arguments (default: the Python of this environment) and return its exit status."""
     collection = copy_collection(CACHE / "tree")
+    # Inside this checkout ansible-test would take the copy for ignored files: it gets a repository of its own.
+    (collection / ".gitignore").write_text("tests/output/\n")
+    for command in (["git", "init", "--quiet"], ["git", "add", "--all"]):
+        subprocess.run(command, cwd=collection, check=True)
     home = CACHE / "home"
     provide_pip(home)
     arguments = sys.argv[1:] or ["--python", f"{sys.version_info.major}.{sys.version_info.minor}"]

@@ -11,11 +11,13 @@ stores and tests already know.
 from __future__ import annotations
 
 import email.utils
+import http.client
 import json
 import socket
 import ssl
 import time
 import typing as t
+import zlib
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -228,7 +230,7 @@ class Client:
                 "Check that authentik_url points at an authentik server.",
                 sent=True,
             ) from None
-        except Exception as exc:
+        except (OSError, http.client.HTTPException, UrlsConnectionError, ValueError, zlib.error, EOFError) as exc:
             raise self._transport_error(exc, what, timeout or self.timeout) from None
         return Response(status, self._decode(raw, reply.headers, what), time.monotonic() - ticks)
 
@@ -277,7 +279,7 @@ class Client:
         status = exc.code
         try:
             raw = _read(exc)
-        except Exception:
+        except (OSError, http.client.HTTPException, _TooLarge, zlib.error, EOFError):
             # The status alone decides; a body that cannot be read only costs detail.
             raw = b""
         content_type = (exc.headers.get("Content-Type") or "").lower() if exc.headers else ""

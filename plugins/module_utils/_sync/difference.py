@@ -17,7 +17,34 @@ import typing as t
 Json = t.Dict[str, t.Any]
 
 USER_WRITABLE = frozenset(
-    ["primaryEmail", "name", "suspended", "archived", "orgUnitPath", "changePasswordAtNextLogin", "includeInGlobalAddressList", "ipWhitelisted", "recoveryEmail", "recoveryPhone", "emails", "addresses", "customSchemas", "externalIds", "gender", "ims", "keywords", "languages", "locations", "notes", "organizations", "phones", "posixAccounts", "relations", "sshPublicKeys", "websites"]
+    (
+        "primaryEmail",
+        "name",
+        "suspended",
+        "archived",
+        "orgUnitPath",
+        "changePasswordAtNextLogin",
+        "includeInGlobalAddressList",
+        "ipWhitelisted",
+        "recoveryEmail",
+        "recoveryPhone",
+        "emails",
+        "addresses",
+        "customSchemas",
+        "externalIds",
+        "gender",
+        "ims",
+        "keywords",
+        "languages",
+        "locations",
+        "notes",
+        "organizations",
+        "phones",
+        "posixAccounts",
+        "relations",
+        "sshPublicKeys",
+        "websites",
+    )
 )
 GROUP_WRITABLE = frozenset(("email", "name", "description"))
 # What also tells one state from another, though nobody writes it as a field.

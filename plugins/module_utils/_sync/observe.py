@@ -59,11 +59,14 @@ class Look:
 class Observer:
     """Looks at one object.
 
+    Attributes:
+        directory: Google's directory, or None where only authentik's record is looked at.
+        sent: bool, whether something was sent that may have written.
+
     Args:
         authentik: the API.
         provider: the provider as authentik shows it.
         target: the object.
-        directory: Google's directory, or None where only authentik's record is looked at.
         strict: whether a failing look at Google is an error (verify: google) rather than a reason to look elsewhere.
         warn: callable taking a text.
     """
@@ -73,16 +76,16 @@ class Observer:
         authentik: Authentik,
         provider: Json,
         target: Target,
-        directory: t.Optional[Directory],
         strict: bool,
         warn: t.Callable[[str], None],
     ) -> None:
         self.authentik = authentik
         self.provider = provider
         self.target = target
-        self.directory = directory
+        self.directory: t.Optional[Directory] = None
         self.strict = strict
         self.warn = warn
+        self.sent = False
         self._rows_refused = False
 
     def rows(self) -> t.Optional[t.List[Json]]:
@@ -92,9 +95,10 @@ class Observer:
         try:
             return self.authentik.connections(self.target.kind, int(self.provider["pk"]), self.target.pk)
         except AuthentikError as exc:
-            if exc.kind != "forbidden":
+            # Once something was sent, a look that fails is no reason to forget what else is known.
+            if exc.kind != "forbidden" and not self.sent:
                 raise
-            self._rows_refused = True
+            self._rows_refused = exc.kind == "forbidden"
             self.warn("authentik's record of the connection cannot be read. %s" % exc)
             return None
 

@@ -33,7 +33,8 @@ class Outcome:
         self.changes: t.List[Json] = []
         self.operations: t.List[Json] = []
         self.skipped_members: t.List[str] = []
-        self.basis = "assumed"
+        # Until something is sent that could write, it is known that nothing was.
+        self.basis = "nothing_sent"
         self.calls: t.Dict[str, int] = {}
         self.server_version: t.Optional[str] = None
         self.duration = 0.0
@@ -102,3 +103,17 @@ def _state(kind: str, record: t.Optional[Json], members: t.Optional[t.Mapping[st
             key if role == "MEMBER" else "%s (%s)" % (key, role.lower()) for key, role in members.items()
         )
     return state
+
+
+def operation(method: str, resource: str, key: str, **more: str) -> Json:
+    return dict({"method": method, "resource": resource, "key": key, "by": "authentik"}, **more)
+
+
+def overlaid(record: t.Optional[Json], wanted: Json) -> Json:
+    """The wanted fields, nested ones laid over what is there."""
+    return {
+        key: dict((record or {}).get(key) or {}, **value)
+        if isinstance(value, dict) and isinstance((record or {}).get(key) or {}, dict)
+        else value
+        for key, value in wanted.items()
+    }

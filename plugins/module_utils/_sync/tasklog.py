@@ -104,7 +104,13 @@ def follow(look: t.Callable[[], Found], deadline: float, sleep: t.Callable[[floa
     started = time.monotonic()
     pause = 0.25
     while True:
-        found = look()
+        try:
+            found = look()
+        except AuthentikError as exc:
+            # authentik may be restarting; a refusal is final.
+            if exc.kind not in ("network", "refused", "timeout", "server"):
+                raise
+            found = Found(None, "none")
         now = time.monotonic()
         if found.task is not None and found.task.ended:
             return found

@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""One object on its way through a sync: what is known of it, and the looks and notes that every room shares."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from .._authentik.api import Authentik, Version
+from .._google.errors import GoogleError
+from .desired import MappingProblem, evaluate, slug
+from .difference import changes, member_changes
+from .observe import Look, Observer
+from .outcome import Outcome, operation
+from .request import Request
+from .target import Target
+
+Json = t.Dict[str, t.Any]
+# Reads of a fresh or changed record may trail at Google by this much before we say that we do not know.
+LAG_S = 20.0
+
+
+class Case:
+    """The state of one sync.
+
+    Attributes:
+        authentik, request, version, provider, target: what the sync is about.
+        outcome: Outcome, filled in on the way.
+        observer: Observer, the eyes.
+        before: Look, the first look.
+        wanted: dict or None, the record that authentik's mappings give, once it was asked for.
+        warn: callable taking a text.
+    """
+
+    def __init__(
+        self,
+        authentik: Authentik,
+        request: Request,
+        version: Version,
+        provider: Json,
+        target: Target,
+        outcome: Outcome,
+        observer: Observer,
+        warn: t.Callable[[str], None],
+    ) -> None:
+        self.authentik = authentik
+        self.request = request
+        self.version = version
+        self.provider = provider
+        self.target = target
+        self.outcome = outcome
+        self.observer = observer
+        self.warn = warn
+        self.before = Look()
+        self.wanted: t.Optional[Json] = None
+        self.member_rows: t.Optional[t.Dict[str, t.List[Json]]] = None
+        self.member_rows_readable = True
+
+    def wanted_now(self, creating: bool) -> Json:
+        """The record that authentik's mappings give; evaluated once. Raises MappingProblem."""
+        if self.wanted is None:
+            row = None if creating else self.before.row or {"google_id": ""}
+            self.wanted = evaluate(self.authentik, self.provider, self.target.kind, self.target.data, row)
+        return self.wanted
+
+    def wanted_group(self) -> Json:
+        """A group's wanted record, or what it is by default, marked as guessed where the mappings cannot be asked."""
+        try:
+            self.wanted = evaluate(self.authentik, self.provider, "group", self.target.data, None)
+            return self.wanted
+        except MappingProblem as exc:
+            domain = self.provider.get("default_group_email_domain")
+            return {"email": "%s@%s" % (slug(self.target.name), domain), "guessed": exc.kind != "skip"}
+
+    def note_google_id(self, look: Look) -> None:
+        row, record = look.row or {}, look.record or {}
+        found = row.get("google_id") or (record.get("primaryEmail") if self.target.kind == "user" else record.get("id"))
+        if found and not (look.adopting and look is self.before):
+            self.outcome.object["google_id"] = found
+
+    def leave_out(self, why: str) -> None:
+        """An object that the provider does not sync: as out_of_scope says."""
+        text = "%s %s." % (str(self.target).capitalize(), why)
+        self.outcome.status = "out_of_scope"
+        if self.request.out_of_scope == "fail":
+            self.outcome.failure = text
+            self.outcome.code = "out_of_scope"
+            self.outcome.fails_task = True
+        elif self.request.out_of_scope == "warn":
+            self.warn(text)
+
+    def look_again(self) -> Look:
+        if self.request.verify == "none":
+            return Look()
+        address = self.target.email if self.target.kind == "user" else str((self.wanted or {}).get("email") or "")
+        if not address and self.target.kind == "group":
+            # A group whose record was there before is found by its id; this is for one made anew.
+            address = str(self.before.attributes.get("email") or "")
+        after = self.observer.after(self.before, address)
+        self.note_google_id(after)
+        self.note_difference(after)
+        return after
+
+    def note_difference(self, after: Look) -> None:
+        """Fill in changed, changes, operations and basis from two looks of the same kind."""
+        kind, outcome, before = self.target.kind, self.outcome, self.before
+        outcome.note_states(kind, *self.states(before, after))
+        if not (before.seen and after.seen):
+            return
+        found = changes(kind, before.record, after.record)
+        if kind == "group":
+            found.extend(member_changes(before.roles, after.roles))
+        outcome.basis = "google"
+        outcome.changes = found
+        outcome.changed = bool(found)
+        outcome.operations = self._writes(before, after)
+
+    def states(self, before: Look, after: Look) -> t.Tuple[t.Any, ...]:
+        if before.seen and after.seen:
+            group = self.target.kind == "group"
+            return before.record, after.record, before.roles if group else None, after.roles if group else None
+        return before.attributes or None, after.attributes or None
+
+    def _writes(self, before: Look, after: Look) -> t.List[Json]:
+        """The writes that two looks at Google prove."""
+        kind = self.target.kind
+        if after.record is None:
+            return []
+        key = str(after.record.get("primaryEmail") or after.record.get("email") or "")
+        renewed = before.record is None or before.record.get("id") != after.record.get("id")
+        found = []
+        if renewed or changes(kind, before.record, after.record):
+            found.append(operation("POST" if renewed else "PUT", kind, key))
+        if kind == "group":
+            added = set(after.roles) - (set() if renewed else set(before.roles))
+            found.extend(operation("POST", "member", member, group=key) for member in sorted(added))
+        return found
+
+    def compare_rows(self, after: Look) -> None:
+        """changed, changes and operations from authentik's rows before and after."""
+        outcome, kind, before = self.outcome, self.target.kind, self.before
+        old, new = before.row, after.row
+        if new is None:
+            return
+        if old is None or old.get("id") != new.get("id"):
+            outcome.changed = bool(after.attributes)
+            outcome.changes = changes(kind, before.attributes or None, after.attributes)
+        else:
+            outcome.changes = changes(kind, before.attributes, after.attributes)
+            outcome.changed = bool(outcome.changes)
+            if not before.attributes and after.attributes:
+                # A row without a record of Google's answer, made by hand or by adoption: what stood there is unknown.
+                outcome.basis = "assumed"
+                self.warn("authentik kept no record of what stood at Google before, so that it changed is assumed.")
+        if outcome.changed:
+            key = new.get("google_id") if kind == "user" else after.attributes.get("email") or new.get("google_id")
+            outcome.operations = [
+                operation("PUT" if old is not None and old.get("id") == new.get("id") else "POST", kind, str(key))
+            ]
+            if old is None:
+                # Created or adopted: the row does not tell, so the method is not claimed.
+                outcome.operations = [{"method": None, "resource": kind, "key": str(key), "by": "authentik"}]
+
+    def wait(self, after: Look, done: t.Callable[[Look], bool]) -> bool:
+        """Read Google again until it shows what it has confirmed, within a bound."""
+        deadline = time.monotonic() + min(LAG_S, self.request.sync_timeout)
+        pause = 0.5
+        while time.monotonic() + pause < deadline:
+            time.sleep(pause)
+            pause *= 1.6
+            try:
+                fresh = self.observer.again(after)
+            except GoogleError as exc:
+                self.warn(str(exc))
+                return False
+            if done(fresh):
+                self.note_difference(fresh)
+                self.note_google_id(fresh)
+                return True
+        return False
+
+    def unconfirmed(self, text: str) -> None:
+        self.outcome.status = "unconfirmed"
+        self.warn("%s: %s after %g seconds." % (str(self.target).capitalize(), text, LAG_S))

@@ -1,0 +1,123 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""Check mode: what a real run would do, without sending anything that could write."""
+
+from __future__ import annotations
+
+import typing as t
+
+from . import members
+from .case import Case
+from .desired import MappingProblem
+from .difference import changes, unmet
+from .outcome import operation, overlaid
+
+Json = t.Dict[str, t.Any]
+
+
+def predict(case: Case) -> None:
+    """What a real run would do, without posting anything that could write."""
+    outcome, before, kind = case.outcome, case.before, case.target.kind
+    if case.version.has_tasks and not _is_assigned(case):
+        outcome.fail(
+            "authentik would not sync %s: the provider is not assigned to an application. Add it to an application in "
+            "authentik as its backchannel provider." % case.target,
+            "not_assigned",
+        )
+        return
+    record = before.record if before.seen else before.attributes or None
+    creating = record is None and (before.row is None or before.seen)
+    try:
+        wanted = case.wanted_now(creating)
+    except MappingProblem as exc:
+        if exc.kind == "skip":
+            case.leave_out("would not be synced: %s" % exc)
+        elif exc.kind in ("failed", "empty"):
+            outcome.fail("authentik could not sync %s: %s." % (case.target, exc), "mapping_%s" % exc.kind)
+        else:
+            _cannot_predict(case, str(exc))
+        return
+    if case.request.verify == "none" or (not before.seen and before.rows is None):
+        _cannot_predict(case, "neither Google nor authentik's connection was read")
+        return
+    if before.row is not None and not before.seen and not before.attributes:
+        _cannot_predict(case, "authentik's connection holds no record of what stands at Google")
+        return
+    outcome.basis = "google" if before.seen else "connection"
+    if not _would_be_accepted(case, wanted, creating):
+        return
+    found = changes(kind, None, wanted) if record is None else unmet(kind, wanted, record)
+    outcome.changes = found
+    outcome.changed = bool(found)
+    key = str(wanted.get("primaryEmail") or wanted.get("email") or "")
+    if found:
+        old = str((record or {}).get("primaryEmail") or (record or {}).get("email") or key)
+        outcome.operations = [operation("POST" if record is None else "PUT", kind, key if record is None else old)]
+    outcome.note_states(kind, record, dict(record or {}, **overlaid(record, wanted)))
+    outcome.status = "synced" if outcome.changed else "unchanged"
+    members.predict(case, record is None)
+
+
+def _cannot_predict(case: Case, why: str) -> None:
+    case.outcome.changed = True
+    case.outcome.status = "unconfirmed"
+    case.outcome.basis = "assumed"
+    case.warn(
+        "What a sync of %s would change cannot be predicted, so that it would is assumed: %s." % (case.target, why)
+    )
+
+
+def _would_be_accepted(case: Case, wanted: Json, creating: bool) -> bool:
+    """Whether authentik and Google would take the wanted record, as far as that is known beforehand."""
+    if case.target.kind == "user":
+        addresses = [str(wanted.get("primaryEmail") or "")]
+        addresses += [str(item.get("address") or "") for item in wanted.get("emails") or [] if isinstance(item, dict)]
+    else:
+        addresses = [str(wanted.get("email") or "")]
+    outside = ""
+    if case.observer.directory is not None and case.before.seen:
+        known = _domain(
+            str((case.before.record or {}).get("primaryEmail") or (case.before.record or {}).get("email") or "")
+        )
+        if not all(known and _domain(item) == known for item in addresses):
+            domains = case.observer.directory.domains()
+            # authentik's own rule: the end of the address, with its case.
+            outside = next((item for item in addresses if not item.endswith(tuple(domains)) or not item), "")
+            if outside or not addresses[0]:
+                case.outcome.fail(
+                    "authentik could not sync %s: Invalid email domain: %s. The workspace has the domain%s. Change the "
+                    "e-mail in authentik, or add the domain at Google."
+                    % (case.target, outside or "(no e-mail)", listed(domains)),
+                    "sync_failed",
+                )
+                return False
+    elif not addresses[0]:
+        case.outcome.fail("authentik could not sync %s: it has no e-mail." % case.target, "sync_failed")
+        return False
+    name = wanted.get("name") if case.target.kind == "user" else None
+    if creating and isinstance(name, dict):
+        empty = [field for field in ("givenName", "familyName") if not str(name.get(field) or "").strip()]
+        if empty:
+            case.outcome.fail(
+                "Google would reject the values for %s: name.%s is empty. Correct the name in authentik or its mapping."
+                % (case.target, empty[0]),
+                "sync_failed",
+            )
+            return False
+    return True
+
+
+def _is_assigned(case: Case) -> bool:
+    """Whether an application has the provider, as its backchannel provider or (rarely) as its main one."""
+    backchannel = case.provider.get("assigned_backchannel_application_slug")
+    return bool(backchannel or case.authentik.application_slug(int(case.provider["pk"])))
+
+
+def _domain(address: str) -> str:
+    return address.rpartition("@")[2]
+
+
+def listed(domains: t.Sequence[str]) -> str:
+    return "%s %s" % ("s" if len(domains) > 1 else "", ", ".join(sorted(domains)))

@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""What a user asks for, checked by itself before anything is sent."""
+
+from __future__ import annotations
+
+import typing as t
+
+# Longer than any name or address that authentik takes.
+LONGEST_NAME = 512
+
+
+class Request:
+    """What a user asks for.
+
+    Attributes:
+        provider_id: int or None; provider_name: str or None: exactly one of them.
+        kind: "user" or "group".
+        object_id, lookup: str.
+        override_dry_run: bool.
+        verify: "auto", "google", "connection" or "none".
+        out_of_scope: "warn", "fail" or "ignore".
+        fail_on: collection of log levels.
+        sync_timeout: float, seconds for the sync itself, following its task included.
+        check_mode: bool.
+    """
+
+    def __init__(self, **values: t.Any) -> None:
+        self.provider_id: t.Optional[int] = values["provider_id"]
+        self.provider_name: t.Optional[str] = values["provider_name"]
+        self.kind: str = values["kind"]
+        self.object_id: str = values["object_id"]
+        self.lookup: str = values["lookup"]
+        self.override_dry_run: bool = values["override_dry_run"]
+        self.verify: str = values["verify"]
+        self.out_of_scope: str = values["out_of_scope"]
+        self.fail_on: t.FrozenSet[str] = frozenset(values["fail_on"])
+        self.sync_timeout: float = values["sync_timeout"]
+        self.check_mode: bool = values["check_mode"]
+
+    def problem(self) -> t.Optional[str]:
+        """What is wrong with the values by themselves, naming the option; None if nothing is."""
+        if not self.object_id:
+            return "sync_object_id is empty; give the primary key, or what lookup says."
+        for name, value in (("sync_object_id", self.object_id), ("provider_name", self.provider_name or "")):
+            if len(value) > LONGEST_NAME:
+                return "%s is longer than %d characters." % (name, LONGEST_NAME)
+            if any(ord(char) < 32 or ord(char) == 127 for char in value):
+                return "%s contains control characters." % name
+        if self.provider_name is not None and not self.provider_name.strip():
+            return "provider_name is empty; give the provider's name, or provider_id."
+        if self.provider_id is not None and not 0 < self.provider_id <= 2147483647:
+            return "provider_id must be a positive integer (at most 2147483647), not %d." % self.provider_id
+        return None
