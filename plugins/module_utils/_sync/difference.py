@@ -162,8 +162,11 @@ def _same(path: str, one: t.Any, other: t.Any) -> bool:
 
 
 def _empty(path: str, value: t.Any) -> bool:
-    # 0 is a value; False is what a switch is when nobody set it.
-    return value is None or value is False or value in ("", [], {}) or (path in _DEFAULTS and value == _DEFAULTS[path])
+    """Whether a value says no more than a missing field does."""
+    if value is None or value in ("", [], {}):
+        return True
+    # 0 is a value; False is what a switch is when nobody set it, unless it is on by default.
+    return value == _DEFAULTS[path] if path in _DEFAULTS else value is False
 
 
 def _canonical(path: str, value: t.Any) -> str:
