@@ -53,7 +53,7 @@ def test_every_module_is_in_the_action_group_and_has_its_tests():
     group = yaml.safe_load((ROOT / "meta" / "runtime.yml").read_text())["action_groups"]["authentik"]
     assert sorted(group) == MODULES
     for name in MODULES:
-        assert (ROOT / "tests" / "integration" / "targets" / name / "playbook.yml").is_file()
+        assert list((ROOT / "tests" / "integration" / "targets" / name).glob("*.yml")), name
 
 
 def imports(path):

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The integration targets: real ansible-playbook runs against the sandbox, for each server version."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.process import Sandbox
+from tests.support.tree import ROOT
+
+TARGETS = ROOT / "tests" / "integration" / "targets"
+DATASET = TARGETS / "dataset.json"
+VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4")
+PLAYBOOKS = sorted(TARGETS.glob("*/*.yml"))
+WRITES = ("POST", "PUT", "PATCH", "DELETE")
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def server(request):
+    with Sandbox(dataset=DATASET, authentik_version=request.param, answer_ms=400) as sandbox:
+        sandbox.control("POST", "authentik/settings", {"retry_ms": [50, 50, 50, 50, 50]})
+        yield sandbox, request.param
+
+
+def run(playbook: Path, sandbox: Sandbox, version: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    number = tuple(int(part) for part in version.split(".")[:2])
+    variables = {
+        "sandbox": sandbox.info,
+        "server_version": version,
+        "heals_drift": number >= (2025, 10),
+        "has_dry_run": number >= (2025, 4),
+        "ansible_python_interpreter": sys.executable,
+    }
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith(("AUTHENTIK_", "GCP_", "GOOGLE_"))},
+        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
+        "ANSIBLE_FORCE_COLOR": "0",
+    }
+    return subprocess.run(
+        ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables), str(playbook), *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_playbook(server, playbook):
+    sandbox, version = server
+    sandbox.reset()
+    sandbox.control("POST", "authentik/settings", {"retry_ms": [50, 50, 50, 50, 50], "answer_ms": 400})
+    checked = playbook.stem == "check_mode"
+    done = run(playbook, sandbox, version, *(["--check", "--diff"] if checked else []))
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert sandbox.authentik_token not in done.stdout + done.stderr
+    if checked:
+        # Asking authentik to evaluate a mapping stores nothing; everything else that could write stays away.
+        sent = [
+            (item["method"], item["path"])
+            for item in sandbox.authentik_requests()
+            if item["method"] in WRITES and not item["path"].endswith("/test/")
+        ]
+        assert sent == []
+        assert [item["path"] for item in sandbox.google_requests() if item["method"] in WRITES] in ([], ["/token"] * 4)
+
+
+def test_secrets_stay_hidden_with_every_verbosity(server):
+    sandbox, version = server
+    sandbox.reset()
+    key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"]
+    done = run(TARGETS / "google_workspace_sync_object" / "options.yml", sandbox, version, "-vvvv")
+    assert done.returncode == 0, done.stdout[-6000:]
+    printed = done.stdout + done.stderr
+    assert key.splitlines()[3] not in printed
+    assert "pbkdf2_sha256$" not in printed
