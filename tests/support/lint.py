@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -12,9 +13,12 @@ from .tree import ROOT, copy_collection
 
 def main() -> int:
     """Return ansible-lint's exit status."""
-    collection = copy_collection(ROOT / ".cache" / "lint")
+    tree = ROOT / ".cache" / "lint"
+    collection = copy_collection(tree)
     command = ["ansible-lint", "--offline", "--profile", "production", "--strict", "--nocolor", "."]
-    return subprocess.run(command, cwd=collection, check=False).returncode
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tree)}
+    environment.pop("ANSIBLE_CONFIG", None)
+    return subprocess.run(command, cwd=collection, env=environment, check=False).returncode
 
 
 if __name__ == "__main__":
