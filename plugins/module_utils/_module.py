@@ -24,6 +24,7 @@ if t.TYPE_CHECKING:
 
 Json = t.Dict[str, t.Any]
 LONGEST_TIMEOUT_S = 86400
+SHORTEST_SECRET = 8
 
 
 def _insecure_inverted(*names: str) -> bool:
@@ -78,6 +79,9 @@ class Edge:
     def keep_secret(self, values: t.Iterable[str]) -> None:
         """Texts that Ansible masks in everything this module prints."""
         for value in values:
+            if len(value) < SHORTEST_SECRET:
+                # Masking a letter or two would only garble the output.
+                continue
             self.module.no_log_values.add(value)
             # A key is also quoted in the form it has inside JSON.
             self.module.no_log_values.add(value.replace("\n", "\\n"))

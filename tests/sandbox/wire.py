@@ -99,8 +99,8 @@ def check_fault(fault: object) -> dict:
         raise FaultError(f"a fault needs one of: {', '.join(_EFFECTS)}")
     if fault.get("when", "before") not in ("before", "after"):
         raise FaultError("when: before or after")
-    if fault.get("shape", "errors") not in ("errors", "details"):
-        raise FaultError("shape: errors or details")
+    if fault.get("shape", "errors") not in ("errors", "details", "oauth"):
+        raise FaultError("shape: errors, details or oauth")
     if fault.get("times", 1) == 0 or fault.get("times", 1) < -1:
         raise FaultError("times: a positive number, or -1 for ever")
     for key in ("skip", "delay_ms", "truncate"):

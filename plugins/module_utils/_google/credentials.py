@@ -50,7 +50,7 @@ class Credentials:
 
     def secrets(self) -> t.List[str]:
         """The values that must never be printed."""
-        return [str(self.info[key]) for key in ("private_key", "private_key_id") if self.info.get(key)]
+        return [str(self.info["private_key"])]
 
     def context(self, endpoint: str) -> t.Dict[str, t.Any]:
         """What error messages may name."""

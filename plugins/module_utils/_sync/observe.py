@@ -10,10 +10,12 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
-from .._google.directory import Directory
 from .._google.errors import GoogleError
 from .difference import member_roles
 from .target import Target
+
+if t.TYPE_CHECKING:
+    from .._google.directory import Directory
 
 Json = t.Dict[str, t.Any]
 
@@ -157,14 +159,28 @@ class Observer:
         self.warn("Google could not be looked at, so the result rests on authentik's own record. %s" % exc)
 
     def _read(self, look: Look, key: str) -> None:
-        directory = t.cast(Directory, self.directory)
+        directory = t.cast("Directory", self.directory)
         if self.target.kind == "user":
-            look.record = directory.user(key) if key else None
+            look.record = self._user(key) if key else None
             return
         look.record = directory.group(key) if key else None
         if look.record is not None:
             # None: Google shows a new group before it lists its members.
             look.members = directory.members(str(look.record["id"])) or []
+
+    def _user(self, key: str) -> t.Optional[Json]:
+        """A user; for an address of a domain that is not the workspace's, Google refuses instead of knowing nobody."""
+        directory = t.cast("Directory", self.directory)
+        try:
+            return directory.user(key)
+        except GoogleError as exc:
+            if (
+                exc.kind in ("forbidden", "invalid")
+                and "@" in key
+                and key.rpartition("@")[2].lower() not in [name.lower() for name in directory.domains()]
+            ):
+                return None
+            raise
 
     def _user_before(self, look: Look) -> None:
         row = look.row
@@ -217,7 +233,7 @@ class Observer:
             if not _is(look.record, address):
                 look.conflict = self._alias_text(address, look.record)
             return
-        named = t.cast(Directory, self.directory).groups_named(self.target.name)
+        named = t.cast("Directory", self.directory).groups_named(self.target.name)
         if named and look.row is None:
             self.warn(
                 "A group named %s exists at Google with the address %s: authentik connects groups by name, and gives it the "

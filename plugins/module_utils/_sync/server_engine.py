@@ -130,8 +130,8 @@ class ServerSync:
 
     def _hide_credentials(self, provider: Json) -> None:
         key = provider.get("credentials")
-        if isinstance(key, dict):
-            self.keep_secret([str(key[name]) for name in ("private_key", "private_key_id") if key.get(name)])
+        if isinstance(key, dict) and key.get("private_key"):
+            self.keep_secret([str(key["private_key"])])
 
     def _open_eyes(self, case: Case) -> None:
         if self.request.verify not in ("auto", "google"):
