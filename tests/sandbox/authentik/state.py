@@ -177,6 +177,8 @@ class State:
             data = copy.deepcopy(self._dataset)
             self.domain = data["domain"]
             self.users: dict[int, User] = {}
+            # Whom a user name belonged to when it was given; find_user checks whether that still holds.
+            self._usernames: dict[str, int] = {}
             self.groups: dict[str, Group] = {}
             self.mappings: dict[str, Mapping] = {}
             self.providers: dict[int, Provider] = {}
@@ -224,7 +226,7 @@ class State:
         if unknown:
             raise ValueError("unknown keys of a user: " + ", ".join(sorted(unknown)))
         username = entry["username"]
-        if any(user.username == username for user in self.users.values()):
+        if username in self._usernames:
             raise Conflict("user %s exists" % username)
         if entry.get("type", "internal") not in USER_TYPES:
             raise ValueError("unknown user type %s" % entry["type"])
@@ -237,10 +239,11 @@ class State:
             **{key: value for key, value in entry.items() if key != "password" and value is not None},
         )
         self.users[pk] = user
+        self._usernames[username] = pk
         return user
 
     def add_group(self, entry: dict) -> Group:
-        unknown = set(entry) - {"name", "members", "parent", "attributes"}
+        unknown = set(entry) - {"name", "members", "parent", "attributes", "is_superuser"}
         if unknown:
             raise ValueError("unknown keys of a group: " + ", ".join(sorted(unknown)))
         if any(group.name == entry["name"] for group in self.groups.values()):
@@ -251,6 +254,7 @@ class State:
             users=[self.find_user(member).pk for member in entry.get("members") or []],
             parents=[self.find_group(entry["parent"]).pk] if entry.get("parent") else [],
             attributes=entry.get("attributes") or {},
+            is_superuser=entry.get("is_superuser", False),
         )
         self.groups[group.pk] = group
         return group
@@ -331,6 +335,9 @@ class State:
 
     def find_user(self, key: int | str) -> User:
         """A user by primary key, user name or uuid."""
+        known = self.users.get(self._usernames.get(str(key), 0))
+        if known is not None and known.username == str(key):
+            return known
         for user in self.users.values():
             if str(key) in (str(user.pk), user.username, user.uuid):
                 return user
@@ -387,6 +394,7 @@ class State:
 
     def remove_user(self, user: User) -> None:
         del self.users[user.pk]
+        self._usernames.pop(user.username, None)
         for group in self.groups.values():
             group.users = [pk for pk in group.users if pk != user.pk]
         self._forget("user", user.pk)

@@ -1,0 +1,485 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The endpoints of authentik's API that the collection and its users call."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as TooLate
+from typing import Any
+
+from starlette.routing import Mount, Route
+
+from tests.sandbox.authentik import expressions
+from tests.sandbox.authentik.api import (
+    NO_PERMISSION,
+    Answer,
+    Api,
+    ApiError,
+    Call,
+    Fields,
+    InternalError,
+    number_of,
+    ordered,
+    unknown_path,
+    uuid_of,
+)
+from tests.sandbox.authentik.background import Background
+from tests.sandbox.authentik.settings import Settings
+from tests.sandbox.authentik.shapes import GROUP_AUTOCOMPLETE, USER_AUTOCOMPLETE, Shapes
+from tests.sandbox.authentik.state import Conflict, Connection, Provider, State, User, now
+from tests.sandbox.authentik.sync import MODELS
+from tests.sandbox.authentik.tasks import Worker
+
+GWS = "authentik_providers_google_workspace"
+VIEW = f"{GWS}.view_googleworkspaceprovider"
+ADD = f"{GWS}.add_googleworkspaceprovider"
+ENTERPRISE = {"non_field_errors": ["Enterprise is required to create/update this object."]}
+
+
+class Views:
+    """All endpoints of one server."""
+
+    def __init__(self, state: State, api: Api, worker: Worker, settings: Settings, background: Background) -> None:
+        self.state = state
+        self.api = api
+        self.release = api.release
+        self.worker = worker
+        self.settings = settings
+        self.background = background
+        self.shapes = Shapes(state, api.release)
+
+    def routes(self) -> list:
+        """The routes below the root of the server."""
+        route = self.api.route
+        paths = [
+            route("/root/config/", public=True, get=self.config),
+            route("/admin/version/", model=False, get=self.version),
+            route("/core/users/", get=self.users),
+            route("/core/users/me/", get=self.me),
+            route("/core/users/{pk}/", get=self.user, patch=self.change_user, delete=self.delete_user),
+            route("/core/groups/", get=self.groups),
+            route("/core/groups/{pk}/", get=self.group, patch=self.change_group),
+            route("/core/groups/{pk}/add_user/", post=self.add_member),
+            route("/core/groups/{pk}/remove_user/", post=self.remove_member),
+            route("/providers/all/", get=self.all_providers),
+            route("/providers/all/{pk}/", get=self.any_provider),
+            route("/providers/google_workspace/", get=self.providers, post=self.create_provider),
+            route("/providers/google_workspace/{pk}/", get=self.provider, patch=self.change_provider),
+            route("/providers/google_workspace/{pk}/sync/status/", get=self.sync_status),
+            route("/providers/google_workspace/{pk}/sync/object/", post=self.sync_object),
+            route("/propertymappings/provider/google_workspace/", get=self.mappings),
+            route("/propertymappings/provider/google_workspace/{pk}/", get=self.mapping),
+            route("/propertymappings/all/{pk}/test/", post=self.test_mapping),
+            *self._connection_routes("user"),
+            *self._connection_routes("group"),
+        ]
+        if self.release.tasks_api:
+            paths += [
+                route("/tasks/workers", get=self.workers),
+                route("/tasks/tasks/", get=self.tasks),
+                *([route("/tasks/tasks/status/", get=self.tasks_status)] if self.release.task_logs else []),
+                route("/tasks/tasks/{pk}/", get=self.task),
+            ]
+        else:
+            paths += [
+                route("/admin/workers/", get=self.worker_count),
+                route("/events/system_tasks/", get=lambda call: self.api.page(call, [], dict)),
+            ]
+        return [Mount("/api/v3", routes=paths), Route("/{path:path}", unknown_path, methods=None)]
+
+    def _connection_routes(self, kind: str) -> list[Route]:
+        def bound(handler: Callable) -> Callable:
+            return lambda call: handler(kind, call)
+
+        base = f"/providers/google_workspace_{kind}s/"
+        return [
+            self.api.route(base, get=bound(self.connections), post=bound(self.create_connection)),
+            self.api.route(base + "{pk}/", get=bound(self.connection), delete=bound(self.delete_connection)),
+        ]
+
+    # -- the server -----------------------------------------------------------------------------------------------
+
+    def config(self, _call: Call) -> Answer:
+        capabilities = ["can_impersonate", "is_enterprise"]
+        reporting = {
+            "enabled": False,
+            "sentry_dsn": "",
+            "environment": "",
+            "send_pii": False,
+            "traces_sample_rate": 0.1,
+        }
+        timeouts = {f"cache_timeout{name}": 300 for name in ("", "_flows", "_policies")}
+        if not self.release.tasks_api:
+            timeouts["cache_timeout_reputation"] = 0
+        return Answer({"error_reporting": reporting, "capabilities": capabilities, **timeouts})
+
+    def version(self, _call: Call) -> Answer:
+        return Answer(
+            {
+                "version_current": self.release.version,
+                "version_latest": "0.0.0",
+                "version_latest_valid": False,
+                "build_hash": "",
+                "outdated": False,
+                "outpost_outdated": False,
+            }
+        )
+
+    def worker_count(self, call: Call) -> Answer:
+        call.demand("authentik_rbac.view_system_info")
+        return Answer({"count": 1 if self.worker.running else 0})
+
+    def workers(self, call: Call) -> Answer:
+        call.demand("authentik_rbac.view_system_info")
+        one = {"worker_id": f"{uuid.uuid4()}@sandbox", "version": self.release.version, "version_matching": True}
+        return Answer([one] if self.worker.running else [])
+
+    # -- people and groups ----------------------------------------------------------------------------------------
+
+    def me(self, call: Call) -> Answer:
+        with self.state.lock:
+            return Answer(self.shapes.me(call.user))
+
+    def users(self, call: Call) -> Answer:
+        call.demand("authentik_core.view_user")
+        query = call.query
+        with self.state.lock:
+            found = [user for user in self.state.users.values() if user.pk != 1 and self._fits(user, call)]
+            keys = {"pk": lambda item: item.pk, "username": lambda item: item.username, "name": lambda item: item.name}
+            found = ordered(found, query.get("ordering", "username"), keys)
+            groups = call.flag("include_groups", True)
+            return self.api.page(call, found, lambda item: self.shapes.user(item, groups), USER_AUTOCOMPLETE)
+
+    def _fits(self, user: User, call: Call) -> bool:
+        query = call.query
+        if any(key in query and query[key] != getattr(user, key) for key in ("username", "email", "name", "uuid")):
+            return False
+        if "is_active" in query and call.flag("is_active", True) != user.is_active:
+            return False
+        if "type" in query and user.type not in call.many("type"):
+            return False
+        groups = self.state.groups_of(user) if {"groups_by_pk", "groups_by_name"} & set(query) else []
+        if "groups_by_pk" in query and not any(group.pk in call.many("groups_by_pk") for group in groups):
+            return False
+        if "groups_by_name" in query and not any(group.name in call.many("groups_by_name") for group in groups):
+            return False
+        words = query.get("search", "").lower().split()
+        text = f"{user.username} {user.name} {user.email} {user.uuid}".lower()
+        return all(word in text for word in words)
+
+    def _user(self, call: Call, permission: str) -> User:
+        call.demand(f"authentik_core.{permission}_user")
+        user = self.state.users.get(number_of(call.path["pk"]))
+        if user is None or user.pk == 1:
+            raise self.api.not_found("User")
+        return user
+
+    def user(self, call: Call) -> Answer:
+        with self.state.lock:
+            return Answer(self.shapes.user(self._user(call, "view"), call.flag("include_groups", True)))
+
+    def change_user(self, call: Call) -> Answer:
+        with self.state.lock:
+            user = self._user(call, "change")
+            data = call.data()
+            fields = Fields(data)
+            for key in ("username", "name", "email"):
+                if key in data:
+                    setattr(user, key, fields.text(key, blank=key != "username"))
+            if "is_active" in data:
+                user.is_active = fields.boolean("is_active")
+            fields.check()
+            user.updated = now()
+            shown = self.shapes.user(user)
+        self.background.saved(user)
+        return Answer(shown)
+
+    def delete_user(self, call: Call) -> Answer:
+        with self.state.lock:
+            user = self._user(call, "delete")
+            rows = self.state.rows("user", obj=user.pk)
+            self.state.remove_user(user)
+        self.background.deleted("user", rows)
+        return Answer(status=204)
+
+    def groups(self, call: Call) -> Answer:
+        call.demand("authentik_core.view_group")
+        query = call.query
+        with self.state.lock:
+            found = [
+                group
+                for group in self.state.groups.values()
+                if query.get("name", group.name) == group.name
+                and query.get("search", "").lower() in group.name.lower()
+                and all(int(pk) in group.users for pk in call.many("members_by_pk") if pk.isdigit())
+            ]
+            found = ordered(found, query.get("ordering", "name"), {"name": lambda item: item.name})
+            return self.api.page(call, found, lambda item: self._shown_group(item, call), GROUP_AUTOCOMPLETE)
+
+    def _shown_group(self, group: Any, call: Call) -> dict:
+        return self.shapes.group(
+            group,
+            call.flag("include_users", True),
+            call.flag("include_children", False),
+            call.flag("include_parents", False),
+        )
+
+    def _group(self, call: Call, permission: str) -> Any:
+        call.demand(f"authentik_core.{permission}_group")
+        group = self.state.groups.get(uuid_of(call.path["pk"]))
+        if group is None:
+            raise self.api.not_found("Group")
+        return group
+
+    def group(self, call: Call) -> Answer:
+        with self.state.lock:
+            return Answer(self._shown_group(self._group(call, "view"), call))
+
+    def change_group(self, call: Call) -> Answer:
+        with self.state.lock:
+            group = self._group(call, "change")
+            data = call.data()
+            fields = Fields(data)
+            if "name" in data:
+                group.name = fields.text("name")
+            fields.check()
+            shown = self.shapes.group(group)
+        self.background.saved(group)
+        return Answer(shown)
+
+    def add_member(self, call: Call) -> Answer:
+        return self._membership(call, added=True)
+
+    def remove_member(self, call: Call) -> Answer:
+        return self._membership(call, added=False)
+
+    def _membership(self, call: Call, added: bool) -> Answer:
+        with self.state.lock:
+            group = self._group(call, "change")
+            pk = Fields(call.data()).number("pk", self.state.users)
+            if pk is None:
+                raise ApiError(404, {"detail": "Not found."})
+            changed = (pk in group.users) != added
+            group.users = [item for item in group.users if item != pk] + ([pk] if added else [])
+        if changed:
+            self.background.membership(group, [pk], added)
+        return Answer(status=204)
+
+    # -- providers and mappings -----------------------------------------------------------------------------------
+
+    def _provider(self, call: Call) -> Provider:
+        pk = number_of(call.path["pk"])
+        call.demand(VIEW, pk)
+        provider = self.state.providers.get(pk)
+        if provider is None:
+            raise self.api.not_found("GoogleWorkspaceProvider")
+        return provider
+
+    def providers(self, call: Call) -> Answer:
+        with self.state.lock:
+            seen = [item for item in self.state.providers.values() if call.may(VIEW, item.pk)]
+            if not seen:
+                raise ApiError(403, {"detail": NO_PERMISSION})
+            named = call.query.get("name")
+            found = [item for item in seen if named in (None, item.name)]
+            return self.api.page(call, sorted(found, key=lambda item: item.name), self.shapes.provider)
+
+    def provider(self, call: Call) -> Answer:
+        with self.state.lock:
+            return Answer(self.shapes.provider(self._provider(call)))
+
+    def create_provider(self, call: Call) -> Answer:
+        call.demand(ADD)
+        raise ApiError(400, ENTERPRISE)
+
+    def change_provider(self, call: Call) -> Answer:
+        with self.state.lock:
+            provider = self._provider(call)
+            call.demand(f"{GWS}.change_googleworkspaceprovider", provider.pk)
+            if not self.settings.licensed:
+                raise ApiError(400, ENTERPRISE)
+            try:
+                self.state.change_provider(provider, call.data())
+            except (KeyError, ValueError) as exc:
+                raise ApiError(400, {"non_field_errors": [str(exc)]}) from exc
+            return Answer(self.shapes.provider(provider))
+
+    def all_providers(self, call: Call) -> Answer:
+        call.demand("authentik_core.view_provider")
+        with self.state.lock:
+            return self.api.page(call, list(self.state.providers.values()), self.shapes.any_provider)
+
+    def any_provider(self, call: Call) -> Answer:
+        call.demand("authentik_core.view_provider")
+        with self.state.lock:
+            provider = self.state.providers.get(number_of(call.path["pk"]))
+            if provider is None:
+                raise self.api.not_found("Provider")
+            return Answer(self.shapes.any_provider(provider))
+
+    def mappings(self, call: Call) -> Answer:
+        call.demand(f"{GWS}.view_googleworkspaceprovidermapping")
+        with self.state.lock:
+            managed = call.many("managed")
+            found = [
+                item
+                for item in self.state.mappings.values()
+                if (not managed or item.managed in managed) and call.query.get("name", item.name) == item.name
+            ]
+            return self.api.page(call, sorted(found, key=lambda item: item.name), self.shapes.mapping)
+
+    def mapping(self, call: Call) -> Answer:
+        call.demand(f"{GWS}.view_googleworkspaceprovidermapping")
+        with self.state.lock:
+            mapping = self.state.mappings.get(uuid_of(call.path["pk"]))
+            if mapping is None:
+                raise self.api.not_found("GoogleWorkspaceProviderMapping")
+            return Answer(self.shapes.mapping(mapping))
+
+    def test_mapping(self, call: Call) -> Answer:
+        """Evaluate one mapping; the answer is 200 whether it works or not."""
+        if not call.may("authentik_core.view_propertymapping"):
+            raise InternalError
+        with self.state.lock:
+            mapping = self.state.mappings.get(uuid_of(call.path["pk"]))
+            if mapping is None:
+                raise self.api.not_found("PropertyMapping")
+            fields = Fields(call.data())
+            user = fields.number("user", self.state.users, required=False) if fields.data.get("user") else None
+            group = fields.uuid("group", self.state.groups, required=False) if fields.data.get("group") else None
+            fields.check()
+            variables = expressions.variables_for(self.state.users.get(user))
+            variables.update(fields.data.get("context") or {})
+            # The object asked for stands, whatever the context says.
+            variables.update(expressions.variables_for(self.state.users.get(user)))
+            if group is not None:
+                variables["group"] = self.state.groups[group]
+            expression = mapping.expression
+        try:
+            value = expressions.run(expression, variables)
+        except Exception as exc:  # whatever an admin's code raises belongs to the answer
+            return Answer({"result": expressions.failure_text(exc), "successful": False})
+        indent = 4 if call.flag("format_result", False) else None
+        return Answer({"result": json.dumps(value, indent=indent), "successful": True})
+
+    # -- connections ----------------------------------------------------------------------------------------------
+
+    def connections(self, kind: str, call: Call) -> Answer:
+        call.demand(f"{GWS}.view_googleworkspaceprovider{kind}")
+        query = call.query
+        with self.state.lock:
+            found = self.state.rows(kind)
+            if "provider__id" in query:
+                found = [row for row in found if str(row.provider) == query["provider__id"]]
+            key = "user__id" if kind == "user" else "group__group_uuid"
+            if key in query:
+                found = [row for row in found if str(row.obj) == query[key]]
+            if kind == "user" and "user__username" in query:
+                found = [row for row in found if self.state.users[row.obj].username == query["user__username"]]
+            if kind == "group" and "group__name" in query:
+                found = [row for row in found if self.state.groups[row.obj].name == query["group__name"]]
+            return self.api.page(call, found, self.shapes.connection)
+
+    def create_connection(self, kind: str, call: Call) -> Answer:
+        call.demand(f"{GWS}.add_googleworkspaceprovider{kind}")
+        with self.state.lock:
+            fields = Fields(call.data())
+            google_id = fields.text("google_id")
+            obj = fields.number("user", self.state.users) if kind == "user" else fields.uuid("group", self.state.groups)
+            provider = fields.number("provider", self.state.providers)
+            fields.check()
+            try:
+                row = self.state.add_connection(kind, provider, obj, google_id, {})
+            except Conflict:
+                text = f"The fields google_id, {kind}, provider must make a unique set."
+                raise ApiError(400, {"non_field_errors": [text]}) from None
+            return Answer(self.shapes.connection(row), 201)
+
+    def _connection(self, kind: str, call: Call) -> Connection:
+        row = self.state.connections.get(uuid_of(call.path["pk"]))
+        if row is None or row.kind != kind:
+            raise self.api.not_found(f"GoogleWorkspaceProvider{kind.capitalize()}")
+        return row
+
+    def connection(self, kind: str, call: Call) -> Answer:
+        call.demand(f"{GWS}.view_googleworkspaceprovider{kind}")
+        with self.state.lock:
+            return Answer(self.shapes.connection(self._connection(kind, call)))
+
+    def delete_connection(self, kind: str, call: Call) -> Answer:
+        call.demand(f"{GWS}.delete_googleworkspaceprovider{kind}")
+        with self.state.lock:
+            self.state.remove_connection(self._connection(kind, call))
+        return Answer(status=204)
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    def tasks(self, call: Call) -> Answer:
+        call.demand("authentik_tasks.view_task")
+        query = call.query
+        words = query.get("search", "").split()
+        found = [
+            task
+            for task in self.worker.view()
+            if query.get("actor_name", task.actor_name) == task.actor_name
+            and query.get("state", task.state) == task.state
+            and query.get("rel_obj_content_type__app_label", task.rel_obj[0]) == task.rel_obj[0]
+            and query.get("rel_obj_content_type__model", task.rel_obj[1]) == task.rel_obj[1]
+            and query.get("rel_obj_id", task.rel_obj[2]) == task.rel_obj[2]
+            and all(word.lower() in f"{task.uid} {task.actor_name}".lower() for word in words)
+        ]
+        found = ordered(found, query.get("ordering", "-mtime"), {"mtime": lambda item: item.mtime})
+        return self.api.page(call, found, self.shapes.task)
+
+    def task(self, call: Call) -> Answer:
+        call.demand("authentik_tasks.view_task")
+        wanted = uuid_of(call.path["pk"])
+        for task in self.worker.view():
+            if task.message_id == wanted:
+                return Answer(self.shapes.task(task))
+        raise self.api.not_found("Task")
+
+    def tasks_status(self, call: Call) -> Answer:
+        call.demand("authentik_tasks.view_task")
+        names = ("queued", "consumed", "preprocess", "running", "postprocess", "rejected", "done")
+        counts = {**dict.fromkeys(names, 0), "info": 0, "warning": 0, "error": 0}
+        for task in self.worker.view():
+            counts[task.state] += 1
+        return Answer(counts)
+
+    # -- the sync -------------------------------------------------------------------------------------------------
+
+    def sync_status(self, call: Call) -> Answer:
+        with self.state.lock:
+            self._provider(call)
+        return Answer({"is_running": False} if self.release.tasks_api else {"is_running": False, "tasks": []})
+
+    def sync_object(self, call: Call) -> Answer:
+        """Sync one object in a task and wait for it, as long as this release waits."""
+        pk = number_of(call.path["pk"])
+        with self.state.lock:
+            self._provider(call)
+            call.demand(ADD, pk)
+            fields = Fields(call.data())
+            model = fields.choice("sync_object_model", MODELS)
+            object_id = fields.text("sync_object_id")
+            override = fields.boolean("override_dry_run") if self.release.dry_run else False
+            fields.check()
+        task = self.background.single(pk, MODELS[model], object_id, override)
+        try:
+            well = task.over.result(self.settings.answer_ms / 1000 if self.release.tasks_api else None)
+        except (TooLate, CancelledError):
+            # The view gives up; the task goes on.
+            raise InternalError from None
+        if not well:
+            raise InternalError
+        if self.release.task_logs:
+            # The lines went into a table of their own, and the view looks where they used to be.
+            return Answer({"messages": []})
+        if self.release.tasks_api:
+            return Answer({"messages": task.logs})
+        return Answer({"messages": [line for line in task.logs if line["log_level"] == "warning"]})

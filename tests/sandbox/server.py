@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The servers of the sandbox: authentik, Google and the control application, each in a thread of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+
+from tests.sandbox.google import Google
+from tests.sandbox.wire import WireProtocol
+
+HOST = "127.0.0.1"
+START_WITHIN_S = 30
+
+
+class Server:
+    """One ASGI application on a loopback port, in a thread with an event loop of its own."""
+
+    def __init__(self, app: Callable, port: int) -> None:
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._socket.bind((HOST, port))
+        self.url = f"http://{HOST}:{self._socket.getsockname()[1]}"
+        config = uvicorn.Config(
+            app,
+            http=WireProtocol,
+            lifespan="off",
+            log_level="error",
+            access_log=False,
+            timeout_graceful_shutdown=1,
+            backlog=512,
+        )
+        self._server = uvicorn.Server(config)
+        # Signals are the process's business.
+        self._thread = threading.Thread(target=lambda: self._server.run(sockets=[self._socket]), daemon=True)
+
+    def start(self) -> None:
+        """Start, and return when connections are accepted."""
+        self._thread.start()
+        deadline = time.monotonic() + START_WITHIN_S
+        while not self._server.started:
+            if time.monotonic() > deadline or not self._thread.is_alive():
+                raise RuntimeError(f"the server at {self.url} did not start")
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """Stop, and wait until it has."""
+        self._server.should_exit = True
+        self._thread.join(5)
+        self._socket.close()
+
+
+class Servers:
+    """Both sides and their control, wired together.
+
+    ``info`` is what a client needs to know: see the README.
+    """
+
+    def __init__(
+        self,
+        *,
+        dataset: dict,
+        version: str,
+        authentik_port: int = 0,
+        google_port: int = 0,
+        google_only: bool = False,
+        google_latency_ms: float = 0,
+        sync_ms: float = 0,
+        answer_ms: float = 10000,
+    ) -> None:
+        self.google = Google(dataset=dataset, latency_ms=google_latency_ms)
+        google_server = Server(self.google.app, google_port)
+        key = self.google.service_account(google_server.url)
+        self._servers = [google_server]
+        self._sides: list = [self.google]
+        mounts = [Mount("/google", routes=self.google.control_routes())]
+        self.info: dict[str, object] = {}
+        if not google_only:
+            from tests.sandbox.authentik import Authentik
+
+            authentik = Authentik(
+                version=version,
+                dataset=dataset,
+                google_api_endpoint=google_server.url,
+                service_account=key,
+                sync_ms=sync_ms,
+                answer_ms=answer_ms,
+            )
+            authentik_server = Server(authentik.app, authentik_port)
+            self._servers.append(authentik_server)
+            self._sides.append(authentik)
+            mounts.append(Mount("/authentik", routes=authentik.control_routes()))
+            self.info.update(
+                authentik_url=authentik_server.url, authentik_token=authentik.token, provider_id=authentik.provider_id
+            )
+        control = Server(Starlette(routes=[*mounts, Route("/reset", self._reset, methods=["POST"])]), 0)
+        self._servers.append(control)
+        self._key_file = _private_file(json.dumps(key))
+        self.info.update(
+            google_api_endpoint=google_server.url,
+            service_account_file=self._key_file,
+            control_url=control.url,
+            pid=os.getpid(),
+        )
+
+    async def _reset(self, _request: Request) -> Response:
+        for side in self._sides:
+            side.reset()
+        return Response(status_code=204)
+
+    def start(self) -> None:
+        """Start everything, and return when all of it accepts connections."""
+        for server in self._servers:
+            server.start()
+
+    def stop(self) -> None:
+        """Stop everything and remove the key's file."""
+        for side in self._sides:
+            if hasattr(side, "close"):
+                side.close()
+        for server in reversed(self._servers):
+            server.stop()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._key_file)
+
+
+def _private_file(text: str) -> str:
+    handle, path = tempfile.mkstemp(prefix="sandbox-service-account-", suffix=".json")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    return path
