@@ -40,7 +40,8 @@ class Sandbox:
         self._options = options
         self.info: dict[str, Any] = {}
         self._process: subprocess.Popen[str] | None = None
-        self._errors = tempfile.TemporaryFile("w+")
+        # Closed when the sandbox has ended, which outlives this call.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
 
     def __getattr__(self, name: str) -> Any:
         try:

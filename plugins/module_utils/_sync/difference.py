@@ -81,6 +81,9 @@ def comparable(kind: str, resource: t.Optional[Json]) -> Json:
 def changes(kind: str, before: t.Optional[Json], after: t.Optional[Json]) -> t.List[Json]:
     """The differences between two observed states, as a list of {path, before, after}, in order of path."""
     old, new = comparable(kind, before), comparable(kind, after)
+    if not old:
+        # A new record has a new id; it tells something only where another one was there before.
+        new.pop("id", None)
     return [
         {"path": path, "before": old.get(path), "after": new.get(path)}
         for path in sorted(set(old) | set(new))

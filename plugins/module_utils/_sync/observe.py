@@ -51,7 +51,9 @@ class Look:
     @property
     def attributes(self) -> Json:
         """Google's last answer as authentik's row keeps it."""
-        return (self.row or {}).get("attributes") or {}
+        found = (self.row or {}).get("attributes")
+        # authentik stores whatever Google answered, even what is no object.
+        return found if isinstance(found, dict) else {}
 
     @property
     def roles(self) -> t.Dict[str, str]:

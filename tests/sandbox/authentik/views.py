@@ -361,7 +361,7 @@ class Views:
             expression = mapping.expression
         try:
             value = expressions.run(expression, variables)
-        except Exception as exc:  # whatever an admin's code raises belongs to the answer
+        except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever an admin's code raises is the answer
             return Answer({"result": expressions.failure_text(exc), "successful": False})
         indent = 4 if call.flag("format_result", False) else None
         return Answer({"result": json.dumps(value, indent=indent), "successful": True})

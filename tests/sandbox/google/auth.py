@@ -61,7 +61,8 @@ class Tokens:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._given: dict[str, Access] = {}
-        self._audiences: set[str] = set()
+        # Google's own libraries name its public token endpoint, wherever the key says that it is.
+        self._audiences: set[str] = {"https://oauth2.googleapis.com/token"}
 
     def service_account(self, base_url: str) -> dict[str, str]:
         """Return a service account's key file for the token endpoint below this address."""
