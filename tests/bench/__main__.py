@@ -21,6 +21,7 @@ from typing import Any
 from tests.sandbox.process import Sandbox
 from tests.support.tree import ROOT
 
+PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 PLAYS = Path(__file__).parent / "plays"
 RECORDED_SYNC_MS = 600
 # What the ratio may be at most; a trial against a real server gave 1.18 and 1.26.
@@ -35,7 +36,16 @@ def play(sandbox: Sandbox, name: str, **variables: Any) -> float:
         "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
     }
-    command = ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(everything), str(PLAYS / name)]
+    command = [
+        PLAYBOOK,
+        "-i",
+        "localhost,",
+        "-c",
+        "local",
+        "-e",
+        json.dumps(everything),
+        str(PLAYS / name),
+    ]
     started = time.monotonic()
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     taken = time.monotonic() - started

@@ -241,7 +241,7 @@ SITUATIONS = [
     ),
     Situation(
         "group-in-sync",
-        {OLD: ["018", "020", "023", "024", "062", "135", "170"], MIDDLE: ["06e", "06f"], NEW: ["06d", "12c"]},
+        {OLD: ["018", "020", "023", "024", "062", "135", "156", "170"], MIDDLE: ["06e", "06f"], NEW: ["06d", "12c"]},
         TEAM,
         GROUP,
         "Team One",
@@ -287,9 +287,8 @@ SITUATIONS = [
     Situation(
         "filter-group-inside",
         {OLD: ["107"], MIDDLE: ["15b"], NEW: ["15b"]},
-        [authentik("PATCH", "providers/1", {"filter_group": "Team One"})],
-        changed=True,
-        status="synced",
+        [synced("alice"), authentik("PATCH", "providers/1", {"filter_group": "Team One"})],
+        status="unchanged",
     ),
     # -- left alone, silently ---------------------------------------------------------------------------------------
     Situation(
@@ -460,7 +459,7 @@ SITUATIONS = [
     ),
     Situation(
         "create-503",
-        {OLD: ["142", "143"], NEW: ["24c"]},
+        {OLD: ["143", "142"], NEW: ["24c"]},
         [fault("POST", USERS, **transient(503, "backendError", "Service unavailable. Please try again"))],
         says="Google answered 503",
     ),
@@ -609,24 +608,41 @@ SITUATIONS = [
     ),
     Situation(
         "group-409-other-name",
-        {OLD: ["165"], NEW: ["23d"]},
+        {NEW: ["23d"]},
         [google("POST", "groups", {"email": "empty-group@example.com", "name": "Other name"})],
         GROUP,
         "Empty Group",
         says="run the task again",
     ),
     Situation(
+        "group-409-other-name-with-members",
+        {OLD: ["165"]},
+        [
+            synced("alice", "bob", "carol"),
+            google("POST", "groups", {"email": "team-one@example.com", "name": "Other name"}),
+        ],
+        GROUP,
+        "Team One",
+        changed=True,
+        says="run the task again",
+    ),
+    Situation(
+        "group-409-other-name-again",
+        {OLD: ["166"]},
+        [
+            synced("alice", "bob", "carol"),
+            google("POST", "groups", {"email": "team-one@example.com", "name": "Other name"}),
+            synced("Team One", kind=GROUP),
+        ],
+        GROUP,
+        "Team One",
+        changed=True,
+        status="synced",
+    ),
+    Situation(
         "group-put-404-post-409",
         {OLD: ["155"]},
         [synced("Empty Group", kind=GROUP), fault("PUT", "/groups/", **NOT_FOUND)],
-        GROUP,
-        "Empty Group",
-        status="unchanged",
-    ),
-    Situation(
-        "group-409-second-call",
-        {OLD: ["156", "166"]},
-        [synced("Empty Group", kind=GROUP)],
         GROUP,
         "Empty Group",
         status="unchanged",

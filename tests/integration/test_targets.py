@@ -15,6 +15,7 @@ import pytest
 from tests.sandbox.process import Sandbox
 from tests.support.tree import ROOT
 
+PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 TARGETS = ROOT / "tests" / "integration" / "targets"
 DATASET = TARGETS / "dataset.json"
 VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4")
@@ -44,7 +45,17 @@ def run(playbook: Path, sandbox: Sandbox, version: str, *arguments: str) -> subp
         "ANSIBLE_FORCE_COLOR": "0",
     }
     return subprocess.run(
-        ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", json.dumps(variables), str(playbook), *arguments],
+        [
+            PLAYBOOK,
+            "-i",
+            "localhost,",
+            "-c",
+            "local",
+            "-e",
+            json.dumps(variables),
+            str(playbook),
+            *arguments,
+        ],
         cwd=ROOT,
         env=environment,
         capture_output=True,

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -88,9 +89,8 @@ class Sandbox:
     def control(self, method: str, path: str, body: Any = None) -> Any:
         """Call the control application; returns parsed JSON or None. Raises ControlError."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.control_url}/{path}", data, {"Content-Type": "application/json"}, method=method
-        )
+        address = f"{self.control_url}/{urllib.parse.quote(path, safe='/?=&@%')}"
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as reply:
                 text = reply.read()

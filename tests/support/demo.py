@@ -18,6 +18,7 @@ from tests.sandbox.process import Sandbox
 
 from .tree import ROOT
 
+PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 ORGANISATION = ROOT / "tests" / "sandbox" / "data" / "organisation.json"
 EXTRA_USERS = (
     {"username": "visiting.contractor", "name": "Visiting Contractor", "email": "contractor@elsewhere.test"},
@@ -94,7 +95,7 @@ def main() -> int:
                 "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
             }
             command = [
-                "ansible-playbook",
+                PLAYBOOK,
                 "-i",
                 "localhost,",
                 "-e",

@@ -11,10 +11,11 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as TooLate
 from typing import Any
 
-from starlette.routing import Mount, Route
+from starlette.routing import Mount, Route, Router
 
 from tests.sandbox.authentik import expressions
 from tests.sandbox.authentik.api import (
+    METHODS,
     NO_PERMISSION,
     Answer,
     Api,
@@ -89,7 +90,9 @@ class Views:
                 route("/admin/workers/", get=self.worker_count),
                 route("/events/system_tasks/", get=lambda call: self.api.page(call, [], dict)),
             ]
-        return [Mount("/api/v3", routes=paths), Route("/{path:path}", unknown_path, methods=None)]
+        # Nothing redirects: a missing final slash is an unknown address.
+        unknown = Route("/{path:path}", unknown_path, methods=list(METHODS))
+        return [Mount("/api/v3", app=Router([*paths, unknown], redirect_slashes=False)), unknown]
 
     def _connection_routes(self, kind: str) -> list[Route]:
         def bound(handler: Callable) -> Callable:
