@@ -63,7 +63,7 @@ def predict(case: Case, creating: bool) -> None:
         if outcome.status == "unchanged":
             outcome.status = "synced"
         if outcome.after is not None:
-            outcome.after["members"] = sorted(outcome.after.get("members") or list(before.roles)) + addresses
+            outcome.after["members"] = sorted((outcome.after.get("members") or []) + addresses)
 
 
 def assume(case: Case) -> None:

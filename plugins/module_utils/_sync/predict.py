@@ -55,7 +55,8 @@ def predict(case: Case) -> None:
     if found:
         old = str((record or {}).get("primaryEmail") or (record or {}).get("email") or key)
         outcome.operations = [operation("POST" if record is None else "PUT", kind, key if record is None else old)]
-    outcome.note_states(kind, record, dict(record or {}, **overlaid(record, wanted)))
+    roles = before.roles if kind == "group" and before.seen else None
+    outcome.note_states(kind, record, dict(record or {}, **overlaid(record, wanted)), roles, roles)
     outcome.status = "synced" if outcome.changed else "unchanged"
     members.predict(case, record is None)
 

@@ -141,8 +141,9 @@ def _add_provider(state: State, _path: dict, body: dict) -> dict:
     return {"pk": state.add_provider(body).pk}
 
 
-def _change_provider(state: State, path: dict, body: dict) -> None:
+def _change_provider(state: State, path: dict, body: dict) -> dict:
     state.change_provider(state.providers[path["pk"]], body)
+    return {"pk": path["pk"]}
 
 
 def _add_mapping(state: State, _path: dict, body: dict) -> dict:
