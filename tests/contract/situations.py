@@ -132,7 +132,7 @@ SITUATIONS = [
     Situation(
         "user-create",
         {
-            OLD: ["001", "007", "009", "013", "014"],
+            OLD: ["001", "009", "013", "014", "297"],
             MIDDLE: ["02-", "06a", "06b"],
             NEW: ["02-", "06a", "06b", "12a", "60a"],
         },
@@ -142,8 +142,8 @@ SITUATIONS = [
     Situation(
         "user-in-sync",
         {
-            OLD: ["002", "003", "118", "201"],
-            MIDDLE: ["03-", "04g", "12b"],
+            OLD: ["002", "003", "082", "118", "201"],
+            MIDDLE: ["03-", "04g", "10k", "12b"],
             NEW: ["10k", "10l", "11j", "32-perm-sync-global-view+add", "32-perm-sync-object-view+add", "65e"],
         },
         [synced("alice")],
@@ -223,7 +223,7 @@ SITUATIONS = [
     ),
     Situation(
         "group-create-no-member-linked",
-        {OLD: ["025"], NEW: ["08-"]},
+        {OLD: ["025", "164"], MIDDLE: ["15c"], NEW: ["08-"]},
         [],
         GROUP,
         "Empty Group",
@@ -288,6 +288,58 @@ SITUATIONS = [
         "filter-group-inside",
         {OLD: ["107"], MIDDLE: ["15b"], NEW: ["15b"]},
         [synced("alice"), authentik("PATCH", "providers/1", {"filter_group": "Team One"})],
+        status="unchanged",
+    ),
+    Situation(
+        "group-renamed-at-google",
+        {OLD: ["030"]},
+        [
+            *TEAM,
+            synced("Team One", kind=GROUP),
+            lambda world: world.sandbox.control(
+                "PATCH", f"google/groups/{group_id(world, 'Team One')}", {"name": "Another"}
+            ),
+        ],
+        GROUP,
+        "Team One",
+        changed=True,
+        status="synced",
+    ),
+    Situation(
+        "empty-group-deleted-at-google",
+        {NEW: ["66b"]},
+        [
+            synced("Empty Group", kind=GROUP),
+            lambda world: world.sandbox.control("DELETE", f"google/groups/{group_id(world, 'Empty Group')}"),
+        ],
+        GROUP,
+        "Empty Group",
+        changed=True,
+        status="synced",
+    ),
+    Situation(
+        "user-renamed-second-row",
+        {NEW: ["60c"]},
+        [
+            synced("carol"),
+            authentik("PATCH", "users/carol", {"email": "carol.new@example.com"}),
+            synced("carol"),
+        ],
+        name="carol",
+        status="unchanged",
+    ),
+    Situation(
+        "group-after-a-member-was-renamed",
+        {OLD: ["037"]},
+        [
+            synced("alice", "bob", "carol"),
+            authentik("PATCH", "users/carol", {"email": "carol.new@example.com"}),
+            synced("carol"),
+            synced("Team One", kind=GROUP),
+            fresh_row("Team One"),
+        ],
+        GROUP,
+        "Team One",
         status="unchanged",
     ),
     # -- left alone, silently ---------------------------------------------------------------------------------------
@@ -816,6 +868,31 @@ SITUATIONS = [
         [synced("bob"), authentik("POST", "settings", {"worker": False})],
         name="bob",
         says="no worker is running",
+    ),
+    Situation(
+        "token-refused-by-delegation",
+        {OLD: ["176"]},
+        [synced("bob"), fault("POST", "/token", shape="oauth", times=-1, **transient(401, "unauthorized_client", "x"))],
+        name="bob",
+        says="405",
+        warns="domain-wide delegation",
+    ),
+    Situation(
+        "token-refused",
+        {MIDDLE: ["25a"], NEW: ["25a"]},
+        [
+            synced("bob"),
+            fault(
+                "POST",
+                "/token",
+                shape="oauth",
+                times=-1,
+                **transient(400, "invalid_grant", "Invalid email or User ID"),
+            ),
+        ],
+        name="bob",
+        says="service account",
+        warns="delegated subject",
     ),
     # -- dry run ----------------------------------------------------------------------------------------------------
     Situation(
