@@ -91,7 +91,8 @@ class Authentik:
 
     def application_slug(self, pk: int) -> t.Optional[str]:
         """The slug of the application that a provider serves as its main provider, or None."""
-        data = self.client.get_object("providers/all/%d/" % pk, what="read the application of provider %d" % pk)
+        with _needs("view_provider", "the application of a provider", "authentik_core"):
+            data = self.client.get_object("providers/all/%d/" % pk, what="read the application of provider %d" % pk)
         return data.get("assigned_application_slug") or data.get("assigned_backchannel_application_slug") or None
 
     def user(self, pk: int) -> t.Optional[Json]:

@@ -1,0 +1,272 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module where it may not see everything, where answers are broken, and where Google's reads trail behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.sandbox.process import Sandbox
+from tests.support.module import run_module
+
+HERE = Path(__file__).parent
+GWS = "authentik_providers_google_workspace"
+EVERYTHING = frozenset(
+    (
+        f"{GWS}.view_googleworkspaceprovider",
+        f"{GWS}.add_googleworkspaceprovider",
+        f"{GWS}.view_googleworkspaceprovideruser",
+        f"{GWS}.view_googleworkspaceprovidergroup",
+        f"{GWS}.view_googleworkspaceprovidermapping",
+        "authentik_core.view_user",
+        "authentik_core.view_group",
+        "authentik_core.view_propertymapping",
+        "authentik_tasks.view_task",
+    )
+)
+
+
+@pytest.fixture(scope="module")
+def running():
+    with Sandbox(dataset=HERE / "dataset.json", answer_ms=400) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running):
+    running.reset()
+    running.control("POST", "authentik/settings", {"answer_ms": 400, "retry_ms": 60000})
+    return running
+
+
+def sync(sandbox, name="alice", check=False, lacking=(), **options):
+    """Run the module as somebody with every permission that the README lists, less those lacking."""
+    permissions = sorted(EVERYTHING - {item for item in EVERYTHING if item.split(".")[1] in lacking})
+    token = sandbox.control("POST", "authentik/tokens", {"username": "automation", "permissions": permissions})["token"]
+    params = {
+        "authentik_url": sandbox.authentik_url,
+        "authentik_token": token,
+        "google_api_endpoint": sandbox.google_api_endpoint,
+        "provider_id": 1,
+        "sync_object_model": "group" if name[0].isupper() else "user",
+        "sync_object_id": name,
+        "sync_timeout": 2,
+        "request_timeout": 5,
+        **options,
+    }
+    run = run_module(params, check=check)
+    assert token not in run.output
+    return run, run.result, " ".join(run.warnings)
+
+
+def drift(sandbox):
+    sandbox.control("PATCH", "google/users/alice@example.com", {"name": {"givenName": "Eve"}})
+
+
+def test_the_permissions_of_the_readme_are_enough(sandbox):
+    for name in ("alice", "bob", "carol", "Team One"):
+        run, result, warned = sync(sandbox, name)
+        assert (result["status"], result["changed"], warned) == ("synced", True, "")
+        run, result, warned = sync(sandbox, name)
+        assert (result["status"], result["changed"], warned) == ("unchanged", False, "")
+        run, result, warned = sync(sandbox, name, check=True)
+        assert (result["status"], result["changed"], warned) == ("unchanged", False, "")
+
+
+def test_without_the_right_to_sync(sandbox):
+    run, result, _warned = sync(sandbox, lacking=["add_googleworkspaceprovider"])
+    assert (run.failed, result["changed"], result["basis"]) == (True, False, "nothing_sent")
+    assert f"{GWS}.add_googleworkspaceprovider" in result["msg"]
+    assert result["http_status"] == 403
+    assert sync(sandbox, check=True, lacking=["add_googleworkspaceprovider"])[1]["changed"] is True
+
+
+@pytest.mark.parametrize("permission", ["view_googleworkspaceprovider", "view_user"])
+def test_without_a_right_to_read(sandbox, permission):
+    run, result, _warned = sync(sandbox, lacking=[permission])
+    assert run.failed
+    assert permission in result["msg"]
+
+
+def test_without_the_right_to_read_tasks(sandbox):
+    _run, result, warned = sync(sandbox, lacking=["view_task"])
+    assert (result["status"], result["changed"], result["basis"]) == ("synced", True, "google")
+    assert (result["messages"], result["messages_source"]) == ([], "unavailable")
+    assert "authentik_tasks.view_task" in warned
+
+
+def test_without_tasks_a_slow_sync_is_seen_at_google(sandbox):
+    sandbox.fault("google", method="POST", path="/users", delay_ms=900)
+    _run, result, warned = sync(sandbox, lacking=["view_task"], sync_timeout=5)
+    assert (result["status"], result["changed"]) == ("synced", True)
+    assert "405" in warned
+
+
+def test_without_the_right_to_read_connections(sandbox):
+    _run, result, warned = sync(sandbox, lacking=["view_googleworkspaceprovideruser"])
+    assert (result["status"], result["changed"], result["basis"]) == ("synced", True, "google")
+    assert "view_googleworkspaceprovideruser" in warned
+    _run, result, warned = sync(sandbox, lacking=["view_googleworkspaceprovideruser"], verify="connection")
+    assert (result["status"], result["changed"], result["basis"]) == ("unconfirmed", True, "assumed")
+
+
+def test_without_the_right_to_test_mappings(sandbox):
+    sync(sandbox)
+    _run, result, warned = sync(sandbox, lacking=["view_propertymapping"])
+    assert (result["status"], result["changed"]) == ("unconfirmed", False)
+    assert "authentik_core.view_propertymapping" in warned
+    _run, result, warned = sync(sandbox, "bob", check=True, lacking=["view_propertymapping"])
+    assert (result["status"], result["changed"], result["basis"]) == ("unconfirmed", True, "assumed")
+
+
+def test_google_out_of_reach_for_us_alone(sandbox):
+    _run, result, warned = sync(sandbox, google_api_endpoint="http://127.0.0.1:1")
+    assert (result["status"], result["changed"], result["basis"]) == ("synced", True, "connection")
+    assert "out of reach" in warned
+    drift(sandbox)
+    _run, result, warned = sync(sandbox, google_api_endpoint="http://127.0.0.1:1")
+    # authentik repaired it, and its own record does not show that: the documentation says so.
+    assert (result["status"], result["changed"], result["basis"]) == ("unchanged", False, "connection")
+
+
+def test_google_lost_in_the_middle(sandbox):
+    sandbox.fault("google", method="GET", path="/users/", status=403, reason="forbidden", message="x", skip=1, times=-1)
+    _run, result, warned = sync(sandbox, verify="google")
+    assert (result["changed"], result["basis"]) == (True, "connection")
+    assert "could not be looked at" in warned
+
+
+def test_reads_that_trail_behind_are_waited_for(sandbox):
+    sync(sandbox)
+    drift(sandbox)
+    sandbox.control("POST", "google/settings", {"update_lag_ms": 900})
+    _run, result, warned = sync(sandbox, sync_timeout=10)
+    assert (result["status"], result["changed"], result["basis"], warned) == ("synced", True, "google", "")
+
+
+def test_reads_that_never_catch_up_are_unconfirmed(sandbox):
+    sync(sandbox)
+    drift(sandbox)
+    sandbox.control("POST", "google/settings", {"update_lag_ms": 60000})
+    _run, result, warned = sync(sandbox)
+    assert (result["status"], result["changed"], result["basis"]) == ("unconfirmed", True, "connection")
+    assert "does not show them yet" in warned
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 502, "when": "after"},
+        {"drop": True, "when": "after"},
+        {"status": 200, "body": "<html>a portal</html>", "content_type": "text/html", "when": "after"},
+        {"status": 200, "body": '{"messages": [', "content_type": "application/json", "when": "after"},
+        {"truncate": 5, "when": "after"},
+    ],
+)
+def test_an_answer_lost_on_the_way_is_a_question(sandbox, fault):
+    """authentik did its work and the answer broke: the task tells what happened."""
+    sandbox.fault("authentik", method="POST", path="sync/object", **fault)
+    _run, result, _warned = sync(sandbox)
+    assert (result["status"], result["changed"], result["messages_source"]) == ("synced", True, "task_log")
+    posts = [item for item in sandbox.authentik_requests() if item["path"].endswith("/sync/object/")]
+    assert len(posts) == 1
+
+
+def test_a_request_that_never_arrived_starts_nothing(sandbox):
+    sandbox.fault("authentik", method="POST", path="sync/object", status=502)
+    run, result, _warned = sync(sandbox)
+    assert (run.failed, result["changed"]) == (True, False)
+    assert "502" in result["msg"]
+    assert [user["primaryEmail"] for user in sandbox.google_state()["users"]] == ["admin@example.com"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ({"status": 302, "headers": {"Location": "http://127.0.0.1:1/steal"}}, "not followed"),
+        ({"status": 200, "body": "<html>a portal</html>", "content_type": "text/html"}, "HTML"),
+        ({"status": 200, "body": '{"version_current"', "content_type": "application/json"}, "not valid JSON"),
+        ({"status": 200, "body": "[]", "content_type": "application/json"}, "something else than a JSON object"),
+        ({"status": 406, "message": "x"}, "JSON (406)"),
+        ({"status": 415, "message": "x"}, "415"),
+        ({"status": 429, "message": "x", "times": -1, "headers": {"Retry-After": "0"}}, "too many requests"),
+        ({"status": 500, "message": "x"}, "status 500"),
+        ({"status": 403, "message": "Token invalid/expired"}, "expired"),
+        ({"delay_ms": 7000}, "no answer within"),
+    ],
+)
+def test_broken_answers_to_reads(sandbox, fault, says):
+    sandbox.fault("authentik", method="GET", path="admin/version", **fault)
+    run, result, _warned = sync(sandbox, request_timeout=2)
+    assert run.failed
+    assert says in result["msg"]
+    assert result["basis"] == "nothing_sent"
+
+
+def test_a_read_that_fails_for_a_moment_is_repeated(sandbox):
+    sandbox.fault("authentik", method="GET", path="admin/version", status=503, message="x")
+    sandbox.fault(
+        "google", method="GET", path="/users/", status=429, reason="rateLimitExceeded", headers={"Retry-After": "0"}
+    )
+    _run, result, _warned = sync(sandbox, "bob")
+    assert (result["status"], result["calls"]["authentik"]) == ("synced", len(sandbox.authentik_requests()))
+
+
+def test_requests_are_as_few_as_documented(sandbox):
+    _run, result, _warned = sync(sandbox)
+    assert result["calls"] == {"authentik": 6, "google": 2, "google_token": 1}
+    _run, result, _warned = sync(sandbox)
+    assert result["calls"] == {"authentik": 7, "google": 2, "google_token": 1}
+    _run, result, _warned = sync(sandbox, verify="connection")
+    assert result["calls"] == {"authentik": 8, "google": 0, "google_token": 0}
+
+
+def test_fail_on_does_not_change_the_truth(sandbox):
+    run, result, warned = sync(sandbox, "outsider", fail_on=["error"])
+    assert (run.failed, result["status"], result["changed"]) == (False, "failed", False)
+    assert "Invalid email domain" in warned
+    assert sync(sandbox, "outsider")[0].failed
+
+
+def test_check_mode_sends_nothing_and_is_right(sandbox):
+    for name in ("alice", "outsider", "mononym", "noemail", "Empty Group", "Team One"):
+        sandbox.clear_requests()
+        check, predicted, _warned = sync(sandbox, name, check=True)
+        sent = [
+            item for item in sandbox.authentik_requests() if item["method"] != "GET" and "/test/" not in item["path"]
+        ]
+        assert sent == []
+        assert {item["path"] for item in sandbox.google_requests() if item["method"] != "GET"} <= {"/token"}
+        real, result, _warned = sync(sandbox, name)
+        assert (check.failed, predicted["changed"], predicted["status"]) == (
+            real.failed,
+            result["changed"],
+            result["status"],
+        )
+        assert predicted["skipped_members"] == result["skipped_members"]
+        assert {item["path"] for item in predicted["changes"]} == {item["path"] for item in result["changes"]}
+
+
+def test_a_provider_in_dry_run_is_asked_itself(sandbox):
+    sync(sandbox)
+    drift(sandbox)
+    sandbox.control("PATCH", "authentik/providers/1", {"dry_run": True})
+    for check in (True, False):
+        _run, result, _warned = sync(sandbox, check=check)
+        assert (result["status"], result["changed"]) == ("dry_run", False)
+        assert [item["method"] for item in result["operations"]] == ["PUT"]
+        assert "name.givenName" in [item["path"] for item in result["changes"]]
+
+
+def test_not_assigned_to_an_application(sandbox):
+    sandbox.control("PATCH", "authentik/providers/1", {"application": None})
+    run, result, _warned = sync(sandbox)
+    assert (run.failed, result["changed"]) == (True, False)
+    assert "not assigned to an application" in result["msg"]
+    # Only check mode has to ask, and needs one permission more for it.
+    assert "authentik_core.view_provider" in sync(sandbox, check=True)[1]["msg"]
+    run, result, _warned = sync(sandbox, check=True, authentik_token=sandbox.authentik_token)
+    assert run.failed
+    assert "not assigned to an application" in result["msg"]
