@@ -262,6 +262,9 @@ operations:
     by:
       description: Who wrote.
       type: str
+    group:
+      description: The address of the group, for a V(member).
+      type: str
   sample:
     - method: PUT
       resource: user

@@ -9,19 +9,15 @@ a machine whose speed drifts drifts for both; the ratio is taken pair by pair, a
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from tests.sandbox.process import Sandbox
-from tests.support.tree import ROOT
+from tests.support.playbook import run_playbook
 
-PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 PLAYS = Path(__file__).parent / "plays"
 RECORDED_SYNC_MS = 600
 # What the ratio may be at most; a trial against a real server gave 1.18 and 1.26.
@@ -30,24 +26,8 @@ BOUNDS = {"connection": 1.25, "google": 1.5}
 
 def play(sandbox: Sandbox, name: str, **variables: Any) -> float:
     """Run a play and return its wall clock in seconds."""
-    everything = {"sandbox": sandbox.info, "ansible_python_interpreter": sys.executable, **variables}
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
-    }
-    command = [
-        PLAYBOOK,
-        "-i",
-        "localhost,",
-        "-c",
-        "local",
-        "-e",
-        json.dumps(everything),
-        str(PLAYS / name),
-    ]
     started = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    done = run_playbook(PLAYS / name, {"sandbox": sandbox.info, **variables})
     taken = time.monotonic() - started
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)

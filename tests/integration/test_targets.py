@@ -5,17 +5,15 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.sandbox.process import Sandbox
+from tests.support.playbook import run_playbook
 from tests.support.tree import ROOT
 
-PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 TARGETS = ROOT / "tests" / "integration" / "targets"
 DATASET = TARGETS / "dataset.json"
 VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4")
@@ -36,33 +34,8 @@ def run(playbook: Path, sandbox: Sandbox, version: str, *arguments: str) -> subp
         "server_version": version,
         "heals_drift": number >= (2025, 10),
         "has_dry_run": number >= (2025, 4),
-        "ansible_python_interpreter": sys.executable,
     }
-    environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith(("AUTHENTIK_", "GCP_", "GOOGLE_"))},
-        "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
-        "ANSIBLE_FORCE_COLOR": "0",
-    }
-    return subprocess.run(
-        [
-            PLAYBOOK,
-            "-i",
-            "localhost,",
-            "-c",
-            "local",
-            "-e",
-            json.dumps(variables),
-            str(playbook),
-            *arguments,
-        ],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
+    return run_playbook(playbook, variables, *arguments)
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")

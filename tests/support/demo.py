@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 import tempfile
 import unicodedata
@@ -16,9 +14,9 @@ from typing import Any
 
 from tests.sandbox.process import Sandbox
 
+from .playbook import run_playbook
 from .tree import ROOT
 
-PLAYBOOK = str(Path(sys.executable).with_name("ansible-playbook"))
 ORGANISATION = ROOT / "tests" / "sandbox" / "data" / "organisation.json"
 EXTRA_USERS = (
     {"username": "visiting.contractor", "name": "Visiting Contractor", "email": "contractor@elsewhere.test"},
@@ -87,22 +85,11 @@ def main() -> int:
             administrators = {user["primaryEmail"] for user in before["users"]}
             print("At Google before:\n\n" + shown(before, administrators) + "\n", flush=True)
             environment = {
-                **os.environ,
                 "AUTHENTIK_URL": sandbox.authentik_url,
                 "AUTHENTIK_TOKEN": sandbox.authentik_token,
                 "GOOGLE_WORKSPACE_API_ENDPOINT": sandbox.google_api_endpoint,
-                "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
-                "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
             }
-            command = [
-                PLAYBOOK,
-                "-i",
-                "localhost,",
-                "-e",
-                f"ansible_python_interpreter={sys.executable}",
-                "playbooks/demo.yml",
-            ]
-            done = subprocess.run(command, cwd=ROOT, env=environment, check=False)
+            done = run_playbook(ROOT / "playbooks" / "demo.yml", {}, environment=environment, capture=False)
             after = sandbox.google_state()
             print("\nAt Google after:\n\n" + shown(after, administrators) + "\n", flush=True)
     if done.returncode == 0 and not reached(after):

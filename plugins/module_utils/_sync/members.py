@@ -58,7 +58,8 @@ def predict(case: Case, creating: bool) -> None:
             member_key(item) for item in case.target.data.get("users_obj") or [] if item.get("username") in absent
         )
         outcome.changes.append({"path": "members", "added": addresses, "removed": []})
-        outcome.operations.extend(operation("POST", "member", item) for item in addresses)
+        group = str((before.record or case.wanted or {}).get("email") or "")
+        outcome.operations.extend(operation("POST", "member", item, group=group) for item in addresses)
         outcome.changed = True
         if outcome.status == "unchanged":
             outcome.status = "synced"
