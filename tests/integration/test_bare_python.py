@@ -1,0 +1,32 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A managed host with nothing but Python: the module works, and says what it rests on."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.sandbox.process import Sandbox
+from tests.support.playbook import run_playbook
+from tests.support.tree import ROOT
+
+PLAY = ROOT / "tests" / "bench" / "plays" / "module.yml"
+
+
+def test_without_googles_libraries(tmp_path):
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
+    bare = {"ansible_python_interpreter": str(Path(tmp_path, "bare", "bin", "python"))}
+    with Sandbox() as sandbox:
+        variables = {**bare, "sandbox": sandbox.info, "pk": "6"}
+        done = run_playbook(PLAY, {**variables, "verify": "auto"}, "-v")
+        assert done.returncode == 0, done.stdout
+        assert '"basis": "connection"' in done.stdout
+        assert '"status": "synced"' in done.stdout
+        assert "google-api-python-client" in done.stdout + done.stderr
+        strict = run_playbook(PLAY, {**variables, "verify": "google"}, "-v")
+        assert strict.returncode != 0
+        assert '"code": "google_libraries"' in strict.stdout
+        assert '"basis": "nothing_sent"' in strict.stdout
+        assert [item["method"] for item in sandbox.authentik_requests()].count("POST") == 1
