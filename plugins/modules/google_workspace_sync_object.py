@@ -175,6 +175,7 @@ status:
     - V(synced), the record at Google changed and is in sync; V(unchanged), it was in sync.
     - V(out_of_scope), the provider does not sync this object. V(dry_run), the provider is set to dry run.
     - V(unconfirmed), what the sync did could not be seen (yet); the warnings say why. V(failed), it did not do what was asked.
+    - In check mode, what it would be.
   returned: always
   type: str
   sample: synced
@@ -279,7 +280,7 @@ basis:
   description:
     - What RV(changed) rests on.
     - V(google), read there before and after. V(connection), authentik's own record of Google's last answer.
-      V(assumed), it could not be known, and a warning says why.
+      V(assumed), it could not be known, and a warning says why. V(nothing_sent), nothing that could write was sent.
   returned: always
   type: str
   sample: google

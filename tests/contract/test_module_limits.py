@@ -271,3 +271,30 @@ def test_not_assigned_to_an_application(sandbox):
     run, result, _warned = sync(sandbox, check=True, authentik_token=sandbox.authentik_token)
     assert run.failed
     assert "not assigned to an application" in result["msg"]
+
+
+def test_an_address_that_a_group_holds(sandbox):
+    sandbox.control("POST", "google/groups", {"email": "alice@example.com", "name": "Alice's friends"})
+    for check in (True, False):
+        run, result, _warned = sync(sandbox, check=check)
+        assert (run.failed, result["changed"]) == (True, False)
+        assert "the group alice@example.com" in result["msg"]
+
+
+def test_an_address_that_a_person_holds(sandbox):
+    sandbox.control(
+        "POST", "google/users", {"primaryEmail": "team-one@example.com", "name": {"givenName": "T", "familyName": "O"}}
+    )
+    run, result, _warned = sync(sandbox, "Team One", check=True)
+    assert (run.failed, result["changed"]) == (True, False)
+    assert "the user team-one@example.com" in result["msg"]
+    run, result, _warned = sync(sandbox, "Team One")
+    assert (run.failed, result["changed"]) == (True, False)
+
+
+def test_a_sync_that_never_began_claims_nothing(sandbox):
+    sync(sandbox)
+    drift(sandbox)
+    sandbox.fault("google", method="GET", path="/domains", status=503, reason="backendError", message="x")
+    run, result, _warned = sync(sandbox)
+    assert (run.failed, result["changed"], result["code"]) == (True, False, "google_not_reached")

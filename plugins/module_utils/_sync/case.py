@@ -75,6 +75,23 @@ class Case:
             domain = self.provider.get("default_group_email_domain")
             return {"email": "%s@%s" % (slug(self.target.name), domain), "guessed": exc.kind != "skip"}
 
+    def held_by_another(self) -> str:
+        """What of the other kind has the wanted address at Google, in words; empty if nothing has, or nobody can look."""
+        directory = self.observer.directory
+        wanted = self.wanted or {}
+        address = str(wanted.get("primaryEmail") or wanted.get("email") or self.target.email)
+        if directory is None or not address:
+            return ""
+        try:
+            other = directory.group(address) if self.target.kind == "user" else directory.user(address)
+        except GoogleError:
+            # It would only have given the reason a name.
+            return ""
+        if other is None:
+            return ""
+        kind = "group" if self.target.kind == "user" else "user"
+        return "the %s %s" % (kind, other.get("email") or other.get("primaryEmail"))
+
     def note_google_id(self, look: Look) -> None:
         row, record = look.row or {}, look.record or {}
         found = row.get("google_id") or (record.get("primaryEmail") if self.target.kind == "user" else record.get("id"))

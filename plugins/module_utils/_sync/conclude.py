@@ -38,6 +38,10 @@ def conclude(case: Case, after: Look, verdict: Verdict) -> None:
 
 def _from_google(case: Case, after: Look, verdict: Verdict) -> None:
     outcome = case.outcome
+    if verdict.started is False:
+        # Whatever differs between the looks, this sync did not write it.
+        outcome.fail(_not_reached(case), "google_not_reached")
+        return
     if after.record is None:
         _missing(case, after)
         return
@@ -52,9 +56,6 @@ def _from_google(case: Case, after: Look, verdict: Verdict) -> None:
         return
     if missing:
         _unmet(case, missing, after, verdict)
-        return
-    if verdict.started is False:
-        outcome.fail(_not_reached(case), "google_not_reached")
         return
     outcome.status = "synced" if outcome.changed else "unchanged"
     members.check(case, after)
@@ -118,13 +119,14 @@ def _nothing(case: Case, found: str, linked: bool) -> None:
         if exc.kind in ("failed", "empty"):
             case.outcome.fail("authentik could not sync %s: %s." % (case.target, exc), "mapping_%s" % exc.kind)
             return
+    holder = case.held_by_another() if linked else ""
     case.outcome.fail(
         "authentik reported success for %s, but %s. %s"
         % (
             case.target,
             found,
-            "Its address is held by something else there (a group or another account), which authentik then links "
-            "without writing: free the address at Google and delete the connection in authentik."
+            "Its address is held by something else there (%s), which authentik then links without writing: free the "
+            "address at Google and delete the connection in authentik." % (holder or "a group or another account")
             if linked
             else "authentik could not reach Google, or was refused there for the moment, which it does not report: see its "
             "worker log, and run the task again later.",

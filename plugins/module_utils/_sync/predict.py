@@ -48,6 +48,14 @@ def predict(case: Case) -> None:
     outcome.basis = "google" if before.seen else "connection"
     if not _would_be_accepted(case, wanted, creating):
         return
+    holder = case.held_by_another() if creating and before.seen else ""
+    if holder:
+        outcome.fail(
+            "authentik could not create %s at Google: its address is held by %s there. Free the address at Google, or "
+            "change it in authentik." % (case.target, holder),
+            "conflict",
+        )
+        return
     found = changes(kind, None, wanted) if record is None else unmet(kind, wanted, record)
     outcome.changes = found
     outcome.changed = bool(found)

@@ -249,6 +249,7 @@ class ServerSync:
         if self.request.check_mode and self.request.override_dry_run:
             # A real run would override the dry run and write this.
             outcome.changed = bool(outcome.changes) or record is None
+            outcome.status = "synced" if outcome.changed else "unchanged"
             members.predict(case, record is None)
 
     def _report_failed(self, case: Case, verdict: Verdict, after: Look) -> None:
