@@ -149,7 +149,7 @@ class Client:
                 passing = exc.http_status in RETRIED_STATUS or exc.kind == "network"
                 if not passing or attempt >= READ_ATTEMPTS:
                     raise
-                self._sleep(min(getattr(exc, "retry_after", None) or 0.5 * 2**attempt, LONGEST_PAUSE_S))
+                self._sleep(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
                 attempt += 1
 
     def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
@@ -288,7 +288,7 @@ class Client:
         error.errors = fields
         error.http_status = status
         if status in RETRIED_STATUS and exc.headers:
-            error.retry_after = _retry_after(exc.headers.get("Retry-After"))  # type: ignore[attr-defined]
+            error.retry_after = _retry_after(exc.headers.get("Retry-After"))
         return error
 
     def _transport_error(self, exc: Exception, what: str, timeout: float) -> AuthentikError:

@@ -21,6 +21,7 @@ class AuthentikError(Exception):
         http_status: int or None.
         errors: list of dict, authentik's ValidationError by field: ``{"field": str, "messages": [str]}``.
         sent: bool, whether authentik may have received and acted upon the request.
+        retry_after: float or None, the seconds that the server asks to wait before another attempt.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class AuthentikError(Exception):
         self.http_status = http_status
         self.errors = errors or []
         self.sent = sent
+        self.retry_after: t.Optional[float] = None
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.remedy) if part)

@@ -20,7 +20,7 @@ class Libraries:
     """The parts of Google's libraries that are used, once imported."""
 
     def __init__(self) -> None:
-        import google_auth_httplib2  # noqa: PLC0415
+        import google_auth_httplib2
         import httplib2
         from google.auth import exceptions as auth_exceptions
         from google.oauth2 import service_account

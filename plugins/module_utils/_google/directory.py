@@ -106,7 +106,7 @@ class Directory:
         lib = self._libraries
         owner = self
 
-        class Transport(lib.httplib2.Http):  # type: ignore[name-defined, misc]
+        class Transport(lib.httplib2.Http):
             """Counts what really goes out, the token's requests apart."""
 
             def request(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
@@ -167,7 +167,7 @@ class Directory:
             except GoogleError as exc:
                 if not exc.passing:
                     raise
-                pause = getattr(exc, "retry_after", None) or 2**attempt + self._jitter()
+                pause = exc.retry_after or 2**attempt + self._jitter()
                 if attempt >= 4 or waited + pause > self._timeout:
                     raise
                 self._sleep(pause)
@@ -181,7 +181,7 @@ class Directory:
         except lib.http_error as exc:
             error = explain(int(exc.resp.status), exc.content, what, self._context)
             after = exc.resp.get("retry-after", "")
-            error.retry_after = float(after) if after.isdigit() else None  # type: ignore[attr-defined]
+            error.retry_after = float(after) if after.isdigit() else None
             raise error from None
         except lib.auth_exceptions.TransportError as exc:
             raise self._unreachable(exc, what) from None

@@ -31,6 +31,7 @@ class GoogleError(Exception):
         remedy: str, what to do; may be empty.
         status: int or None, the HTTP status.
         reason: str, Google's reason; may be empty.
+        retry_after: float or None, the seconds that Google asks to wait before another attempt.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class GoogleError(Exception):
         self.remedy = remedy
         self.status = status
         self.reason = reason
+        self.retry_after: t.Optional[float] = None
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.remedy) if part)
