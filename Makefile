@@ -33,10 +33,10 @@ $(READY): requirements.txt tests/requirements.txt
 	touch $(READY)
 
 demo: $(READY) ## Watch people and groups reach Google, on the embedded sandbox
-	$(BIN)/python -m tests.support.demo
+	@$(BIN)/python -m tests.support.demo
 
 sandbox: $(READY) ## Run the sandbox (an authentik and a Google Directory on loopback) until Ctrl-C
-	$(BIN)/python -m tests.sandbox $(SANDBOX)
+	@$(BIN)/python -m tests.sandbox $(SANDBOX)
 
 test: $(READY) ## Run all tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
