@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.contract.http import call
-from tests.contract.situations import SITUATIONS, Situation, World
+from tests.contract.situations import GROUP, SITUATIONS, USER, Situation, World
 from tests.sandbox.process import Sandbox
 from tests.support.module import run_module
 
@@ -96,6 +96,7 @@ def google_calls(sandbox: Sandbox) -> list[str]:
     for item in requests:
         path = item["path"].replace("/admin/directory/v1/", "").removeprefix("/")
         path = re.sub(r"^(users|groups)/[^/]+", r"\1/{key}", path)
+        path = re.sub(r"/members/[^/]+$", "/members/{key}", path)
         found.append(f"{item['method']} {path} {item['status'] or 'connection dropped'}")
     return found
 
@@ -310,3 +311,41 @@ def test_an_old_server_without_a_worker_gives_no_answer_at_all(servers):
         "admin@example.com",
         "alice@example.com",
     ]
+
+
+# What saving something in authentik starts by itself: the recording, what was there before, the request.
+SAVED = (
+    ("2024.8.1", "027", ["Team One"], "POST", "core/groups/{team}/add_user/", {"pk": "{heidi}"}),
+    ("2024.8.1", "298", [], "DELETE", "core/users/{alice}/", None),
+    ("2025.8.6", "07b", ["Team One"], "POST", "core/groups/{team}/remove_user/", {"pk": "{alice}"}),
+    ("2025.8.6", "07c", ["Team One"], "POST", "core/groups/{team}/add_user/", {"pk": "{heidi}"}),
+    ("2025.12.4", "07b", ["Team One"], "POST", "core/groups/{team}/remove_user/", {"pk": "{alice}"}),
+    ("2025.12.4", "07c", ["Team One"], "POST", "core/groups/{team}/add_user/", {"pk": "{heidi}"}),
+    ("2025.12.4", "61a", [], "PATCH", "core/users/{alice}/", {"name": "Alice Other"}),
+    ("2025.12.4", "61b", ["gone"], "PATCH", "core/users/{alice}/", {"is_active": False}),
+    ("2025.12.4", "61c", [], "DELETE", "core/users/{alice}/", None),
+)
+
+
+@pytest.mark.parametrize(("version", "prefix", "also", "method", "path", "body"), SAVED)
+def test_saving_syncs_in_the_background(servers, version, prefix, also, method, path, body):
+    sandbox = servers(version)
+    sandbox.reset()
+    world = World(sandbox, version)
+    for name in ("alice", "heidi"):
+        world.post({"sync_object_model": USER, "sync_object_id": world.pk(USER, name)})
+    if "Team One" in also:
+        world.post({"sync_object_model": GROUP, "sync_object_id": world.pk(GROUP, "Team One")})
+    if "gone" in also:
+        sandbox.control("DELETE", "google/users/alice@example.com")
+    sandbox.control("POST", "authentik/settings", {"signals": True})
+    sandbox.clear_requests()
+    keys = {"team": world.pk(GROUP, "Team One"), "alice": world.pk(USER, "alice"), "heidi": world.pk(USER, "heidi")}
+    if body and "pk" in body:
+        body = {"pk": int(body["pk"].format(**keys))}
+    shown = next(item for item in exchanges(version, prefix) if "sync/object" not in item["request"]["path"])
+    assert call(sandbox, method, "/api/v3/" + path.format(**keys), body=body).status == shown["status"]
+    deadline = time.monotonic() + 5
+    while len(google_calls(sandbox)) < len(shown["google"]) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert google_calls(sandbox) == shown["google"]
