@@ -856,7 +856,7 @@ SITUATIONS = [
             synced("bob"),
             google("PATCH", "users/bob@example.com", {"name": {"givenName": "Eve"}}),
             fresh_row("bob", "user"),
-            fault("PUT", ONE_USER, delay_ms=900),
+            fault("PUT", ONE_USER, delay_ms=1700),
         ],
         name="bob",
         changed=True,

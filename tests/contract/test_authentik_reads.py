@@ -41,7 +41,7 @@ READS = (
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def server(request):
-    with Sandbox(dataset=HERE / "dataset.json", authentik_version=request.param, answer_ms=300) as sandbox:
+    with Sandbox(dataset=HERE / "dataset.json", authentik_version=request.param, answer_ms=2000) as sandbox:
         for kind, name in (("users", "alice"), ("groups", "Team One")):
             pk = next(
                 i["pk"]

@@ -30,14 +30,14 @@ EVERYTHING = frozenset(
 
 @pytest.fixture(scope="module")
 def running():
-    with Sandbox(dataset=HERE / "dataset.json", answer_ms=400) as sandbox:
+    with Sandbox(dataset=HERE / "dataset.json", answer_ms=800) as sandbox:
         yield sandbox
 
 
 @pytest.fixture
 def sandbox(running):
     running.reset()
-    running.control("POST", "authentik/settings", {"answer_ms": 400, "retry_ms": 60000})
+    running.control("POST", "authentik/settings", {"answer_ms": 800, "retry_ms": 60000})
     return running
 
 
@@ -98,7 +98,7 @@ def test_without_the_right_to_read_tasks(sandbox):
 
 
 def test_without_tasks_a_slow_sync_is_seen_at_google(sandbox):
-    sandbox.fault("google", method="POST", path="/users", delay_ms=900)
+    sandbox.fault("google", method="POST", path="/users", delay_ms=1700)
     _run, result, warned = sync(sandbox, lacking=["view_task"], sync_timeout=5)
     assert (result["status"], result["changed"]) == ("synced", True)
     assert "405" in warned

@@ -23,7 +23,7 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 @pytest.fixture(scope="module", params=VERSIONS)
 def server(request):
-    with Sandbox(dataset=DATASET, authentik_version=request.param, answer_ms=400) as sandbox:
+    with Sandbox(dataset=DATASET, authentik_version=request.param, answer_ms=1000) as sandbox:
         yield sandbox, request.param
 
 
@@ -42,7 +42,7 @@ def run(playbook: Path, sandbox: Sandbox, version: str, *arguments: str) -> subp
 def test_playbook(server, playbook):
     sandbox, version = server
     sandbox.reset()
-    sandbox.control("POST", "authentik/settings", {"retry_ms": 20, "answer_ms": 400})
+    sandbox.control("POST", "authentik/settings", {"retry_ms": 20, "answer_ms": 1000})
     checked = playbook.stem == "check_mode"
     done = run(playbook, sandbox, version, *(["--check", "--diff"] if checked else []))
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
