@@ -1,7 +1,6 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""Run the sandbox until it is asked to end: ``python -m tests.sandbox``, from the root of the repository."""
+"""``python -m tests.sandbox``: run the sandbox until SIGTERM, SIGINT or the end of its parent process."""
 
 from __future__ import annotations
 
@@ -13,101 +12,81 @@ import sys
 import threading
 from pathlib import Path
 
-from tests.sandbox import dataset
-from tests.sandbox.server import Options, Sandbox
+from tests.sandbox.authentik import RELEASES
+from tests.sandbox.dataset import DEFAULT, DatasetError, load
+from tests.sandbox.server import Servers
 
-VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4")
-EXIT_USAGE = 2
-EXIT_VIOLATIONS = 3
-# How often to look whether the parent process is still there.
-PARENT_CHECK_S = 0.25
+NEWEST = list(RELEASES)[-1]
+BUGS = 3
 
 
-def main() -> int:
-    """Run until a signal or the end of the parent process; returns the exit status."""
-    arguments = _parser().parse_args()
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    try:
-        options = Options(
-            dataset=dataset.load(arguments.dataset),
-            authentik_version=arguments.authentik_version,
-            authentik_port=arguments.authentik_port,
-            google_port=arguments.google_port,
-            google_only=arguments.google_only,
-            google_latency_ms=arguments.google_latency_ms,
-            sync_ms=arguments.sync_ms,
-            answer_ms=arguments.answer_ms,
-        )
-        with Sandbox(options) as sandbox:
-            print(json.dumps(sandbox.info), flush=True)
-            if sys.stderr.isatty():
-                print(_hint(sandbox.info), file=sys.stderr)
-            is_orphan = _orphan_check(arguments.parent_pid)
-            while not stop.wait(PARENT_CHECK_S) and not is_orphan():
-                pass
-    except (dataset.DatasetError, OSError) as exc:
-        print(f"sandbox: {exc}", file=sys.stderr)
-        return EXIT_USAGE
-    for violation in sandbox.google.violations:
-        print(f"sandbox: an answer outside of Google's discovery document: {violation}", file=sys.stderr)
-    return EXIT_VIOLATIONS if sandbox.google.violations else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m tests.sandbox",
-        description="An authentik and a Google Directory on loopback. Prints one line of JSON when both are ready.",
-    )
-    parser.add_argument("--dataset", metavar="FILE", type=Path, default=dataset.DEFAULT, help="what stands there first")
-    parser.add_argument("--authentik-version", choices=VERSIONS, default=VERSIONS[-1])
-    parser.add_argument("--authentik-port", metavar="PORT", type=int, default=0, help="default: a free one")
-    parser.add_argument("--google-port", metavar="PORT", type=int, default=0, help="default: a free one")
+def arguments() -> argparse.Namespace:
+    """Parse the command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sandbox", description=__doc__)
+    parser.add_argument("--dataset", type=Path, default=DEFAULT, help="what stands on both sides (see the README)")
+    parser.add_argument("--authentik-version", choices=list(RELEASES), default=NEWEST, help=f"default {NEWEST}")
+    parser.add_argument("--authentik-port", type=int, default=0, help="default: a free one")
+    parser.add_argument("--google-port", type=int, default=0, help="default: a free one")
     parser.add_argument("--google-only", action="store_true", help="no authentik")
-    parser.add_argument("--google-latency-ms", metavar="MS", type=float, default=0, help="added to Google's answers")
-    parser.add_argument("--sync-ms", metavar="MS", type=int, default=0, help="authentik's own work for one sync")
-    parser.add_argument(
-        "--answer-ms", metavar="MS", type=int, default=10000, help="how long authentik's view waits for its task"
-    )
-    parser.add_argument("--parent-pid", metavar="PID", type=int, help="end when this process ends")
-    return parser
+    parser.add_argument("--google-latency-ms", type=float, default=0, help="added to each of Google's answers")
+    parser.add_argument("--sync-ms", type=float, default=0, help="what authentik's own work for one sync costs")
+    parser.add_argument("--answer-ms", type=float, default=10000, help="how long authentik waits for a sync's task")
+    parser.add_argument("--parent-pid", type=int, help="end when this process, the parent, has ended")
+    return parser.parse_args()
 
 
-def _orphan_check(parent: int | None):
-    """Return a function that tells whether the parent process, when there is one to watch, has ended."""
-    if parent is None:
-        return lambda: False
-    if os.getppid() == parent:
-        # Its number could be given to another process: being handed on to a new parent cannot be mistaken.
-        return lambda: os.getppid() != parent
-    return lambda: not _is_running(parent)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _hint(info: dict) -> str:
-    lines = ["", "The sandbox is running; Ctrl-C ends it. In another terminal:", ""]
+def hint(info: dict) -> str:
+    """How a person uses it."""
+    lines = ["", "In another terminal:"]
     if "authentik_url" in info:
         lines += [
             f"  export AUTHENTIK_URL={info['authentik_url']}",
             f"  export AUTHENTIK_TOKEN={info['authentik_token']}",
+            f"  export GOOGLE_WORKSPACE_API_ENDPOINT={info['google_api_endpoint']}",
+            "  .venv/bin/ansible localhost -m dirsync.authentik.google_workspace_sync_object \\",
+            f"      -a 'provider_id={info['provider_id']} sync_object_model=user sync_object_id=ada.example'",
         ]
-    lines += [
-        f"  export GOOGLE_WORKSPACE_API_ENDPOINT={info['google_api_endpoint']}",
-        "",
-        f"What stands at Google: curl {info['control_url']}/google/state",
-        "",
-    ]
+    lines += [f"  curl {info['control_url']}/google/state", "Ctrl-C ends it.", ""]
     return "\n".join(lines)
+
+
+def main() -> int:
+    """Run, and return the exit status: 3 if Google's side gave an answer that Google's schema forbids."""
+    options = arguments()
+    try:
+        dataset = load(options.dataset)
+    except DatasetError as exc:
+        print(f"dataset: {exc}", file=sys.stderr)
+        return 2
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    try:
+        servers = Servers(
+            dataset=dataset,
+            version=options.authentik_version,
+            authentik_port=options.authentik_port,
+            google_port=options.google_port,
+            google_only=options.google_only,
+            google_latency_ms=options.google_latency_ms,
+            sync_ms=options.sync_ms,
+            answer_ms=options.answer_ms,
+        )
+    except OSError as exc:
+        print(f"a port cannot be used: {exc}", file=sys.stderr)
+        return 2
+    servers.start()
+    print(json.dumps(servers.info), flush=True)
+    if sys.stderr.isatty():
+        print(hint(servers.info), file=sys.stderr, flush=True)
+    while not over.wait(1.0):
+        if options.parent_pid and os.getppid() != options.parent_pid:
+            break
+    problems = list(servers.google.violations)
+    servers.stop()
+    for problem in problems:
+        print(f"outside of Google's schema: {problem}", file=sys.stderr)
+    return BUGS if problems else 0
 
 
 if __name__ == "__main__":

@@ -1,80 +1,48 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-
-"""A sandbox in a process of its own, for tests, demo and benchmarks. Needs the standard library only."""
+"""Start the sandbox as a process of its own and talk to it: for tests, the demo and the benchmarks."""
 
 from __future__ import annotations
 
 import json
 import os
+import queue
 import subprocess
 import sys
 import tempfile
 import threading
 import urllib.error
+import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-START_TIMEOUT_S = 60
-STOP_TIMEOUT_S = 15
+START_WITHIN_S = 60
+STOP_WITHIN_S = 20
 
 
-class SandboxError(Exception):
-    """The sandbox did not start, refused a control request, or did not end as it should."""
+class ControlError(Exception):
+    """The control application refused something; the text is its answer."""
 
 
 class Sandbox:
-    """Context manager around ``python -m tests.sandbox``.
+    """A running sandbox, as a context manager.
 
-    Options are those of the command line with underscores: ``dataset``, ``authentik_version``, ``authentik_port``,
-    ``google_port``, ``google_only``, ``google_latency_ms``, ``sync_ms``, ``answer_ms``. Inside, ``info`` is the line
-    of JSON that it printed, whose keys are attributes too (``authentik_url``, ``google_api_endpoint``, …).
+    Args:
+        options: the command line's options with underscores (``dataset``, ``authentik_version``, ``google_only``,
+            ``google_latency_ms``, ``sync_ms``, ``answer_ms``, …).
+
+    Attributes:
+        info: dict, the line that it printed; its keys are attributes, too (``authentik_url``, ``control_url``, …).
     """
 
     def __init__(self, **options: Any) -> None:
         self._options = options
-        self._process: subprocess.Popen[str] | None = None
-        self._errors: Any = None
         self.info: dict[str, Any] = {}
-
-    def __enter__(self) -> Sandbox:
-        command = [sys.executable, "-m", "tests.sandbox", "--parent-pid", str(os.getpid())]
-        for name, value in self._options.items():
-            option = "--" + name.replace("_", "-")
-            if value is True:
-                command.append(option)
-            elif value is not None and value is not False:
-                command += [option, str(value)]
-        # A file, not a pipe: nobody reads while it runs, and a full pipe would stop it.
-        self._errors = tempfile.TemporaryFile(mode="w+", encoding="utf-8")
-        self._process = subprocess.Popen(
-            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._errors, text=True
-        )
-        timer = threading.Timer(START_TIMEOUT_S, self._process.kill)
-        timer.start()
-        line = self._process.stdout.readline()
-        timer.cancel()
-        if not line:
-            self._process.wait()
-            raise SandboxError(f"the sandbox did not start (status {self._process.returncode}):\n{self._stderr()}")
-        self.info = json.loads(line)
-        return self
-
-    def __exit__(self, kind: object, *_exc: object) -> None:
-        process = self._process
-        process.terminate()
-        try:
-            process.wait(timeout=STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        errors = self._stderr()
-        # An error on the way out must not hide the one that led here.
-        if process.returncode != 0 and kind is None:
-            raise SandboxError(f"the sandbox ended with status {process.returncode}:\n{errors}")
+        self._process: subprocess.Popen[str] | None = None
+        # Closed when the sandbox has ended, which outlives this call.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -82,57 +50,81 @@ class Sandbox:
         except KeyError:
             raise AttributeError(name) from None
 
-    def control(self, method: str, path: str, json_body: Any = None, **named: Any) -> Any:
-        """Send a control request and return its parsed answer (None when empty); raises SandboxError on 4xx and 5xx.
-
-        The body may be given as the third argument or as ``json=``.
-        """
-        body = named.pop("json", json_body)
-        if named:
-            raise TypeError(f"unexpected arguments: {', '.join(named)}")
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(
-            f"{self.info['control_url']}/{path.lstrip('/')}",
-            data=data,
-            method=method,
-            headers={"Content-Type": "application/json"} if data else {},
+    def __enter__(self) -> Sandbox:
+        command = [sys.executable, "-m", "tests.sandbox", "--parent-pid", str(os.getpid())]
+        for name, value in self._options.items():
+            flag = "--" + name.replace("_", "-")
+            command += [flag] if value is True else [] if value in (None, False) else [flag, str(value)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
-        # Whatever proxies the environment names are not for the loopback.
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        lines: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=lambda: lines.put(self._process.stdout.readline()), daemon=True).start()
         try:
-            with opener.open(request, timeout=60) as answer:
-                text = answer.read()
+            line = lines.get(timeout=START_WITHIN_S)
+        except queue.Empty:
+            line = ""
+        if not line:
+            self._process.kill()
+            self._process.wait()
+            raise RuntimeError(f"the sandbox did not start: {self._said()}")
+        self.info = json.loads(line)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        process = self._process
+        process.terminate()
+        try:
+            status = process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            status = process.wait()
+        process.stdout.close()
+        said = self._said()
+        self._errors.close()
+        if status != 0 and exc[0] is None:
+            raise RuntimeError(f"the sandbox ended with status {status}: {said}")
+
+    def control(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the control application; returns parsed JSON or None. Raises ControlError."""
+        data = None if body is None else json.dumps(body).encode()
+        address = f"{self.control_url}/{urllib.parse.quote(path, safe='/?=&@%')}"
+        request = urllib.request.Request(address, data, {"Content-Type": "application/json"}, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                text = reply.read()
         except urllib.error.HTTPError as exc:
-            raise SandboxError(f"{method} {path}: {exc.code} {exc.read().decode('utf-8', 'replace')}") from exc
+            raise ControlError(f"{method} {path}: {exc.code} {exc.read().decode()}") from None
         return json.loads(text) if text else None
 
-    def google_state(self) -> dict:
-        """Return ``{"domains": […], "users": […], "groups": [{…, "members": […]}]}``."""
+    def google_state(self) -> dict[str, Any]:
+        """What stands at Google: users, groups with their members, domains."""
         return self.control("GET", "google/state")
 
-    def google_requests(self) -> list[dict]:
-        """Return what reached Google, in order: see ``wire.Wire``."""
+    def google_requests(self) -> list[dict[str, Any]]:
+        """The requests that Google got."""
         return self.control("GET", "google/requests")
 
-    def authentik_requests(self) -> list[dict]:
-        """Return what reached authentik, in order: see ``wire.Wire``."""
+    def authentik_requests(self) -> list[dict[str, Any]]:
+        """The requests that authentik got."""
         return self.control("GET", "authentik/requests")
 
     def clear_requests(self) -> None:
-        """Forget what reached both sides so far."""
-        for side in ("google", "authentik") if "authentik_url" in self.info else ("google",):
-            self.control("DELETE", f"{side}/requests")
+        """Forget the requests so far, on both sides."""
+        self.control("DELETE", "google/requests")
+        if "authentik_url" in self.info:
+            self.control("DELETE", "authentik/requests")
 
     def fault(self, side: str, **fault: Any) -> None:
-        """Add a fault to ``google`` or ``authentik``; its keys are in the README."""
+        """Add a fault on one side, "google" or "authentik"."""
         self.control("POST", f"{side}/faults", fault)
 
     def reset(self) -> None:
-        """Go back to the dataset on both sides; forget requests, faults and settings."""
+        """Back to the dataset, without faults, requests and settings."""
         self.control("POST", "reset")
 
-    def _stderr(self) -> str:
+    def _said(self) -> str:
+        self._errors.flush()
         self._errors.seek(0)
-        text = self._errors.read()
-        self._errors.close()
-        return text
+        return self._errors.read()[-4000:]
