@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import google_auth_httplib2
 import httplib2
@@ -17,6 +17,7 @@ from googleapiclient.errors import HttpError
 from googleapiclient.http import HttpRequest
 
 from tests.sandbox.authentik.errors import (
+    AbandonedError,
     BadRequestSyncException,
     DryRunRejected,
     NotFoundSyncException,
@@ -33,9 +34,10 @@ SOCKET_TIMEOUT = 120
 class Directory:
     """The calls a sync makes. Making one asks for the tenant's domains, as authentik does for every task."""
 
-    def __init__(self, provider: object, endpoint: str, dry_run: bool) -> None:
+    def __init__(self, provider: object, endpoint: str, dry_run: bool, wanted: Callable[[], bool]) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._dry_run = dry_run
+        self._wanted = wanted
         # Time spent waiting for Google, to tell it from the time a sync costs by itself.
         self.waited = 0.0
         try:
@@ -95,13 +97,20 @@ class Directory:
     def _execute(self, request: HttpRequest) -> dict:
         started = time.monotonic()
         try:
-            return request.execute(num_retries=0)
+            self._go_on()
+            answer = request.execute(num_retries=0)
+            self._go_on()
+            return answer
         except HttpError as exc:
             # The texts of the log name Google's own address on real servers.
             exc.uri = self._public(exc.uri)
             raise
         finally:
             self.waited += time.monotonic() - started
+
+    def _go_on(self) -> None:
+        if not self._wanted():
+            raise AbandonedError("the state that this sync began with is gone")
 
     def _public(self, uri: str) -> str:
         return PUBLIC_ADDRESS + uri[len(self._endpoint) :] if uri.startswith(self._endpoint) else uri

@@ -51,6 +51,10 @@ class StopSync(SyncError):
         return text
 
 
+class AbandonedError(Exception):
+    """The sandbox was reset under a sync: it ends here. Real servers know nothing of the kind."""
+
+
 class PropertyMappingExpressionException(Exception):
     """A mapping's code failed; the text is empty on real servers, the reason hangs on as its cause."""
 

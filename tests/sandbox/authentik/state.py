@@ -166,6 +166,8 @@ class State:
 
     def __init__(self, dataset: dict, service_account: dict) -> None:
         self.lock = threading.RLock()
+        # Counts how often it was filled, so that work from before a reset can tell that nobody wants it any more.
+        self.generation = 0
         self._dataset = copy.deepcopy(dataset)
         self._service_account = service_account
         self.load()
@@ -175,6 +177,7 @@ class State:
     def load(self) -> None:
         with self.lock:
             data = copy.deepcopy(self._dataset)
+            self.generation += 1
             self.domain = data["domain"]
             self.users: dict[int, User] = {}
             # Whom a user name belonged to when it was given; find_user checks whether that still holds.
@@ -285,7 +288,8 @@ class State:
         return provider
 
     def change_provider(self, provider: Provider, changes: dict) -> None:
-        """Set fields of a provider; groups and mappings may be given by name."""
+        """Set fields of a provider, all or none; groups and mappings may be given by name."""
+        found = {}
         for key, value in changes.items():
             if key == "pk" or key not in provider.__dataclass_fields__:
                 raise ValueError("a provider has no field %s" % key)
@@ -293,6 +297,8 @@ class State:
                 value = self.find_group(value).pk
             elif key in ("property_mappings", "property_mappings_group"):
                 value = [self.find_mapping(item).pk for item in value]
+            found[key] = value
+        for key, value in found.items():
             setattr(provider, key, value)
 
     def add_connection(

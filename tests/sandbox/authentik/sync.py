@@ -63,7 +63,13 @@ class Syncer:
         self._own_seconds = own_seconds
         self._started = time.monotonic()
         self._linked = 0
-        self.google = Directory(provider, endpoint, provider.dry_run and not override_dry_run)
+        generation = state.generation
+        self.google = Directory(
+            provider,
+            endpoint,
+            provider.dry_run and not override_dry_run,
+            wanted=lambda: state.generation == generation,
+        )
 
     # -- what a task does ---------------------------------------------------------------------------------------
 

@@ -4,13 +4,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import uuid
 from collections.abc import Callable
-from concurrent.futures import CancelledError
-from concurrent.futures import TimeoutError as TooLate
 from typing import Any
 
+from starlette.concurrency import run_in_threadpool
 from starlette.routing import Mount, Route, Router
 
 from tests.sandbox.authentik import expressions
@@ -33,7 +33,7 @@ from tests.sandbox.authentik.settings import Settings
 from tests.sandbox.authentik.shapes import GROUP_AUTOCOMPLETE, USER_AUTOCOMPLETE, Shapes
 from tests.sandbox.authentik.state import Conflict, Connection, Provider, State, User, now
 from tests.sandbox.authentik.sync import MODELS
-from tests.sandbox.authentik.tasks import Worker
+from tests.sandbox.authentik.tasks import Task, Worker, aggregated
 
 GWS = "authentik_providers_google_workspace"
 VIEW = f"{GWS}.view_googleworkspaceprovider"
@@ -190,12 +190,17 @@ class Views:
             user = self._user(call, "change")
             data = call.data()
             fields = Fields(data)
-            for key in ("username", "name", "email"):
-                if key in data:
-                    setattr(user, key, fields.text(key, blank=key != "username"))
+            wanted: dict[str, Any] = {
+                key: fields.text(key, blank=key != "username") for key in ("username", "name", "email") if key in data
+            }
             if "is_active" in data:
-                user.is_active = fields.boolean("is_active")
+                wanted["is_active"] = fields.boolean("is_active")
+            taken = {item.username for item in self.state.users.values() if item is not user}
+            if wanted.get("username") in taken:
+                fields.errors["username"] = ["This field must be unique."]
             fields.check()
+            for key, value in wanted.items():
+                setattr(user, key, value)
             user.updated = now()
             shown = self.shapes.user(user)
         self.background.saved(user)
@@ -247,9 +252,9 @@ class Views:
             group = self._group(call, "change")
             data = call.data()
             fields = Fields(data)
-            if "name" in data:
-                group.name = fields.text("name")
+            name = fields.text("name") if "name" in data else group.name
             fields.check()
+            group.name = name
             shown = self.shapes.group(group)
         self.background.saved(group)
         return Answer(shown)
@@ -355,10 +360,12 @@ class Views:
             user = fields.number("user", self.state.users, required=False) if fields.data.get("user") else None
             group = fields.uuid("group", self.state.groups, required=False) if fields.data.get("group") else None
             fields.check()
-            variables = expressions.variables_for(self.state.users.get(user))
-            variables.update(fields.data.get("context") or {})
-            # The object asked for stands, whatever the context says.
-            variables.update(expressions.variables_for(self.state.users.get(user)))
+            for given, model in ((user, "user"), (group, "group")):
+                if given is not None:
+                    call.demand(f"authentik_core.view_{model}")
+            # Without a user the mapping is tried for whoever asks; and whoever it is stands, whatever the context says.
+            subject = call.user if user is None else self.state.users[user]
+            variables = {**(fields.data.get("context") or {}), **expressions.variables_for(subject)}
             if group is not None:
                 variables["group"] = self.state.groups[group]
             expression = mapping.expression
@@ -385,6 +392,12 @@ class Views:
                 found = [row for row in found if self.state.users[row.obj].username == query["user__username"]]
             if kind == "group" and "group__name" in query:
                 found = [row for row in found if self.state.groups[row.obj].name == query["group__name"]]
+            keys = (
+                {"user__username": lambda row: self.state.users[row.obj].username}
+                if kind == "user"
+                else {"group__name": lambda row: self.state.groups[row.obj].name}
+            )
+            found = ordered(found, query.get("ordering", next(iter(keys))), keys)
             return self.api.page(call, found, self.shapes.connection)
 
     def create_connection(self, kind: str, call: Call) -> Answer:
@@ -433,6 +446,9 @@ class Views:
             and query.get("rel_obj_content_type__app_label", task.rel_obj[0]) == task.rel_obj[0]
             and query.get("rel_obj_content_type__model", task.rel_obj[1]) == task.rel_obj[1]
             and query.get("rel_obj_id", task.rel_obj[2]) == task.rel_obj[2]
+            # Every task belongs to something.
+            and not call.flag("rel_obj_id__isnull", False)
+            and ("aggregated_status" not in query or aggregated(task, self.release) in call.many("aggregated_status"))
             and all(word.lower() in f"{task.uid} {task.actor_name}".lower() for word in words)
         ]
         found = ordered(found, query.get("ordering", "-mtime"), {"mtime": lambda item: item.mtime})
@@ -461,8 +477,7 @@ class Views:
             self._provider(call)
         return Answer({"is_running": False} if self.release.tasks_api else {"is_running": False, "tasks": []})
 
-    def sync_object(self, call: Call) -> Answer:
-        """Sync one object in a task and wait for it, as long as this release waits."""
+    def _queue_sync(self, call: Call) -> Task:
         pk = number_of(call.path["pk"])
         with self.state.lock:
             self._provider(call)
@@ -472,13 +487,21 @@ class Views:
             object_id = fields.text("sync_object_id")
             override = fields.boolean("override_dry_run") if self.release.dry_run else False
             fields.check()
-        task = self.background.single(pk, MODELS[model], object_id, override)
-        try:
-            well = task.over.result(self.settings.answer_ms / 1000 if self.release.tasks_api else None)
-        except (TooLate, CancelledError):
+        return self.background.single(pk, MODELS[model], object_id, override)
+
+    async def sync_object(self, call: Call) -> Answer:
+        """Sync one object in a task and wait for it, as long as this release waits.
+
+        The waiting holds no thread: any number of calls may wait, and everything else goes on being answered.
+        """
+        task = await run_in_threadpool(self._queue_sync, call)
+        over = asyncio.wrap_future(task.over)
+        await asyncio.wait({over}, timeout=self.settings.answer_ms / 1000 if self.release.tasks_api else None)
+        if not over.done():
             # The view gives up; the task goes on.
-            raise InternalError from None
-        if not well:
+            over.cancel()
+            raise InternalError
+        if over.cancelled() or not over.result():
             raise InternalError
         if self.release.task_logs:
             # The lines went into a table of their own, and the view looks where they used to be.

@@ -62,7 +62,8 @@ async def run(calls: list[Call], answer: Callable[[Call], Awaitable[Reply]]) -> 
             f"Content-ID: {content_id}",
             "",
             f"HTTP/1.1 {reply.status} {reason_phrase(reply.status)}",
-            *(f"{name}: {value}" for name, value in reply.headers),
+            # Google's client finds the body by the empty line behind the headers: there must be one header at least.
+            *(f"{name}: {value}" for name, value in reply.headers or [("content-length", "0")]),
             "",
             "",
         ]
