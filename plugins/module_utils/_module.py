@@ -70,10 +70,16 @@ def google_arguments() -> Json:
 
 
 class Edge:
-    """An Ansible module's parameters turned into clients, and results turned into its exit."""
+    """An Ansible module's parameters turned into clients, and results turned into its exit.
 
-    def __init__(self, module: AnsibleModule) -> None:
+    Args:
+        module: the module.
+        engine: "server" or "direct", for the result.
+    """
+
+    def __init__(self, module: AnsibleModule, engine: str) -> None:
         self.module = module
+        self.engine = engine
         self.warnings: t.List[str] = []
 
     def keep_secret(self, values: t.Iterable[str]) -> None:
@@ -94,7 +100,7 @@ class Edge:
 
     def refuse(self, message: str, code: str = "invalid_option") -> t.NoReturn:
         """End because of an option, before anything was sent."""
-        outcome = Outcome("server")
+        outcome = Outcome(self.engine)
         outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
         outcome.fail(message, code)
         self.module.fail_json(**outcome.result(False))

@@ -12,21 +12,24 @@ version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Lets authentik sync one user or group through a Google Workspace provider, and finds out what really happened.
+  - Syncs one user or group of a Google Workspace provider, and finds out what really happened.
+  - With O(engine=server) authentik itself does it. With O(engine=direct) this module does, by Google's API and in the fewest
+    calls. The result has the same form.
   - authentik's endpoint answers the same whether a sync wrote, had nothing to write, left the object out or could not reach
     Google. This module looks for itself, at Google's record or at authentik's own copy of it, before and after, and reads
     the log of the task that did the work.
   - An object that does not exist is never sent to authentik, which would retry it in the background for minutes.
+  - Nothing is ever deleted at Google by this module, except memberships with O(membership=exact).
 notes:
-  - authentik adds members to a group at Google and never removes any. Members who have no Google account through the provider
-    are left out by authentik; the module names them.
+  - authentik adds members to a group at Google and never removes any; see O(membership). Members who have no Google account
+    are left out; the module names them.
   - authentik also syncs in the background whenever a user, group or membership is saved. RV(changed) speaks of what differs
     between the first look and the last, and says nothing about who wrote it.
   - With RV(basis=connection), a drift at Google that authentik silently repaired is not visible.
 requirements:
   - authentik 2024.8 or later.
-  - To look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
-    Python 3.10 or later. Without them the module works all the same, see O(verify).
+  - For O(engine=direct), and to look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
+    Python 3.10 or later. Without them O(engine=server) works all the same, see O(verify).
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
@@ -44,7 +47,8 @@ attributes:
   idempotent:
     support: partial
     details:
-      - A group that has members is reported as changed each time where Google cannot be looked at, see RV(basis).
+      - With O(engine=server), a group that has members is reported as changed each time where Google cannot be looked at, see
+        RV(basis).
 options:
   provider_id:
     description:
@@ -85,10 +89,31 @@ options:
     default: false
   engine:
     description:
-      - Who performs the sync. V(server) is authentik itself.
+      - Who performs the sync.
+      - V(server) is authentik itself. It lists the whole Google directory each time, writes without comparing, and needs no
+        right of yours at Google.
+      - V(direct) is this module. It reads the one record at Google, writes only what differs, and keeps authentik's connection
+        in step. It works whatever the directory's size and also while authentik's worker is down, and needs Google's libraries.
     type: str
     default: server
-    choices: [server]
+    choices: [server, direct]
+  membership:
+    description:
+      - What to do about the members of a group.
+      - V(add) adds those who are direct members in authentik and have a Google account, as authentik does.
+      - V(exact) also removes who does not belong, except those of O(keep_members). Needs O(engine=direct).
+      - V(ignore) does not look at members. Needs O(engine=direct).
+    type: str
+    default: add
+    choices: [add, exact, ignore]
+  keep_members:
+    description:
+      - Whom O(membership=exact) does not remove, though they are no members in authentik. Owners and managers of the group,
+        nested groups, and the whole customer (everybody in the workspace).
+    type: list
+    elements: str
+    default: [owner, manager, group, customer]
+    choices: [owner, manager, group, customer]
   verify:
     description:
       - Where to look for what really happened.
@@ -97,28 +122,36 @@ options:
       - V(auto) takes Google where its libraries and a service account are at hand (given here, or readable from the provider),
         else the connection.
       - V(none) does not look, so that RV(changed) is assumed.
+      - O(engine=direct) always looks at Google, and takes V(auto) and V(google) only.
     type: str
     default: auto
     choices: [auto, google, connection, none]
   out_of_scope:
     description:
       - What to do about an object that the provider does not sync (a service account, not in the filter group, left out by a
-        property mapping).
+        property mapping; with O(engine=direct) also one whose primary key authentik does not know, since it may be deleted).
     type: str
     default: warn
     choices: [warn, fail, ignore]
   fail_on:
     description:
-      - The log levels of RV(messages) that fail the task. authentik logs a failed sync as a warning.
+      - The log levels of RV(messages) that fail the task with O(engine=server). authentik logs a failed sync as a warning.
     type: list
     elements: str
     default: [critical, exception, error, warning, warn]
     choices: [critical, exception, error, warning, warn, info, debug, notset]
   sync_timeout:
     description:
-      - Seconds that the sync itself may take, following its task included.
+      - Seconds that the sync itself may take with O(engine=server), following its task included.
     type: float
     default: 120.0
+  google_wait:
+    description:
+      - Seconds to wait for Google in all, where it needs a moment. A fresh group refuses members, a fresh account is not
+        complete, a renamed one refuses writes, reads trail behind a write.
+      - What is not certain by then has RV(status=unconfirmed).
+    type: float
+    default: 60.0
 """
 
 EXAMPLES = r"""
@@ -156,8 +189,29 @@ EXAMPLES = r"""
         sync_object_model: group
         sync_object_id: engineering
 
+- name: Sync a person without authentik's worker, in the fewest calls
+  dirsync.authentik.google_workspace_sync_object:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_id: 1
+    sync_object_model: user
+    sync_object_id: ada.lovelace
+    engine: direct
+
+- name: Let a group at Google have exactly the members that it has in authentik, owners and managers apart
+  dirsync.authentik.google_workspace_sync_object:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_id: 1
+    sync_object_model: group
+    sync_object_id: engineering
+    engine: direct
+    membership: exact
+
 - name: Is this person the same on both sides (run with --check --diff)
   dirsync.authentik.google_workspace_sync_object:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
     provider_id: 1
     sync_object_model: authentik.core.models.User
     sync_object_id: ada.lovelace@example.com
@@ -174,13 +228,14 @@ status:
   description:
     - V(synced), the record at Google changed and is in sync; V(unchanged), it was in sync.
     - V(out_of_scope), the provider does not sync this object. V(dry_run), the provider is set to dry run.
-    - V(unconfirmed), what the sync did could not be seen (yet); the warnings say why. V(failed), it did not do what was asked.
+    - V(unconfirmed), what the sync did could not be seen (yet), or Google was not ready in time; the warnings or the error say
+      why. V(failed), it did not do what was asked.
     - In check mode, what it would be.
   returned: always
   type: str
   sample: synced
 messages:
-  description: authentik's log of this sync in order of time, whatever the server's version; secrets are masked.
+  description: The log of this sync in order of time (authentik's, or the direct engine's own); secrets are masked.
   returned: always
   type: list
   elements: dict
@@ -207,7 +262,7 @@ messages:
       event: Syncing page 1 or Users
       attributes: {}
 messages_source:
-  description: Where RV(messages) come from, V(response), V(task_log), or V(unavailable) with the reason in a warning.
+  description: Where RV(messages) come from, V(response), V(task_log), V(engine), or V(unavailable) with the reason in a warning.
   returned: always
   type: str
   sample: task_log
@@ -246,7 +301,7 @@ changes:
       added: [ada.lovelace@example.com]
       removed: []
 operations:
-  description: The writes at Google, as far as they are proven; in check mode and for a provider in dry run, those that would be.
+  description: The writes, as far as they are proven; in check mode and for a provider in dry run, those that would be.
   returned: always
   type: list
   elements: dict
@@ -255,13 +310,13 @@ operations:
       description: The HTTP method, or null where it is not known.
       type: str
     resource:
-      description: V(user), V(group) or V(member).
+      description: V(user), V(group) or V(member) at Google, or V(connection) in authentik.
       type: str
     key:
       description: The address.
       type: str
     by:
-      description: Who wrote.
+      description: Who wrote, V(authentik) or V(module).
       type: str
     group:
       description: The address of the group, for a V(member).
@@ -272,7 +327,7 @@ operations:
       key: ada.lovelace@example.com
       by: authentik
 skipped_members:
-  description: The usernames of a group's members whom authentik left out, because they have no Google account through the provider.
+  description: The usernames of a group's members who were left out, because they have no Google account.
   returned: always; empty where Google was not looked at
   type: list
   elements: str
@@ -296,7 +351,7 @@ engine:
   type: str
   sample: server
 server_version:
-  description: authentik's version, or null if it could not be read.
+  description: authentik's version, or null if it was not read; the direct engine mostly does without.
   returned: always
   type: str
   sample: 2025.12.4
@@ -332,8 +387,11 @@ http_status:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._module import Edge, authentik_arguments, google_arguments
+from ..module_utils._sync.direct_engine import DirectSync
 from ..module_utils._sync.messages import LEVELS
-from ..module_utils._sync.server_engine import Request, ServerSync
+from ..module_utils._sync.plan import KEEPABLE
+from ..module_utils._sync.request import Request
+from ..module_utils._sync.server_engine import ServerSync
 from ..module_utils._sync.target import LOOKUPS, check_lookup
 
 MODELS = {
@@ -342,6 +400,7 @@ MODELS = {
     "user": "user",
     "group": "group",
 }
+ENGINES = {"server": ServerSync, "direct": DirectSync}
 
 
 def argument_spec():
@@ -355,11 +414,14 @@ def argument_spec():
         sync_object_id={"type": "str", "required": True, "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         override_dry_run={"type": "bool", "default": False},
-        engine={"type": "str", "default": "server", "choices": ["server"]},
+        engine={"type": "str", "default": "server", "choices": list(ENGINES)},
+        membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
+        keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},
         verify={"type": "str", "default": "auto", "choices": ["auto", "google", "connection", "none"]},
         out_of_scope={"type": "str", "default": "warn", "choices": ["warn", "fail", "ignore"]},
         fail_on={"type": "list", "elements": "str", "default": list(LEVELS[:5]), "choices": list(LEVELS)},
         sync_timeout={"type": "float", "default": 120.0},
+        google_wait={"type": "float", "default": 60.0},
     )
 
 
@@ -370,8 +432,8 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    edge = Edge(module)
     params = module.params
+    edge = Edge(module, params["engine"])
     request = Request(
         provider_id=params["provider_id"],
         provider_name=params["provider_name"],
@@ -383,15 +445,19 @@ def main():
         out_of_scope=params["out_of_scope"],
         fail_on=params["fail_on"],
         sync_timeout=params["sync_timeout"],
+        google_wait=params["google_wait"],
+        membership=params["membership"],
+        keep_members=params["keep_members"],
         check_mode=module.check_mode,
     )
-    problem = request.problem() or check_lookup(request.kind, request.object_id, request.lookup)
+    problem = request.problem(params["engine"]) or check_lookup(request.kind, request.object_id, request.lookup)
     if problem:
         edge.refuse(problem)
-    edge.check_seconds("sync_timeout")
+    edge.check_seconds("sync_timeout", "google_wait")
     edge.check_google_options()
     authentik = edge.authentik()
-    edge.leave(ServerSync(authentik, request, edge.open_directory, edge.warn, edge.keep_secret).run())
+    engine = ENGINES[params["engine"]](authentik, request, edge.open_directory, edge.warn, edge.keep_secret)
+    edge.leave(engine.run())
 
 
 if __name__ == "__main__":

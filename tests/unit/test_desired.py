@@ -47,15 +47,35 @@ def test_merged_in_the_order_of_names_deeply():
             "b": ok({"name": {"givenName": "A", "x": 1}, "phones": [1]}),
         },
     )
-    found = desired.evaluate(api, {"property_mappings": ["a", "b"]}, "user", ADA, None)
+    found, _secret = desired.evaluate(api, {"property_mappings": ["a", "b"]}, "user", ADA, None)
     assert found == {"name": {"givenName": "B", "x": 1}, "phones": [1, 2], "primaryEmail": "ada@corp.example.com"}
-    assert [item[0] for item in api.asked] == ["b", "a"]
+    assert [item[0] for item in api.asked] == ["a", "b"]
     assert api.asked[0][1] == {"user": 6}
 
 
+def test_names_are_asked_for_only_where_the_order_matters():
+    class Unnamed(Mappings):
+        def mapping_names(self):
+            raise AssertionError("not needed")
+
+    api = Unnamed({}, {"a": ok({"suspended": True}), "b": ok(None), "c": ok({"notes": {"value": "x"}})})
+    found, _secret = desired.evaluate(api, {"property_mappings": ["a", "b", "c"]}, "user", ADA, None)
+    assert found == {"suspended": True, "notes": {"value": "x"}, "primaryEmail": ADA["email"]}
+
+
+def test_of_two_mappings_that_give_nothing_the_first_by_name_decides():
+    skip, fail = bad("x.SkipObjectException:"), bad("builtins.NameError: name 'x' is not defined")
+    for names, kind in (({"a": "1", "b": "2"}, "skip"), ({"a": "2", "b": "1"}, "failed")):
+        with pytest.raises(desired.MappingProblem) as caught:
+            desired.evaluate(
+                Mappings(names, {"a": skip, "b": fail}), {"property_mappings": ["a", "b"]}, "user", ADA, None
+            )
+        assert caught.value.kind == kind
+
+
 def test_none_is_dropped_for_users_and_kept_for_groups():
-    assert "notes" not in desired.combine("user", [{"notes": None, "suspended": False}], ADA, "")
-    assert desired.combine("group", [{"name": "x", "description": None}], {"name": "X"}, "a.test") == {
+    assert "notes" not in desired.combine("user", [{"notes": None, "suspended": False}], ADA, "")[0]
+    assert desired.combine("group", [{"name": "x", "description": None}], {"name": "X"}, "a.test")[0] == {
         "name": "x",
         "description": None,
         "email": "x@a.test",
@@ -63,10 +83,11 @@ def test_none_is_dropped_for_users_and_kept_for_groups():
 
 
 def test_passwords_never_get_into_the_wanted_record():
-    found = desired.combine(
+    found, secret = desired.combine(
         "user", [{"password": "pbkdf2_sha256$1$a$b", "hashFunction": "MD5", "suspended": True}], ADA, ""
     )
     assert found == {"suspended": True, "primaryEmail": "ada@corp.example.com"}
+    assert secret == {"password": "pbkdf2_sha256$1$a$b", "hashFunction": "MD5"}
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,34 @@ class Authentik:
                 what="read the provider's %s connections" % kind,
             )
 
+    def create_connection(self, kind: str, provider: int, pk: str, google_id: str) -> None:
+        """Link one user or group to a record at Google; a row that is there already counts as done."""
+        body: Json = {"google_id": google_id, "provider": provider, kind: int(pk) if kind == "user" else pk}
+        with _needs("add_googleworkspaceprovider%s" % kind, "new %s connections" % kind):
+            try:
+                self.client.request(
+                    "POST",
+                    "providers/google_workspace_%ss/" % kind,
+                    body=body,
+                    what="connect %s %s with %s" % (kind, pk, google_id),
+                )
+            except AuthentikError as exc:
+                if exc.http_status != 400 or "unique set" not in str(exc.errors):
+                    raise
+
+    def delete_connection(self, kind: str, row: str) -> None:
+        """Unlink; nothing is touched at Google. A row that is gone counts as done."""
+        with _needs("delete_googleworkspaceprovider%s" % kind, "the removal of %s connections" % kind):
+            try:
+                self.client.request(
+                    "DELETE",
+                    "providers/google_workspace_%ss/%s/" % (kind, quoted(row)),
+                    what="remove the %s connection %s" % (kind, row),
+                )
+            except AuthentikError as exc:
+                if exc.kind != "not_found":
+                    raise
+
     def sync_object(
         self, provider: int, kind: str, pk: str, override_dry_run: bool, timeout: float, what: str
     ) -> Response:

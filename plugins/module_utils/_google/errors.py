@@ -2,23 +2,95 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # This file is private to the collection: only its modules and their options are a promise to users.
-"""Errors of the Google side: one place that knows both shapes of Google's error bodies and what each reason means.
+"""Errors of the Google side: one table that knows what each answer means, what to do, and what to tell the user.
 
-Sources: the Directory API's pages on errors and quotas (developers.google.com/workspace/admin/directory/v1),
+Sources: the Directory API's pages on errors, quotas and members (developers.google.com/workspace/admin/directory/v1),
 the error shapes google.rpc.ErrorInfo and error.errors[], and exchanges recorded on real systems.
 """
 
 from __future__ import annotations
 
+import email.utils
 import json
+import re
+import time
 import typing as t
 
-# What a reason means, by (status or None for any, reason).
-RATE_REASONS = frozenset(
-    ("quotaExceeded", "userRateLimitExceeded", "rateLimitExceeded", "dailyLimitExceeded", "RATE_LIMIT_EXCEEDED")
+
+class Row(t.NamedTuple):
+    """One row of the table.
+
+    Attributes:
+        status: int or None, the HTTP status; None stands for any.
+        reasons: tuple of str, any of which must be given; empty stands for any.
+        pattern: str, a regular expression that Google's message must match; empty stands for any.
+        kind: str, what it means; see GoogleError.
+        remedy: str, what to tell the user; may name ``{scopes} {subject} {client_id} {endpoint}``.
+    """
+
+    status: t.Optional[int]
+    reasons: t.Tuple[str, ...]
+    pattern: str
+    kind: str
+    remedy: str
+
+
+_SLOW_DOWN = "Too many requests at once: run fewer in parallel, or ask Google for more quota."
+_LATER = "Google is unavailable for the moment: try again later."
+_SCOPE = "The token lacks a scope. Requested were {scopes}; add the missing one to google_scopes and to the domain-wide delegation."
+_DISABLED = "Enable the Admin SDK API in the service account's Google Cloud project."
+
+# The first row that fits counts.
+TABLE: t.Tuple[Row, ...] = (
+    Row(
+        None,
+        ("dailyLimitExceeded",),
+        "",
+        "exhausted",
+        "The project's quota for today is used up: ask Google for more, or wait.",
+    ),
+    Row(
+        None,
+        ("quotaExceeded", "userRateLimitExceeded", "rateLimitExceeded", "RATE_LIMIT_EXCEEDED"),
+        "",
+        "rate",
+        _SLOW_DOWN,
+    ),
+    Row(429, (), "", "rate", _SLOW_DOWN),
+    Row(503, (), r"(?i)\bquota\b", "rate", _SLOW_DOWN),
+    Row(500, (), "", "transient", _LATER),
+    Row(502, (), "", "transient", _LATER),
+    Row(503, (), "", "transient", _LATER),
+    Row(504, (), "", "transient", _LATER),
+    # Seen on members: a transient error in disguise.
+    Row(400, (), r"(?i)a system error has occurred", "transient", _LATER),
+    Row(401, (), "", "unauthorized", "The access token was refused; check the service account and the host's clock."),
+    Row(None, ("insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), "", "scope", _SCOPE),
+    Row(None, ("accessNotConfigured", "SERVICE_DISABLED"), "", "disabled", _DISABLED),
+    Row(
+        None,
+        ("limitExceeded",),
+        "",
+        "limit",
+        "A limit of this Google Workspace is reached (licences, groups of a member, aliases): free some, or ask Google.",
+    ),
+    Row(
+        403,
+        (),
+        "",
+        "forbidden",
+        "The delegated subject {subject} must be an administrator with the right to this resource, in a domain of this "
+        "Google Workspace.",
+    ),
+    Row(404, (), "", "not_found", ""),
+    # Members only: the request was taken and is still being worked on.
+    Row(409, ("conflict", "CONFLICT"), "", "accepted", ""),
+    Row(409, (), "", "conflict", ""),
+    Row(412, (), r"(?i)cyclic", "cycle", "A group cannot be a member of itself, directly or by way of others."),
+    Row(412, (), r"(?i)creation is not complete", "not_ready", "Google has not finished creating it: try again later."),
+    Row(412, (), "", "precondition", ""),
+    Row(None, (), "", "invalid", ""),
 )
-SCOPE_REASONS = frozenset(("insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"))
-DISABLED_REASONS = frozenset(("accessNotConfigured", "SERVICE_DISABLED"))
 
 
 class GoogleError(Exception):
@@ -26,12 +98,14 @@ class GoogleError(Exception):
 
     Attributes:
         kind: str, one of ``libraries credentials delegation subject scope disabled forbidden unauthorized not_found
-            rate transient invalid conflict precondition unreachable tls wrong_address``.
+            rate exhausted limit transient invalid conflict accepted cycle not_ready precondition unreachable tls
+            wrong_address``.
         message: str, what happened.
         remedy: str, what to do; may be empty.
         status: int or None, the HTTP status.
         reason: str, Google's reason; may be empty.
         retry_after: float or None, the seconds that Google asks to wait before another attempt.
+        maybe_done: bool, Google may have performed the request, or an earlier attempt at it, all the same.
     """
 
     def __init__(
@@ -44,6 +118,7 @@ class GoogleError(Exception):
         self.status = status
         self.reason = reason
         self.retry_after: t.Optional[float] = None
+        self.maybe_done = kind == "transient" and status != 400
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, self.remedy) if part)
@@ -52,6 +127,11 @@ class GoogleError(Exception):
     def passing(self) -> bool:
         """Whether the same request may well succeed a little later."""
         return self.kind in ("rate", "transient")
+
+    @property
+    def concerns_one(self) -> bool:
+        """Whether it is about this one object or member, so that the same call for another one may succeed."""
+        return self.kind in ("invalid", "not_found", "conflict", "cycle", "not_ready", "precondition", "limit")
 
 
 def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
@@ -70,7 +150,7 @@ def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
     reasons = [
         item["reason"]
         for key in ("errors", "details")
-        for item in (error.get(key) or [])
+        for item in (error.get(key) if isinstance(error.get(key), list) else [])
         if isinstance(item, dict) and isinstance(item.get("reason"), str)
     ]
     return True, str(error.get("message") or ""), reasons
@@ -92,36 +172,31 @@ def explain(status: int, raw: t.Union[bytes, str], what: str, context: t.Mapping
         " %s" % reason if reason else "",
         ": %s" % message.rstrip(".") if message else "",
     )
-
-    def error(kind: str, remedy: str = "") -> GoogleError:
-        return GoogleError(kind, "Could not %s: %s." % (what, said), remedy, status, reason)
-
     if status == 404 and not genuine:
-        return error("wrong_address", "Check google_api_endpoint (%s): that is no Directory API." % context["endpoint"])
-    if status == 429 or RATE_REASONS.intersection(reasons):
-        return error("rate", "Too many requests at once: run fewer in parallel, or ask Google for more quota.")
-    if status in (500, 502, 503, 504):
-        return error("transient", "Google is unavailable for the moment: try again later.")
-    if status == 401:
-        return error("unauthorized", "The access token was refused; check the service account and the host's clock.")
-    if SCOPE_REASONS.intersection(reasons):
-        return error(
-            "scope",
-            "The token lacks a scope. Requested were %s; add the missing one to google_scopes and to the domain-wide "
-            "delegation." % ", ".join(context["scopes"]),
-        )
-    if DISABLED_REASONS.intersection(reasons):
-        return error("disabled", "Enable the Admin SDK API in the service account's Google Cloud project.")
-    if status == 403:
-        return error(
-            "forbidden",
-            "The delegated subject %s must be an administrator with the right to this resource, in a domain of this "
-            "Google Workspace." % context["subject"],
-        )
-    if status == 404:
-        return error("not_found")
-    if status == 409:
-        return error("conflict")
-    if status == 412:
-        return error("precondition")
-    return error("invalid")
+        kind = "wrong_address"
+        remedy = "Check google_api_endpoint (%s): that is no Directory API." % context["endpoint"]
+    else:
+        row = next(row for row in TABLE if _fits(row, status, message, reasons))
+        values = dict(context, scopes=", ".join(context["scopes"]))
+        kind, remedy = row.kind, row.remedy.format(**values)
+    return GoogleError(kind, "Could not %s: %s." % (what, said), remedy, status, reason)
+
+
+def retry_after(value: str) -> t.Optional[float]:
+    """The seconds that a Retry-After header asks for, which is a number or a date; None if it is neither."""
+    text = value.strip()
+    if re.match(r"^\d{1,6}$", text):
+        return float(text)
+    try:
+        moment = email.utils.mktime_tz(email.utils.parsedate_tz(text))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return max(0.0, moment - time.time())
+
+
+def _fits(row: Row, status: int, message: str, reasons: t.List[str]) -> bool:
+    return (
+        row.status in (None, status)
+        and (not row.reasons or bool(set(row.reasons).intersection(reasons)))
+        and (not row.pattern or bool(re.search(row.pattern, message)))
+    )

@@ -11,7 +11,7 @@ import typing as t
 
 from .._authentik.api import Authentik, Version
 from .._google.errors import GoogleError
-from .desired import MappingProblem, evaluate, slug
+from .desired import MappingProblem, default_address, evaluate
 from .difference import changes, member_changes
 from .observe import Look, Observer
 from .outcome import Outcome, operation
@@ -19,8 +19,6 @@ from .request import Request
 from .target import Target
 
 Json = t.Dict[str, t.Any]
-# Reads of a fresh or changed record may trail at Google by this much before we say that we do not know.
-LAG_S = 20.0
 
 
 class Case:
@@ -63,17 +61,18 @@ class Case:
         """The record that authentik's mappings give; evaluated once. Raises MappingProblem."""
         if self.wanted is None:
             row = None if creating else self.before.row or {"google_id": ""}
-            self.wanted = evaluate(self.authentik, self.provider, self.target.kind, self.target.data, row)
+            self.wanted, _password = evaluate(
+                self.authentik, self.provider, self.target.kind, self.target.data, (row or {}).get("google_id")
+            )
         return self.wanted
 
     def wanted_group(self) -> Json:
         """A group's wanted record, or what it is by default, marked as guessed where the mappings cannot be asked."""
         try:
-            self.wanted = evaluate(self.authentik, self.provider, "group", self.target.data, None)
+            self.wanted, _password = evaluate(self.authentik, self.provider, "group", self.target.data, None)
             return self.wanted
         except MappingProblem as exc:
-            domain = self.provider.get("default_group_email_domain")
-            return {"email": "%s@%s" % (slug(self.target.name), domain), "guessed": exc.kind != "skip"}
+            return {"email": default_address(self.target, self.provider), "guessed": exc.kind != "skip"}
 
     def held_by_another(self) -> str:
         """What of the other kind has the wanted address at Google, in words; empty if nothing has, or nobody can look."""
@@ -101,13 +100,7 @@ class Case:
     def leave_out(self, why: str) -> None:
         """An object that the provider does not sync: as out_of_scope says."""
         text = "%s %s." % (str(self.target).capitalize(), why)
-        self.outcome.status = "out_of_scope"
-        if self.request.out_of_scope == "fail":
-            self.outcome.failure = text
-            self.outcome.code = "out_of_scope"
-            self.outcome.fails_task = True
-        elif self.request.out_of_scope == "warn":
-            self.warn(text)
+        self.outcome.leave_out(text, self.request.out_of_scope, self.warn)
 
     def look_again(self) -> Look:
         if self.request.verify == "none":
@@ -183,7 +176,7 @@ class Case:
 
     def wait(self, after: Look, done: t.Callable[[Look], bool]) -> bool:
         """Read Google again until it shows what it has confirmed, within a bound."""
-        deadline = time.monotonic() + min(LAG_S, self.request.sync_timeout)
+        deadline = time.monotonic() + min(self.request.google_wait, self.request.sync_timeout)
         pause = 0.5
         while time.monotonic() + pause < deadline:
             time.sleep(pause)
@@ -201,4 +194,4 @@ class Case:
 
     def unconfirmed(self, text: str) -> None:
         self.outcome.status = "unconfirmed"
-        self.warn("%s: %s after %g seconds." % (str(self.target).capitalize(), text, LAG_S))
+        self.warn("%s: %s after %g seconds." % (str(self.target).capitalize(), text, self.request.google_wait))

@@ -18,6 +18,7 @@ import unicodedata
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .secrets import mask_text
+from .target import Target
 
 Json = t.Dict[str, t.Any]
 SECRET_FIELDS = ("password", "hashFunction")
@@ -37,17 +38,19 @@ class MappingProblem(Exception):
         self.kind = kind
 
 
-def evaluate(authentik: Authentik, provider: Json, kind: str, target: Json, connection: t.Optional[Json]) -> Json:
-    """Let authentik evaluate the provider's mappings for one object.
+def evaluate(
+    authentik: Authentik, provider: Json, kind: str, target: Json, google_id: t.Optional[str]
+) -> t.Tuple[Json, Json]:
+    """Let authentik evaluate the provider's mappings for one object: one request each.
 
     Args:
         provider: the provider as authentik shows it.
         kind: "user" or "group".
         target: the user or group as authentik shows it.
-        connection: its connection row, or None when the object would be created.
+        google_id: what its connection calls it at Google, or None when the object would be created.
 
     Returns:
-        The wanted Google resource, without password fields.
+        (the wanted Google resource, what the mappings give of SECRET_FIELDS: nothing for a group).
 
     Raises:
         MappingProblem.
@@ -59,20 +62,49 @@ def evaluate(authentik: Authentik, provider: Json, kind: str, target: Json, conn
     subject = {kind: target["pk"]}
     # Plain values: an expression that wants the row's or the provider's methods cannot be tested this way.
     context: Json = {
-        "connection": {"google_id": connection.get("google_id")} if connection else None,
+        "connection": None if google_id is None else {"google_id": google_id},
         "provider": {"pk": provider.get("pk"), "name": provider.get("name")},
     }
     try:
-        names = authentik.mapping_names() if len(mappings) > 1 else {}
-        ordered = sorted(mappings, key=lambda pk: names.get(pk, ""))
-        results = [_result(authentik.test_mapping(pk, subject, context), names.get(pk) or pk) for pk in ordered]
+        answers = [(pk, authentik.test_mapping(pk, subject, context)) for pk in mappings]
+        names: t.Dict[str, str] = {}
+        try:
+            results = [_result(answer, pk) for pk, answer in answers]
+        except MappingProblem:
+            if len(answers) > 1:
+                # The first one in order of names decides.
+                names = authentik.mapping_names()
+                for pk, answer in sorted(answers, key=lambda item: names.get(item[0], "")):
+                    _result(answer, names.get(pk) or pk)
+            raise
+        if not independent(results):
+            names = authentik.mapping_names()
+            order = sorted(range(len(mappings)), key=lambda index: names.get(mappings[index], ""))
+            results = [results[index] for index in order]
     except AuthentikError as exc:
         raise MappingProblem("unavailable", str(exc)) from None
     return combine(kind, results, target, str(provider.get("default_group_email_domain") or ""))
 
 
-def combine(kind: str, results: t.Sequence[t.Optional[Json]], target: Json, group_domain: str) -> Json:
+def independent(results: t.Sequence[t.Optional[Json]]) -> bool:
+    """Whether results give the same in whatever order they are merged. Pure.
+
+    Then nobody has to be asked for the mappings' names, in whose order authentik merges.
+    """
+    seen: t.Set[str] = set()
+    for result in results:
+        fields = set(result or ())
+        if seen & fields:
+            return False
+        seen |= fields
+    return True
+
+
+def combine(kind: str, results: t.Sequence[t.Optional[Json]], target: Json, group_domain: str) -> t.Tuple[Json, Json]:
     """Merge the mappings' results, in order, as authentik does, and add what it adds. Pure.
+
+    Returns:
+        As evaluate.
 
     Raises:
         MappingProblem: nothing came of it.
@@ -87,10 +119,21 @@ def combine(kind: str, results: t.Sequence[t.Optional[Json]], target: Json, grou
         merged = {key: value for key, value in merged.items() if value is not None}
         merged.setdefault("primaryEmail", target.get("email") or "")
     else:
-        merged.setdefault("email", "%s@%s" % (slug(str(target.get("name") or "")), group_domain))
-    for field in SECRET_FIELDS:
-        merged.pop(field, None)
-    return merged
+        merged.setdefault("email", group_address(str(target.get("name") or ""), group_domain))
+    secret = {field: merged.pop(field) for field in SECRET_FIELDS if field in merged}
+    return merged, secret if kind == "user" else {}
+
+
+def group_address(name: str, domain: str) -> str:
+    """The address that authentik gives a group unless a mapping does."""
+    return "%s@%s" % (slug(name), domain)
+
+
+def default_address(target: Target, provider: Json) -> str:
+    """The address of an object at Google unless a mapping gives another one; may be empty."""
+    if target.kind == "user":
+        return target.email
+    return group_address(target.name, str(provider.get("default_group_email_domain") or ""))
 
 
 def slug(text: str) -> str:

@@ -62,14 +62,19 @@ def writable(kind: str) -> t.FrozenSet[str]:
     return USER_WRITABLE if kind == "user" else GROUP_WRITABLE
 
 
-def comparable(kind: str, resource: t.Optional[Json]) -> Json:
-    """The fields of a resource that count, normalised, as {path: value}; nested objects become dotted paths."""
+def comparable(kind: str, resource: t.Optional[Json], own: t.AbstractSet[str] = frozenset()) -> Json:
+    """The fields of a resource that count, normalised, as {path: value}; nested objects become dotted paths.
+
+    Args:
+        own: further addresses of the account, in lower case, besides those that the resource names.
+    """
     flat: Json = {}
     if not resource:
         return flat
+    own = own | own_addresses(resource)
     for field in sorted((writable(kind) | OBSERVED_ONLY).intersection(resource)):
-        value = _normal(field, resource[field], resource)
-        if field in ("name", "customSchemas") and isinstance(value, dict):
+        value = _normal(field, resource[field], own)
+        if isinstance(value, dict):
             for path, leaf in _leaves(field, value):
                 flat[path] = leaf
         else:
@@ -93,13 +98,23 @@ def changes(kind: str, before: t.Optional[Json], after: t.Optional[Json]) -> t.L
 
 def unmet(kind: str, desired: Json, observed: t.Optional[Json]) -> t.List[Json]:
     """Where an observed state is not what is wanted: {path, before: observed, after: wanted}, managed fields only."""
-    wanted = comparable(kind, {key: value for key, value in desired.items() if key in writable(kind)})
-    found = comparable(kind, observed)
+    # An address that is one of the account's own on either side is an entry of the server's making on both.
+    own = own_addresses(desired) | own_addresses(observed or {})
+    wanted = comparable(kind, {key: value for key, value in desired.items() if key in writable(kind)}, own)
+    found = comparable(kind, observed, own)
     return [
         {"path": path, "before": found.get(path), "after": wanted[path]}
         for path in sorted(wanted)
         if not _same(path, found.get(path), wanted[path])
     ]
+
+
+def own_addresses(resource: Json) -> t.Set[str]:
+    """The address of a resource and its aliases, in lower case."""
+    names = [resource.get("primaryEmail"), resource.get("email")]
+    aliases = resource.get("aliases")
+    names.extend(aliases if isinstance(aliases, list) else [])
+    return {str(item).lower() for item in names if item}
 
 
 def member_key(member: Json) -> str:
@@ -133,12 +148,10 @@ def _leaves(path: str, value: t.Any) -> t.Iterator[t.Tuple[str, t.Any]]:
         yield path, value
 
 
-def _normal(field: str, value: t.Any, resource: Json) -> t.Any:
+def _normal(field: str, value: t.Any, own: t.AbstractSet[str]) -> t.Any:
     if field in _ADDRESSES:
         return _lower(value)
     if field == "emails" and isinstance(value, list):
-        own = {str(resource.get("primaryEmail") or "").lower()}
-        own.update(str(item).lower() for item in resource.get("aliases") or [])
         return [
             dict(item, address=str(item.get("address") or "").lower()) if isinstance(item, dict) else item
             for item in value
@@ -147,7 +160,7 @@ def _normal(field: str, value: t.Any, resource: Json) -> t.Any:
     return value
 
 
-def _server_made(entry: Json, own: t.Set[str]) -> bool:
+def _server_made(entry: Json, own: t.AbstractSet[str]) -> bool:
     address = str(entry.get("address") or "").lower()
     return bool(entry.get("primary")) or address in own or address.endswith(".test-google-a.com")
 

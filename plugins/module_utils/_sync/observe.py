@@ -163,26 +163,12 @@ class Observer:
     def _read(self, look: Look, key: str) -> None:
         directory = t.cast("Directory", self.directory)
         if self.target.kind == "user":
-            look.record = self._user(key) if key else None
+            look.record = directory.account(key) if key else None
             return
         look.record = directory.group(key) if key else None
         if look.record is not None:
             # None: Google shows a new group before it lists its members.
             look.members = directory.members(str(look.record["id"])) or []
-
-    def _user(self, key: str) -> t.Optional[Json]:
-        """A user; for an address of a domain that is not the workspace's, Google refuses instead of knowing nobody."""
-        directory = t.cast("Directory", self.directory)
-        try:
-            return directory.user(key)
-        except GoogleError as exc:
-            if (
-                exc.kind in ("forbidden", "invalid")
-                and "@" in key
-                and key.rpartition("@")[2].lower() not in [name.lower() for name in directory.domains()]
-            ):
-                return None
-            raise
 
     def _user_before(self, look: Look) -> None:
         row = look.row

@@ -53,6 +53,16 @@ class Outcome:
         self.code = code or self.code or "sync_failed"
         self.fails_task = fails_task
 
+    def leave_out(self, text: str, how: str, warn: t.Callable[[str], None]) -> None:
+        """An object that the provider does not sync: as the option out_of_scope (warn, fail, ignore) says."""
+        self.status = "out_of_scope"
+        if how == "fail":
+            self.failure = text
+            self.code = "out_of_scope"
+            self.fails_task = True
+        elif how == "warn":
+            warn(text)
+
     def note_states(
         self,
         kind: str,
@@ -105,8 +115,9 @@ def _state(kind: str, record: t.Optional[Json], members: t.Optional[t.Mapping[st
     return state
 
 
-def operation(method: str, resource: str, key: str, **more: str) -> Json:
-    return dict({"method": method, "resource": resource, "key": key, "by": "authentik"}, **more)
+def operation(method: str, resource: str, key: str, by: str = "authentik", **more: str) -> Json:
+    """One write, as the result shows it."""
+    return dict({"method": method, "resource": resource, "key": key, "by": by}, **more)
 
 
 def overlaid(record: t.Optional[Json], wanted: Json) -> Json:

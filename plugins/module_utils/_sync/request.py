@@ -24,6 +24,9 @@ class Request:
         out_of_scope: "warn", "fail" or "ignore".
         fail_on: collection of log levels.
         sync_timeout: float, seconds for the sync itself, following its task included.
+        google_wait: float, seconds to wait for what Google has confirmed or is still working on.
+        membership: "add", "exact" or "ignore"; direct engine.
+        keep_members: collection of "owner", "manager", "group", "customer"; whom "exact" leaves alone.
         check_mode: bool.
     """
 
@@ -38,10 +41,13 @@ class Request:
         self.out_of_scope: str = values["out_of_scope"]
         self.fail_on: t.FrozenSet[str] = frozenset(values["fail_on"])
         self.sync_timeout: float = values["sync_timeout"]
+        self.google_wait: float = values["google_wait"]
+        self.membership: str = values["membership"]
+        self.keep_members: t.FrozenSet[str] = frozenset(values["keep_members"])
         self.check_mode: bool = values["check_mode"]
 
-    def problem(self) -> t.Optional[str]:
-        """What is wrong with the values by themselves, naming the option; None if nothing is."""
+    def problem(self, engine: str) -> t.Optional[str]:
+        """What is wrong with the values for an engine ("server" or "direct"), naming the option; None if nothing is."""
         if not self.object_id:
             return "sync_object_id is empty; give the primary key, or what lookup says."
         for name, value in (("sync_object_id", self.object_id), ("provider_name", self.provider_name or "")):
@@ -53,4 +59,11 @@ class Request:
             return "provider_name is empty; give the provider's name, or provider_id."
         if self.provider_id is not None and not 0 < self.provider_id <= 2147483647:
             return "provider_id must be a positive integer (at most 2147483647), not %d." % self.provider_id
+        if engine == "direct" and self.verify not in ("auto", "google"):
+            return (
+                "verify: %s is for engine: server; the direct engine always looks at Google, leave verify out."
+                % self.verify
+            )
+        if engine == "server" and self.membership != "add":
+            return "membership: %s needs engine: direct; authentik itself only adds members." % self.membership
         return None

@@ -14,105 +14,46 @@ from __future__ import annotations
 import time
 import typing as t
 
-from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
 from . import conclude, members, tasklog
 from .case import Case
 from .desired import MappingProblem
 from .difference import changes, unmet
+from .engine import Engine
 from .messages import LEVELS, Verdict, judge, normalise
 from .observe import Look, Observer
-from .outcome import Outcome, overlaid
+from .outcome import overlaid
 from .predict import listed, predict
-from .request import Request
-from .target import find, scope
-
-if t.TYPE_CHECKING:
-    from .._google.directory import Directory
 
 Json = t.Dict[str, t.Any]
 
 
-class ServerSync:
-    """One sync through authentik.
+class ServerSync(Engine):
+    """One sync through authentik."""
 
-    Args:
-        authentik: the API.
-        request: what is asked for.
-        open_directory: callable taking the provider and returning a Directory; raises GoogleError.
-        warn: callable taking a text.
-        keep_secret: callable taking a list of texts that must never be printed.
-    """
+    name = "server"
 
-    def __init__(
-        self,
-        authentik: Authentik,
-        request: Request,
-        open_directory: t.Callable[[Json], Directory],
-        warn: t.Callable[[str], None],
-        keep_secret: t.Callable[[t.Iterable[str]], None],
-    ) -> None:
-        self.authentik = authentik
-        self.request = request
-        self.open_directory = open_directory
-        self.warn = warn
-        self.keep_secret = keep_secret
-        self.outcome = Outcome("server")
-        self.directory: t.Optional[Directory] = None
+    def __init__(self, *args: t.Any) -> None:
+        super().__init__(*args)
         self.task: t.Optional[tasklog.Task] = None
         self.task_problem = ""
 
-    def run(self) -> Outcome:
-        """Do it. What goes wrong ends in the Outcome; nothing is raised but programming errors."""
-        started = time.monotonic()
-        try:
-            case = self._observe()
-            if case is not None:
-                if self.request.check_mode and not case.provider.get("dry_run"):
-                    predict(case)
-                else:
-                    self._apply(case)
-        except AuthentikError as exc:
-            self.outcome.errors = exc.errors
-            self.outcome.http_status = exc.http_status
-            self.outcome.fail(str(exc), "authentik_%s" % exc.kind)
-        except GoogleError as exc:
-            self.outcome.http_status = exc.status
-            self.outcome.fail(str(exc), "google_%s" % exc.kind)
-        self.outcome.duration = time.monotonic() - started
-        self.outcome.calls = {
-            "authentik": self.authentik.client.calls,
-            "google": self.directory.calls if self.directory else 0,
-            "google_token": self.directory.token_calls if self.directory else 0,
-        }
-        return self.outcome
+    def _sync(self) -> None:
+        case = self._observe()
+        if case is not None:
+            if self.request.check_mode and not case.provider.get("dry_run"):
+                predict(case)
+            else:
+                self._apply(case)
 
     def _observe(self) -> t.Optional[Case]:
         """Provider, object, scope and the first look; None when that already ended the matter."""
         request, outcome = self.request, self.outcome
         version = self.authentik.version()
         outcome.server_version = str(version)
-        if request.provider_id is not None:
-            provider = self.authentik.provider(request.provider_id)
-        else:
-            provider = self.authentik.provider_by_name(str(request.provider_name))
-        self._hide_credentials(provider)
-        if request.override_dry_run and "dry_run" not in provider:
-            raise AuthentikError(
-                "version",
-                "authentik %s has no dry run, so override_dry_run cannot be used." % version,
-                "Leave override_dry_run out, or update authentik to 2025.4 or later.",
-            )
-        target = find(self.authentik, request.kind, request.object_id, request.lookup)
-        rule = scope(provider, target)
-        outcome.object = {
-            "model": "authentik.core.models.%s" % request.kind.capitalize(),
-            "pk": target.pk,
-            "name": target.name,
-            "google_id": None,
-            "in_scope": rule is None,
-        }
+        provider = self._find_provider("authentik %s" % version)
+        target, rule = self._find_target(provider)
         observer = Observer(self.authentik, provider, target, request.verify == "google", self.warn)
         case = Case(self.authentik, request, version, provider, target, outcome, observer, self.warn)
         if rule is not None:
@@ -127,11 +68,6 @@ class ServerSync:
             outcome.fail("%s was not synced: %s" % (str(target).capitalize(), case.before.conflict), "conflict")
             return None
         return case
-
-    def _hide_credentials(self, provider: Json) -> None:
-        key = provider.get("credentials")
-        if isinstance(key, dict) and key.get("private_key"):
-            self.keep_secret([str(key["private_key"])])
 
     def _open_eyes(self, case: Case) -> None:
         if self.request.verify not in ("auto", "google"):

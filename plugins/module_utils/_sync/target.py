@@ -70,6 +70,13 @@ def find(authentik: Authentik, kind: str, value: str, lookup: str) -> Target:
     return Target(kind, data)
 
 
+def is_primary_key(kind: str, value: str, lookup: str) -> bool:
+    """Whether a value is read as a primary key, so that an object which is not there may have been deleted."""
+    if lookup not in ("auto", "pk", "uuid"):
+        return False
+    return (kind == "user" and lookup != "uuid" and _is_user_pk(value)) or bool(_as_uuid(value))
+
+
 def scope(provider: Json, target: Target) -> t.Optional[str]:
     """The rule by which a provider leaves an object alone, in words, or None when it syncs it. Pure."""
     if target.kind == "group":

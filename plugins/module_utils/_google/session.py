@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""One authorised connection to Google's Directory API: every request counted, repeated where that is safe, explained."""
+
+from __future__ import annotations
+
+import http.client
+import random
+import ssl
+import time
+import typing as t
+from urllib.parse import urlsplit
+
+from . import deps
+from .credentials import Credentials
+from .errors import GoogleError, explain, retry_after
+
+Json = t.Dict[str, t.Any]
+ATTEMPTS = 5
+
+
+class Session:
+    """Runs requests of Google's client library.
+
+    Args:
+        credentials: the service account to act with.
+        endpoint: str, the root of the API.
+        timeout: float, seconds for one request, and the most that is spent waiting to repeat one.
+        sleep, jitter: callables, handed in for tests.
+
+    Attributes:
+        service: the API as google-api-python-client builds it.
+        calls: int, requests to the Directory API.
+        token_calls: int, requests to the token endpoint.
+        notice: callable taking a text, told of every repetition.
+    """
+
+    def __init__(
+        self,
+        credentials: Credentials,
+        endpoint: str,
+        timeout: float,
+        sleep: t.Optional[t.Callable[[float], None]] = None,
+        jitter: t.Callable[[], float] = random.random,
+    ) -> None:
+        self._libraries = deps.load()
+        self.credentials = credentials
+        self.calls = 0
+        self.token_calls = 0
+        self.notice: t.Callable[[str], None] = lambda text: None
+        self._context = credentials.context(endpoint)
+        self._timeout = timeout
+        self._sleep = sleep
+        self._jitter = jitter
+        self.service = self._build(endpoint)
+
+    def read(self, request: t.Any, what: str) -> Json:
+        """Run a read and return its JSON object, repeating it while Google asks for patience. Raises GoogleError."""
+        return self._run(request, what, lambda exc: exc.passing)
+
+    def repeat(self, request: t.Any, what: str) -> Json:
+        """Run a write that may safely be performed twice (PUT, DELETE, the insertion of a member). Raises GoogleError.
+
+        ``maybe_done`` of an error says that an earlier attempt may have been performed: a 409 or 404 may be its trace.
+        """
+        return self._run(request, what, lambda exc: exc.passing)
+
+    def once(self, request: t.Any, what: str) -> Json:
+        """Run a write that must not be performed twice: repeated only where Google says that it refused it.
+
+        ``maybe_done`` of an error says that it may have been performed: look before anything else.
+        """
+        return self._run(request, what, lambda exc: exc.passing and not exc.maybe_done)
+
+    def _run(self, request: t.Any, what: str, again: t.Callable[[GoogleError], bool]) -> Json:
+        """Try up to five times, 2^n seconds and up to one more apart or as Google asks, within the time-out."""
+        waited = 0.0
+        attempt = 0
+        maybe_done = False
+        while True:
+            try:
+                return self._attempt(request, what)
+            except GoogleError as exc:
+                maybe_done = exc.maybe_done = exc.maybe_done or maybe_done
+                # What Google asks for is obeyed where it fits into our bound, and else reported.
+                pause = 2**attempt + self._jitter() if exc.retry_after is None else exc.retry_after
+                attempt += 1
+                if not again(exc) or attempt >= ATTEMPTS or waited + pause > self._timeout:
+                    raise
+                self.notice("%s Waiting %.1f seconds." % (exc.message, pause))
+                (self._sleep or time.sleep)(pause)
+                waited += pause
+
+    def _attempt(self, request: t.Any, what: str) -> Json:
+        lib = self._libraries
+        try:
+            answer = request.execute(num_retries=0)
+        except lib.http_error as exc:
+            error = explain(int(exc.resp.status), exc.content, what, self._context)
+            error.retry_after = retry_after(exc.resp.get("retry-after", ""))
+            raise error from None
+        except lib.auth_exceptions.TransportError as exc:
+            raise self._unreachable(exc, what, sent=False) from None
+        except lib.auth_exceptions.GoogleAuthError as exc:
+            raise self._refused(exc, what) from None
+        except (lib.httplib2.HttpLib2Error, http.client.HTTPException, OSError) as exc:
+            raise self._unreachable(exc, what, sent=True) from None
+        except ValueError:
+            raise self._broken(what) from None
+        if isinstance(answer, dict):
+            return answer
+        if request.method == "DELETE" and not answer:
+            # Answered with an empty body.
+            return {}
+        raise self._broken(what)
+
+    def _broken(self, what: str) -> GoogleError:
+        return GoogleError(
+            "transient", "Could not %s: Google's answer is cut off or no JSON object." % what, "Try again later."
+        )
+
+    def _build(self, endpoint: str) -> t.Any:
+        lib = self._libraries
+        owner = self
+
+        class Transport(lib.httplib2.Http):
+            """Counts what really goes out, the token's requests apart."""
+
+            def request(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+                if uri.split("?")[0] == owner.credentials.info["token_uri"]:
+                    owner.token_calls += 1
+                else:
+                    owner.calls += 1
+                return super().request(uri, *args, **kwargs)
+
+        try:
+            signer = lib.service_account.Credentials.from_service_account_info(
+                self.credentials.info, scopes=self.credentials.scopes, subject=self.credentials.subject
+            )
+        except ValueError:
+            # The library's text may quote the key.
+            raise GoogleError(
+                "credentials",
+                "The private key of the service account of %s cannot be used." % self.credentials.origin,
+                "Use the whole JSON key that Google Cloud issued.",
+            ) from None
+        transport = Transport(timeout=self._timeout)
+        transport.follow_redirects = False
+        return lib.build(
+            "admin",
+            "directory_v1",
+            http=lib.authorized_http(signer, http=transport),
+            static_discovery=True,
+            cache_discovery=False,
+            client_options={"api_endpoint": endpoint},
+        )
+
+    def _refused(self, exc: Exception, what: str) -> GoogleError:
+        """An answer of the token endpoint that is no token."""
+        details = exc.args[1] if len(exc.args) > 1 and isinstance(exc.args[1], dict) else {}
+        code = str(details.get("error") or "")
+        said = ": ".join(str(part) for part in (code, details.get("error_description")) if part)
+        start = "Could not %s: Google issues no token%s." % (what, " (%s)" % said if said else "")
+        if code == "unauthorized_client":
+            return GoogleError(
+                "delegation",
+                start,
+                "Let the domain-wide delegation of client %s hold every one of these scopes: %s."
+                % (self._context["client_id"], ", ".join(self._context["scopes"])),
+            )
+        if code == "invalid_grant":
+            return GoogleError(
+                "subject",
+                start,
+                "Check that the delegated subject %s is an active administrator of this Google Workspace, that the key is "
+                "not revoked, and this host's clock." % self._context["subject"],
+            )
+        return GoogleError("credentials", start, "Check the service account of %s." % self.credentials.origin)
+
+    def _unreachable(self, exc: Exception, what: str, sent: bool) -> GoogleError:
+        reason: t.Any = exc
+        while getattr(reason, "__cause__", None) is not None:
+            reason = reason.__cause__
+        host = urlsplit(self._context["endpoint"]).netloc
+        if isinstance(reason, ssl.SSLError):
+            return GoogleError(
+                "tls",
+                "Could not %s: no trusted TLS connection (%s)." % (what, reason.reason or reason),
+                "If a proxy intercepts TLS, give its authority to httplib2 by the environment variable HTTPLIB2_CA_CERTS.",
+            )
+        error = GoogleError(
+            "unreachable",
+            "Could not %s: Google (%s) is out of reach (%s: %s)." % (what, host, type(reason).__name__, reason),
+            "Check this host's network and proxy settings.",
+        )
+        # No connection, no request; else nobody knows whether it arrived.
+        not_sent = (ConnectionRefusedError, self._libraries.httplib2.ServerNotFoundError)
+        error.maybe_done = sent and not isinstance(reason, not_sent)
+        return error

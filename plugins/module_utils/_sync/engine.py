@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""What both engines share: who and what is meant, whether the provider syncs it, and the way to one Outcome."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from .._authentik.api import Authentik
+from .._authentik.errors import AuthentikError
+from .._google.errors import GoogleError
+from .outcome import Outcome
+from .request import Request
+from .target import Target, find, scope
+
+if t.TYPE_CHECKING:
+    from .._google.directory import Directory
+
+Json = t.Dict[str, t.Any]
+
+
+class Engine:
+    """One sync of one object.
+
+    Args:
+        authentik: the API.
+        request: what is asked for.
+        open_directory: callable taking the provider and returning a Directory; raises GoogleError.
+        warn: callable taking a text.
+        keep_secret: callable taking a list of texts that must never be printed.
+    """
+
+    name = ""
+
+    def __init__(
+        self,
+        authentik: Authentik,
+        request: Request,
+        open_directory: t.Callable[[Json], Directory],
+        warn: t.Callable[[str], None],
+        keep_secret: t.Callable[[t.Iterable[str]], None],
+    ) -> None:
+        self.authentik = authentik
+        self.request = request
+        self.open_directory = open_directory
+        self.warn = warn
+        self.keep_secret = keep_secret
+        self.outcome = Outcome(self.name)
+        self.directory: t.Optional[Directory] = None
+
+    def run(self) -> Outcome:
+        """Do it. What goes wrong ends in the Outcome; nothing is raised but programming errors."""
+        started = time.monotonic()
+        try:
+            self._sync()
+        except AuthentikError as exc:
+            self.outcome.errors = exc.errors
+            self.outcome.http_status = exc.http_status
+            self.outcome.fail(str(exc), "authentik_%s" % exc.kind)
+        except GoogleError as exc:
+            self.outcome.http_status = exc.status
+            self.outcome.fail(str(exc), "google_%s" % exc.kind)
+        self.outcome.duration = time.monotonic() - started
+        self.outcome.calls = {
+            "authentik": self.authentik.client.calls,
+            "google": self.directory.calls if self.directory else 0,
+            "google_token": self.directory.token_calls if self.directory else 0,
+        }
+        return self.outcome
+
+    def _sync(self) -> None:
+        raise NotImplementedError
+
+    def _find_provider(self, server: str) -> Json:
+        """The provider; its secrets are known to be secret from here on.
+
+        Args:
+            server: authentik's name and version in words.
+        """
+        request = self.request
+        if request.provider_id is not None:
+            provider = self.authentik.provider(request.provider_id)
+        else:
+            provider = self.authentik.provider_by_name(str(request.provider_name))
+        key = provider.get("credentials")
+        if isinstance(key, dict) and key.get("private_key"):
+            self.keep_secret([str(key["private_key"])])
+        if request.override_dry_run and "dry_run" not in provider:
+            raise AuthentikError(
+                "version",
+                "%s has no dry run, so override_dry_run cannot be used." % server,
+                "Leave override_dry_run out, or update authentik to 2025.4 or later.",
+            )
+        return provider
+
+    def _find_target(self, provider: Json) -> t.Tuple[Target, t.Optional[str]]:
+        """The object, and the rule by which the provider does not sync it (None: it does)."""
+        request = self.request
+        target = find(self.authentik, request.kind, request.object_id, request.lookup)
+        rule = scope(provider, target)
+        self.outcome.object = {
+            "model": "authentik.core.models.%s" % request.kind.capitalize(),
+            "pk": target.pk,
+            "name": target.name,
+            "google_id": None,
+            "in_scope": rule is None,
+        }
+        return target, rule
