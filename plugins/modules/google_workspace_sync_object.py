@@ -28,8 +28,8 @@ notes:
   - With RV(basis=connection), a drift at Google that authentik silently repaired is not visible.
 requirements:
   - authentik 2024.8 or later.
-  - For O(engine=direct), and to look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
-    Python 3.10 or later. Without them O(engine=server) works all the same, see O(verify).
+  - For O(engine=direct), and to look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that
+    the module runs on, with Python 3.10 or later. Without them O(engine=server) works all the same, see O(verify).
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google

@@ -17,7 +17,14 @@ from tests.support.tree import ROOT
 TARGETS = ROOT / "tests" / "integration" / "targets"
 DATASET = TARGETS / "dataset.json"
 VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4")
-PLAYBOOKS = sorted(TARGETS.glob("*/*.yml"))
+ENGINES = ("server", "direct")
+# Those that are about one engine only name it; the others run with both, and with the same expectations.
+PLAYBOOKS = [
+    (playbook, engine)
+    for playbook in sorted(TARGETS.glob("*/*.yml"))
+    for engine in ENGINES
+    if engine == "direct" or not playbook.stem.startswith("direct")
+]
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
@@ -27,24 +34,29 @@ def server(request):
         yield sandbox, request.param
 
 
-def run(playbook: Path, sandbox: Sandbox, version: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(playbook: Path, sandbox: Sandbox, version: str, engine: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     number = tuple(int(part) for part in version.split(".")[:2])
     variables = {
         "sandbox": sandbox.info,
         "server_version": version,
-        "heals_drift": number >= (2025, 10),
+        "engine": engine,
+        "writer": "authentik" if engine == "server" else "module",
+        "heals_drift": number >= (2025, 10) or engine == "direct",
+        "heals_rows": number >= (2025, 10),
+        # Whether a sync leaves a connection in authentik.
+        "linked": number >= (2025, 10) or engine == "server",
         "has_dry_run": number >= (2025, 4),
     }
     return run_playbook(playbook, variables, *arguments)
 
 
-@pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_playbook(server, playbook):
+@pytest.mark.parametrize(("playbook", "engine"), PLAYBOOKS, ids=lambda item: getattr(item, "stem", item))
+def test_playbook(server, playbook, engine):
     sandbox, version = server
     sandbox.reset()
     sandbox.control("POST", "authentik/settings", {"retry_ms": 20, "answer_ms": 1000})
     checked = playbook.stem == "check_mode"
-    done = run(playbook, sandbox, version, *(["--check", "--diff"] if checked else []))
+    done = run(playbook, sandbox, version, engine, *(["--check", "--diff"] if checked else []))
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert sandbox.authentik_token not in done.stdout + done.stderr
     if checked:
@@ -59,11 +71,12 @@ def test_playbook(server, playbook):
         assert written == {"/token"}
 
 
-def test_secrets_stay_hidden_with_every_verbosity(server):
+@pytest.mark.parametrize("engine", ENGINES)
+def test_secrets_stay_hidden_with_every_verbosity(server, engine):
     sandbox, version = server
     sandbox.reset()
     key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"]
-    done = run(TARGETS / "google_workspace_sync_object" / "options.yml", sandbox, version, "-vvvv")
+    done = run(TARGETS / "google_workspace_sync_object" / "options.yml", sandbox, version, engine, "-vvvv")
     assert done.returncode == 0, done.stdout[-6000:]
     printed = done.stdout + done.stderr
     assert key.splitlines()[3] not in printed
