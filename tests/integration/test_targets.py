@@ -34,7 +34,9 @@ def server(request):
         yield sandbox, request.param
 
 
-def run(playbook: Path, sandbox: Sandbox, version: str, engine: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    playbook: Path, sandbox: Sandbox, version: str, engine: str, *arguments: str
+) -> subprocess.CompletedProcess[str]:
     number = tuple(int(part) for part in version.split(".")[:2])
     variables = {
         "sandbox": sandbox.info,

@@ -212,7 +212,12 @@ class Writer:
             return True
         except GoogleError as exc:
             if exc.kind == "not_found":
-                return exc.maybe_done
+                address = str(member.get("email") or "")
+                if exc.maybe_done or not address or self._look_member(group, address, exc) is None:
+                    return exc.maybe_done
+                # It is there, and Google knows it by its address only.
+                self.directory.remove_member(group, address)
+                return True
             if exc.kind == "accepted":
                 while self.directory.member(group, key) is not None:
                     if not self.patience.wait():

@@ -25,13 +25,15 @@ class Settings:
     """Settings by their names at ``google/settings``.
 
     ``latency_ms``: added to every answer. ``lag_ms``: how long a new user or group is not fully there.
-    ``update_lag_ms``: how long reads show what stood there before a change. ``quota_per_minute``: calls to the API,
+    ``rename_lag_ms``: how long a renamed one refuses further writes. ``update_lag_ms``: how long reads show what stood
+    there before a change. ``quota_per_minute``: calls to the API,
     0 for no limit. ``delegated_scopes``: full addresses of the scopes that domain-wide delegation allows.
     ``token_lifetime_s``: of access tokens. ``strict_names``: refuse empty given and family names as Google does.
     """
 
     latency_ms: float = 0
     lag_ms: float = 0
+    rename_lag_ms: float = 0
     update_lag_ms: float = 0
     quota_per_minute: int = 0
     token_lifetime_s: float = 3600

@@ -67,6 +67,7 @@ class Entry:
     id: str
     address: str
     created: float
+    renamed: float = LONG_AGO
     aliases: list[str] = field(default_factory=list)
     fields: dict[str, Any] = field(default_factory=dict)
     resource: dict[str, Any] = field(default_factory=dict)
@@ -144,7 +145,7 @@ class Directory:
     def member(self, group: Group, key: str, *, shown: bool = False) -> Member:
         """Return a membership by the member's id, address or alias; raises ApiError 404."""
         members = self.shown_members(group) if shown else group.members
-        found = members.get(self._member_id(key) or _outsider_id(key))
+        found = members.get(self._member_id(key) or key) or members.get(_outsider_id(key))
         if found is None:
             raise not_found("memberKey")
         return found
@@ -204,6 +205,7 @@ class Directory:
         if keep_lists:
             body = {key: value for key, value in body.items() if not self._would_clear(user, key, value)}
         checks.password(body)
+        self._refuse_while_renaming(user, by_hand=by_hand)
         address = user.address
         if "primaryEmail" in body:
             address = self._free(body["primaryEmail"], "primary_user_email", owner=user)
@@ -258,6 +260,7 @@ class Directory:
 
     def update_group(self, group: Group, body: dict, *, by_hand: bool = False) -> None:
         """Change a group: absent fields stay; raises ApiError."""
+        self._refuse_while_renaming(group, by_hand=by_hand)
         address = self._free(body["email"], "email", owner=group) if "email" in body else group.address
         before = self._before(group)
         self._set_group_fields(group, body)
@@ -355,11 +358,17 @@ class Directory:
     def _rename(self, entry: User | Group, address: str, order: list[str]) -> None:
         if address == entry.address:
             return
+        entry.renamed = time.monotonic()
         del order[bisect_left(order, entry.address)]
         entry.aliases = [*(alias for alias in entry.aliases if alias != address), entry.address]
         entry.address = address
         self._addresses[address] = entry
         insort(order, address)
+
+    def _refuse_while_renaming(self, entry: Entry, *, by_hand: bool) -> None:
+        """For a minute or more after a rename, further writes to an entry are refused as if something held its address."""
+        if not by_hand and time.monotonic() < entry.renamed + self._settings.rename_lag_ms / 1000:
+            raise duplicate()
 
     def _give_up(self, entry: User | Group, order: list[str]) -> None:
         for address in (entry.address, *entry.aliases):
