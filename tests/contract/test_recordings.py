@@ -16,6 +16,7 @@ import pytest
 from tests.contract.http import call
 from tests.contract.situations import GROUP, SITUATIONS, USER, Situation, World
 from tests.sandbox.process import Sandbox
+from tests.support.google import unvaried
 from tests.support.module import run_module
 
 HERE = Path(__file__).parent
@@ -178,17 +179,6 @@ def test_the_module_says_what_a_person_would(servers, situation, version):
     assert sandbox.authentik_token not in run.output
     if not situation.unsent and version == "2025.12.4":
         check_messages(result, sandbox)
-
-
-def unvaried(state: dict[str, Any]) -> Any:
-    """Google's state without what changes by itself."""
-    users = [
-        {key: value for key, value in user.items() if key not in ("etag", "lastLoginTime")} for user in state["users"]
-    ]
-    groups = [{key: value for key, value in group.items() if key != "etag"} for group in state["groups"]]
-    for group in groups:
-        group["members"] = [{key: value for key, value in item.items() if key != "etag"} for item in group["members"]]
-    return users, groups
 
 
 def check_messages(result: dict[str, Any], sandbox: Sandbox) -> None:

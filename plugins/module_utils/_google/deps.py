@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import http.client
 import platform
 import sys
 import traceback
@@ -34,6 +35,21 @@ class Libraries:
         self.service_account = service_account
         # One attempt a request: repeating is decided and counted in one place, which is not there.
         httplib2.RETRIES = 1
+        # Not even a connection that was closed without an answer: httplib2 would send a write for a second time.
+        self.connections = {scheme: _sent_once(kind) for scheme, kind in httplib2.SCHEME_TO_CONNECTION.items()}
+
+
+def _sent_once(base: t.Any) -> t.Any:
+    """A connection whose loss httplib2 does not take for a reason to send the request again."""
+
+    class Connection(base):
+        def getresponse(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+            try:
+                return super().getresponse(*args, **kwargs)
+            except (http.client.BadStatusLine, http.client.ResponseNotReady):
+                raise ConnectionResetError("the connection was closed without an answer") from None
+
+    return Connection
 
 
 _loaded: t.Optional[Libraries] = None

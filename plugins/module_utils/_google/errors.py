@@ -105,6 +105,7 @@ class GoogleError(Exception):
         status: int or None, the HTTP status.
         reason: str, Google's reason; may be empty.
         retry_after: float or None, the seconds that Google asks to wait before another attempt.
+        dropped: bool, the connection was lost before an answer had come.
         maybe_done: bool, Google may have performed the request, or an earlier attempt at it, all the same.
     """
 
@@ -118,6 +119,7 @@ class GoogleError(Exception):
         self.status = status
         self.reason = reason
         self.retry_after: t.Optional[float] = None
+        self.dropped = False
         self.maybe_done = kind == "transient" and status != 400
 
     def __str__(self) -> str:
@@ -126,7 +128,7 @@ class GoogleError(Exception):
     @property
     def passing(self) -> bool:
         """Whether the same request may well succeed a little later."""
-        return self.kind in ("rate", "transient")
+        return self.dropped or self.kind in ("rate", "transient")
 
     @property
     def concerns_one(self) -> bool:

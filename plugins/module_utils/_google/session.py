@@ -86,6 +86,9 @@ class Session:
                 maybe_done = exc.maybe_done = exc.maybe_done or maybe_done
                 # What Google asks for is obeyed where it fits into our bound, and else reported.
                 pause = 2**attempt + self._jitter() if exc.retry_after is None else exc.retry_after
+                if exc.dropped and attempt == 0:
+                    # An idle connection that Google had closed, most likely.
+                    pause = 0.0
                 attempt += 1
                 if not again(exc) or attempt >= ATTEMPTS or waited + pause > self._timeout:
                     raise
@@ -129,6 +132,7 @@ class Session:
             """Counts what really goes out, the token's requests apart."""
 
             def request(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+                kwargs["connection_type"] = lib.connections[uri.split(":")[0]]
                 if uri.split("?")[0] == owner.credentials.info["token_uri"]:
                     owner.token_calls += 1
                 else:
@@ -198,4 +202,5 @@ class Session:
         # No connection, no request; else nobody knows whether it arrived.
         not_sent = (ConnectionRefusedError, self._libraries.httplib2.ServerNotFoundError)
         error.maybe_done = sent and not isinstance(reason, not_sent)
+        error.dropped = error.maybe_done and isinstance(reason, (ConnectionError, http.client.HTTPException))
         return error

@@ -117,16 +117,36 @@ class Case:
     def note_difference(self, after: Look) -> None:
         """Fill in changed, changes, operations and basis from two looks of the same kind."""
         kind, outcome, before = self.target.kind, self.outcome, self.before
+        hidden = self._was_hidden(after)
+        if hidden and before.attributes:
+            before.record = before.attributes
         outcome.note_states(kind, *self.states(before, after))
         if not (before.seen and after.seen):
             return
         found = changes(kind, before.record, after.record)
         if kind == "group":
             found.extend(member_changes(before.roles, after.roles))
-        outcome.basis = "google"
+        outcome.basis = "connection" if hidden else "google"
+        if hidden and not before.attributes:
+            outcome.basis = "assumed"
+            self.warn("Google did not show the record before the sync, though it was there; that it changed is assumed.")
         outcome.changes = found
         outcome.changed = bool(found)
-        outcome.operations = self._writes(before, after)
+        outcome.operations = [] if outcome.basis == "assumed" else self._writes(before, after)
+
+    def _was_hidden(self, after: Look) -> bool:
+        """Whether Google did not show a record that was there: authentik has kept its row, or it has the row's very id.
+
+        A row whose record is gone is dropped by authentik and made anew; ids are never given twice.
+        """
+        before = self.before
+        if not (before.seen and after.seen) or before.record is not None or after.record is None or before.row is None:
+            return False
+        if before.attributes.get("id"):
+            return bool(before.attributes["id"] == after.record.get("id"))
+        if after.rows is None:
+            after.rows = self.observer.rows()
+        return after.row is not None and after.row.get("id") == before.row.get("id")
 
     def states(self, before: Look, after: Look) -> t.Tuple[t.Any, ...]:
         if before.seen and after.seen:

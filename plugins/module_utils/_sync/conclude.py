@@ -100,10 +100,15 @@ def _missing(case: Case, after: Look) -> None:
         if case.wait(after, lambda fresh: fresh.record is not None):
             outcome.status = "synced"
             return
-        outcome.changed = True
+        old = case.before.attributes
         outcome.basis = "connection"
-        outcome.changes = changes(case.target.kind, None, after.attributes)
-        case.unconfirmed("Google answered authentik with the new record, but does not show it yet")
+        outcome.changes = changes(
+            case.target.kind, old if old.get("id") == after.attributes["id"] else None, after.attributes
+        )
+        outcome.changed = bool(outcome.changes)
+        if not old and case.before.row is not None and case.before.row.get("id") == (after.row or {}).get("id"):
+            outcome.basis = "assumed"
+        case.unconfirmed("Google answered authentik with the record, but does not show it yet")
         return
     _nothing(case, "Google has no such %s after the sync" % case.target.kind, linked=after.row is not None)
 

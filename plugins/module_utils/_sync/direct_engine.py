@@ -379,7 +379,10 @@ class DirectSync(Engine):
                     raise
                 refused.append(str(exc))
                 continue
-            if found is not None:
+            if found is None:
+                # It was a member all along, and the listing trailed behind.
+                self.members_after[item] = t.cast(t.Any, self.members_before)[item] = "MEMBER"
+            else:
                 self.members_after[item] = str(found.get("role") or "MEMBER")
                 self.outcome.operations.append(operation("POST", "member", item, by="module", group=address))
                 self.log.info("Added %s to group %s." % (item, address))
@@ -393,7 +396,10 @@ class DirectSync(Engine):
                 refused.append(str(exc))
                 continue
             del self.members_after[key]
-            if done:
+            if not done:
+                # Somebody else was faster, or the listing trailed behind.
+                del t.cast(t.Any, self.members_before)[key]
+            else:
                 self.outcome.operations.append(operation("DELETE", "member", key, by="module", group=address))
                 self.log.info("Removed %s from group %s." % (key, address))
         if refused:

@@ -184,11 +184,11 @@ class Writer:
             try:
                 return self.directory.add_member(group, address)
             except GoogleError as exc:
-                if exc.kind == "conflict":
-                    # The trace of an earlier attempt, or somebody was faster.
-                    return {"email": address, "role": "MEMBER"} if exc.maybe_done else None
-                if exc.kind == "accepted":
-                    return self._await_member(group, address)
+                if exc.kind in ("conflict", "accepted"):
+                    # The trace of an earlier attempt, or accepted and slow; else it was there before.
+                    ours = exc.maybe_done or exc.kind == "accepted"
+                    found = self._await_member(group, address, exc)
+                    return found if ours else None
                 if exc.maybe_done:
                     found = self._look_member(group, address, exc)
                     if found is not None:
@@ -227,16 +227,16 @@ class Writer:
                 return True
             raise
 
-    def _await_member(self, group: str, address: str) -> Json:
-        """A 409 that means: accepted, and slow."""
+    def _await_member(self, group: str, address: str, cause: GoogleError) -> Json:
+        """The membership that Google says there is, once it shows it."""
         while True:
             found = self.directory.member(group, address)
             if found is not None:
                 return found
             if not self.patience.wait():
                 raise Unconfirmed(
-                    "Google has accepted %s as a member and does not show it after %g seconds (google_wait)."
-                    % (address, self.patience.seconds)
+                    "%s It does not show the member after %g seconds (google_wait)."
+                    % (cause.message, self.patience.seconds)
                 )
 
     def _look(self, key: str, cause: GoogleError) -> t.Optional[Json]:
