@@ -704,14 +704,14 @@ SITUATIONS = [
         "rows-that-stop-everything",
         {OLD: ["004", "005", "010", "133", "293"]},
         [synced("alice"), google("PATCH", "users/alice@example.com", {"name": {"givenName": "Eve"}})],
-        says="stored connection differs",
+        says="differs from Google's record",
     ),
     Situation(
         "rows-stop-others",
         {OLD: ["011"]},
         [synced("alice"), google("PATCH", "users/alice@example.com", {"name": {"givenName": "Eve"}})],
         name="bob",
-        says="stored connection differs",
+        says="differs from Google's record",
     ),
     Situation(
         "rows-stop-groups",

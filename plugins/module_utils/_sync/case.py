@@ -129,7 +129,9 @@ class Case:
         outcome.basis = "connection" if hidden else "google"
         if hidden and not before.attributes:
             outcome.basis = "assumed"
-            self.warn("Google did not show the record before the sync, though it was there; that it changed is assumed.")
+            self.warn(
+                "Google did not show the record before the sync, though it was there; that it changed is assumed."
+            )
         outcome.changes = found
         outcome.changed = bool(found)
         outcome.operations = [] if outcome.basis == "assumed" else self._writes(before, after)

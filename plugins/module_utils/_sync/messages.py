@@ -23,6 +23,7 @@ NO_PROVIDER = "No provider found"
 FAILED = ("Failed to sync ", "Stopping sync due to error", NO_PROVIDER)
 
 _GOOGLE_SAID = re.compile(r"""<HttpError (\d+) when requesting (\S+) returned "(.*?)"(?:\. Details|>)""", re.DOTALL)
+_DUPLICATE_ROW = "duplicate key value violates unique constraint"
 
 
 class Verdict:
@@ -46,6 +47,11 @@ class Verdict:
         self.started: t.Optional[bool] = None
         self.dry_run: t.List[Json] = []
         self.bad_domain = False
+
+    @property
+    def rows_stop(self) -> bool:
+        """Whether a stored connection that differs from Google's record stopped it (servers before 2025.10)."""
+        return any(_DUPLICATE_ROW in text for text in self.failures)
 
 
 def normalise(lines: t.Any) -> t.List[Json]:
@@ -147,7 +153,7 @@ def _explain(event: Json) -> t.Tuple[str, str, bool]:
         if status in (403, 429) or status >= 500:
             return "Google answered %d: %s" % (status, message), "That passes: run the task again later.", False
         return "Google answered %d: %s" % (status, message), _crash_remedy(status, text), False
-    if "duplicate key value violates unique constraint" in text:
+    if _DUPLICATE_ROW in text:
         return (
             "a stored connection of this provider differs from Google's record, which stops every sync of its kind (a "
             "defect of authentik before 2025.10): %s" % text.splitlines()[-1].strip(),

@@ -25,6 +25,7 @@ from .messages import LEVELS, Verdict, judge, normalise
 from .observe import Look, Observer
 from .outcome import overlaid
 from .predict import listed, predict
+from .stale import stale_text
 
 Json = t.Dict[str, t.Any]
 
@@ -196,6 +197,8 @@ class ServerSync(Engine):
             except GoogleError:
                 # The remedy without the list is still a remedy.
                 pass
+        if verdict.rows_stop:
+            remedy = stale_text(case, self.directory) or remedy
         self._note_partial(case, after)
         self.outcome.fail(
             "authentik could not sync %s to Google Workspace: %s. %s"
@@ -225,7 +228,8 @@ class ServerSync(Engine):
         task = self.task
         if task is not None:
             verdict = judge(normalise(task.earlier + task.lines), self.request.fail_on, True)
-            reason = " Its last error: %s. %s" % (verdict.reason.rstrip("."), verdict.remedy) if verdict.reason else ""
+            remedy = (stale_text(case, self.directory) if verdict.rows_stop else "") or verdict.remedy
+            reason = " Its last error: %s. %s" % (verdict.reason.rstrip("."), remedy) if verdict.reason else ""
             outcome.fail(
                 "%s After %g seconds %s.%s"
                 % (
@@ -257,7 +261,7 @@ class ServerSync(Engine):
                 "give the token's user the permission authentik_tasks.view_task."
             )
         if question.kind == "internal_page":
-            return (
+            return stale_text(case, self.directory) or (
                 "On authentik %s a 405 means that the sync crashed: a member's account is gone at Google, an address is held "
                 "by something else, Google refuses the provider's credentials, or a stored connection differs from Google's "
                 "record (then every sync of this kind fails until that row is deleted). See authentik's worker log and its "
