@@ -83,3 +83,13 @@ def test_secrets_stay_hidden_with_every_verbosity(server, engine):
     printed = done.stdout + done.stderr
     assert key.splitlines()[3] not in printed
     assert "pbkdf2_sha256$" not in printed
+    bodies = [
+        item["body"]
+        for item in sandbox.google_requests()
+        if item["method"] == "POST" and item["path"].endswith("/users")
+    ]
+    passwords = [body["password"] for body in bodies]
+    assert passwords
+    assert not [password for password in passwords if password in printed]
+    # Django's hash in clear is what authentik itself sends.
+    assert any(password.startswith("pbkdf2_sha256$") for password in passwords) == (engine == "server")

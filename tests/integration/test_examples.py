@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every example that the documentation shows is run, as it stands there, against the sandbox."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sandbox.process import Sandbox
+from tests.support.playbook import run_playbook
+from tests.support.tree import ROOT
+
+DATASET = {
+    "domain": "example.com",
+    "users": [
+        {"username": "ada.lovelace", "name": "Ada Lovelace", "email": "ada.lovelace@example.com"},
+        {"username": "grace.hopper", "name": "Grace Hopper", "email": "grace.hopper@example.com"},
+    ],
+    "groups": [{"name": "engineering", "members": ["ada.lovelace", "grace.hopper"]}],
+    "provider": {"name": "Google Workspace"},
+}
+MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks():
+    """Yield (name, YAML text) of each example."""
+    for name in MODULES:
+        yield name, importlib.import_module(f"ansible_collections.dirsync.authentik.plugins.modules.{name}").EXAMPLES
+    for page in PAGES:
+        for number, text in enumerate(
+            re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE), 1
+        ):
+            if "dirsync.authentik." in text:
+                yield f"{page.name}-{number}", text
+
+
+def commands():
+    """Yield (name, command) of each line for a terminal that calls a module."""
+    for page in PAGES:
+        text = page.read_text().replace("\\\n", " ")
+        for number, line in enumerate(re.findall(r"^    (ansible localhost .*)$", text, re.MULTILINE), 1):
+            yield f"{page.name}-{number}", line
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory):
+    path = tmp_path_factory.mktemp("examples") / "dataset.json"
+    path.write_text(json.dumps(DATASET))
+    with Sandbox(dataset=path) as running:
+        yield running
+
+
+def environment(sandbox: Sandbox) -> dict[str, str]:
+    return {"GOOGLE_WORKSPACE_API_ENDPOINT": sandbox.google_api_endpoint}
+
+
+@pytest.mark.parametrize(("name", "text"), [pytest.param(*item, id=item[0]) for item in blocks()])
+def test_playbooks(sandbox, tmp_path: Path, name, text):
+    sandbox.reset()
+    assert "https://authentik.example.com" in text
+    document = yaml.safe_load(text.replace("https://authentik.example.com", sandbox.authentik_url))
+    if "hosts" not in document[0]:
+        document = [{"name": name, "hosts": "localhost", "gather_facts": False, "tasks": document}]
+    playbook = tmp_path / "example.yml"
+    playbook.write_text(yaml.safe_dump(document, sort_keys=False))
+    variables = {"vault_authentik_token": sandbox.authentik_token}
+    done = run_playbook(playbook, variables, environment=environment(sandbox))
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
+    assert re.search(r"ok=[1-9]\d* .*skipped=0 .*ignored=0", done.stdout)
+    assert [user for user in sandbox.google_state()["users"] if user["primaryEmail"] == "ada.lovelace@example.com"]
+
+
+@pytest.mark.parametrize("line", [pytest.param(line, id=name) for name, line in commands()])
+def test_commands(sandbox, line):
+    program, *arguments = shlex.split(line)
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name(program)), *arguments],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            **environment(sandbox),
+            "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
+            "AUTHENTIK_URL": sandbox.authentik_url,
+            "AUTHENTIK_TOKEN": sandbox.authentik_token,
+            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+    assert "localhost | " in done.stdout
+
+
+def test_both_engines_have_examples():
+    found = dict(blocks())
+    for name in ("README.md-1", "google_workspace_sync_object"):
+        assert "dirsync.authentik.google_workspace_sync_object" in found[name]
+    assert "engine: direct" in found["google_workspace_sync_object"]
+    assert [name for name, text in found.items() if name.startswith("README.md") and "engine: direct" in text]
