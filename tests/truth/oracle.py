@@ -1,0 +1,414 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a person who sees both sides would say of a result. Knows nothing of the modules' code."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from typing import Any
+
+from tests.support.google import unvaried
+from tests.support.module import ModuleRun
+
+DOMAIN = "corp.example.com"
+SUCCESS = range(200, 300)
+# Fields of a person that the sandbox's people can differ in, by path.
+PERSON_FIELDS = (
+    ("primaryEmail",),
+    ("name", "givenName"),
+    ("name", "familyName"),
+    ("name", "displayName"),
+    ("suspended",),
+    ("orgUnitPath",),
+    ("notes", "value"),
+)
+GROUP_FIELDS = (("email",), ("name",), ("description",))
+
+
+class FalseClaim(AssertionError):
+    """The result says what is not so."""
+
+
+def claim(holds: bool, text: str, *facts: Any) -> None:
+    if not holds:
+        raise FalseClaim(": ".join([text, *(repr(fact) for fact in facts)]))
+
+
+class Evidence:
+    """All that is known of one run from outside.
+
+    Args:
+        options, check: how the module was called.
+        run: what it printed.
+        before, after: Google's state, as the sandbox holds it.
+        authentik: authentik's state at the run.
+        google_log, authentik_log: the requests of the run.
+        quiet: no fault, lag or missing permission was in force.
+    """
+
+    def __init__(
+        self,
+        options: dict[str, Any],
+        check: bool,
+        run: ModuleRun,
+        before: dict[str, Any],
+        after: dict[str, Any],
+        authentik: dict[str, Any],
+        google_log: list[dict[str, Any]],
+        authentik_log: list[dict[str, Any]],
+        quiet: bool,
+    ) -> None:
+        self.options, self.check, self.run, self.quiet = options, check, run, quiet
+        self.before, self.after, self.authentik = before, after, authentik
+        self.google_log, self.authentik_log = google_log, authentik_log
+        self.result = run.result
+        self.kind = options["sync_object_model"]
+        self.direct = options.get("engine") == "direct"
+        self.really_changed = unvaried(before) != unvaried(after)
+
+    def target(self) -> dict[str, Any] | None:
+        """The object in authentik."""
+        key = "username" if self.kind == "user" else "name"
+        found = [item for item in self.authentik[self.kind + "s"] if item[key] == self.options["sync_object_id"]]
+        return found[0] if found else None
+
+    def provider(self) -> dict[str, Any]:
+        return self.authentik["providers"][0]
+
+    def mappings(self) -> set[str]:
+        pks = self.provider()["property_mappings" if self.kind == "user" else "property_mappings_group"]
+        return {item["name"] for item in self.authentik["mappings"] if item["pk"] in pks}
+
+    def wanted(self) -> dict[str, Any]:
+        """What the assigned mappings want of the object's record, by path."""
+        target = self.target()
+        names = self.mappings()
+        fields: dict[str, Any] = {}
+        if self.kind == "user":
+            given, _blank, family = target["name"].partition(" ")
+            if any("default" in name.lower() or "managed" in name.lower() or "zz" not in name for name in names):
+                fields = {
+                    "primaryEmail": target["email"].lower(),
+                    "name.givenName": given,
+                    "name.familyName": family,
+                    "name.displayName": target["name"],
+                    "suspended": not target["is_active"],
+                }
+            if "zz notes" in names:
+                fields["notes.value"] = "from authentik"
+        else:
+            plain = unicodedata.normalize("NFKD", target["name"]).encode("ascii", "ignore").decode().lower()
+            slug = re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain)).strip("-_")
+            fields = {"name": target["name"], "email": f"{slug}@{DOMAIN}"}
+            if "zz description" in names:
+                fields["description"] = "from authentik"
+        return fields
+
+    def record(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        """The record at Google that the result is about: by the address that is wanted."""
+        key = "primaryEmail" if self.kind == "user" else "email"
+        address = self.wanted()[key]
+        found = [item for item in state[self.kind + "s"] if item[key].lower() == address]
+        return found[0] if found else None
+
+
+def flat(record: dict[str, Any] | None, fields: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
+    found = {}
+    for path in fields:
+        value: Any = record or {}
+        for part in path:
+            value = value.get(part) if isinstance(value, dict) else None
+        found[".".join(path)] = value
+    return found
+
+
+def check(evidence: Evidence, secrets: set[str], messages: list[dict[str, Any]] | None) -> None:
+    """Hold every claim of a result against the evidence; raises FalseClaim."""
+    _forms(evidence)
+    _secrets(evidence, secrets)
+    _calls(evidence)
+    _changed(evidence)
+    _operations(evidence)
+    _status(evidence)
+    if messages is not None:
+        _messages(evidence, messages)
+
+
+def _forms(evidence: Evidence) -> None:
+    result = evidence.result
+    known = ("synced", "unchanged", "out_of_scope", "dry_run", "unconfirmed", "failed")
+    claim(result.get("status") in known, "status is none of those documented", result)
+    claim("Traceback" not in evidence.run.output, "a traceback was printed", evidence.run.output[-2000:])
+    if evidence.run.failed:
+        claim(bool(result.get("msg")) and bool(result.get("code")), "a failure without msg or code", result)
+    if result["status"] == "failed":
+        claim(evidence.run.failed, "status failed, and the task did not fail", result)
+
+
+def _secrets(evidence: Evidence, secrets: set[str]) -> None:
+    found = set(secrets)
+    for item in evidence.google_log:
+        if isinstance(item["body"], dict) and item["body"].get("password"):
+            found.add(item["body"]["password"])
+    for secret in found:
+        claim(secret not in evidence.run.output, "a secret was printed", secret[:12])
+    claim("pbkdf2_sha256$" not in evidence.run.output, "a password's hash was printed")
+
+
+def _calls(evidence: Evidence) -> None:
+    calls = evidence.result["calls"]
+    claim(calls["authentik"] == len(evidence.authentik_log), "calls.authentik", calls, len(evidence.authentik_log))
+    if evidence.direct:
+        made = [item for item in evidence.google_log if item["path"] != "/token"]
+        claim(calls["google"] == len(made), "calls.google", calls, len(made))
+
+
+def _writes(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item for item in log if item["method"] != "GET" and item["path"] != "/token"]
+
+
+def _changed(evidence: Evidence) -> None:
+    result = evidence.result
+    really = evidence.really_changed
+    if evidence.check:
+        claim(not really, "check mode changed Google")
+        claim(not _writes(evidence.google_log), "check mode wrote at Google", _writes(evidence.google_log))
+        sent = [item for item in _writes(evidence.authentik_log) if not item["path"].endswith("/test/")]
+        if not (evidence.provider().get("dry_run") and not evidence.direct):
+            claim(not sent, "check mode wrote at authentik", sent)
+        return
+    basis = result["basis"]
+    if basis == "assumed":
+        claim(bool(evidence.run.warnings) or evidence.run.failed, "assumed without a warning", result)
+        return
+    if basis == "connection":
+        # As far as authentik's own record shows: a drift that it repaired is not visible in it, and the docs say so.
+        return
+    if basis == "nothing_sent":
+        claim(not really and not result["changed"], "nothing_sent, and Google is another one", result)
+        return
+    claim(result["changed"] == really, "changed", result["changed"], really, result)
+    claim(bool(result["changes"]) == really, "changes without a change, or the other way round", result["changes"])
+    _differences(evidence)
+
+
+def _differences(evidence: Evidence) -> None:
+    """changes and diff against the real differences of the one object that differs."""
+    result = evidence.result
+    key, fields = ("primaryEmail", PERSON_FIELDS) if evidence.kind == "user" else ("email", GROUP_FIELDS)
+    old = {item["id"]: item for item in evidence.before[evidence.kind + "s"]}
+    new = {item["id"]: item for item in evidence.after[evidence.kind + "s"]}
+    touched = [pk for pk in set(old) | set(new) if old.get(pk) != new.get(pk)]
+    claim(len(touched) <= 1, "more than one object was touched", touched)
+    if not touched:
+        return
+    pk = touched[0]
+    before, after = flat(old.get(pk), fields), flat(new.get(pk), fields)
+
+    def says_nothing(value: Any, path: str) -> bool:
+        return value in (None, "", False) or (path == "orgUnitPath" and value == "/")
+
+    real = {
+        path: (before[path], after[path])
+        for path in before
+        if before[path] != after[path] and not (says_nothing(before[path], path) and says_nothing(after[path], path))
+    }
+    told = {item["path"]: (item.get("before"), item.get("after")) for item in result["changes"] if "after" in item}
+    for path, (was, now) in real.items():
+        claim(path in told, "a difference is missing from changes", path, was, now, result["changes"])
+        claim(
+            told[path] == (was, now) or says_nothing(was, path),
+            "a difference is told wrongly",
+            path,
+            told[path],
+            was,
+            now,
+        )
+        claim(told[path][1] == now, "a difference is told wrongly", path, told[path], now)
+    for path in told:
+        claim(path in real or path in ("id", "aliases", "emails"), "a difference that is none", path, told[path])
+    if "diff" in result and key in after:
+        claim(result["diff"]["after"].get(key) == after[key].lower(), "diff.after", result["diff"]["after"], after)
+    if evidence.kind == "group" and evidence.options.get("membership") != "ignore":
+        was = {str(item.get("email")).lower() for item in (old.get(pk) or {"members": []})["members"]}
+        now = {str(item.get("email")).lower() for item in (new.get(pk) or {"members": []})["members"]}
+        members = [item for item in result["changes"] if item["path"] == "members"]
+        added = set(members[0]["added"]) if members else set()
+        removed = set(members[0]["removed"]) if members else set()
+        claim((added, removed) == (now - was, was - now), "members", members, now - was, was - now)
+
+
+_PATHS = (
+    (re.compile(r"/groups/[^/]+/members/[^/]+$"), "member"),
+    (re.compile(r"/groups/[^/]+/members$"), "member"),
+    (re.compile(r"/users(/[^/]+)?$"), "user"),
+    (re.compile(r"/groups(/[^/]+)?$"), "group"),
+)
+
+
+def _operations(evidence: Evidence) -> None:
+    if evidence.check or evidence.result["status"] == "dry_run":
+        return
+    performed: Counter[tuple[str, str]] = Counter()
+    attempted: Counter[tuple[str, str]] = Counter()
+    for item in _writes(evidence.google_log):
+        resource = next((name for pattern, name in _PATHS if pattern.search(item["path"])), "?")
+        attempted[item["method"], resource] += 1
+        if item["status"] in SUCCESS:
+            performed[item["method"], resource] += 1
+    told = Counter(
+        (item["method"], item["resource"])
+        for item in evidence.result["operations"]
+        if item["resource"] != "connection" and item["method"]
+    )
+    claim(not told - attempted, "operations that nobody asked Google for", told, attempted)
+    if evidence.direct and evidence.quiet:
+        claim(told == performed, "operations", told, performed)
+    if evidence.quiet:
+        claim(not told - performed, "operations that Google did not perform", told, performed)
+
+
+def _status(evidence: Evidence) -> None:
+    result, options = evidence.result, evidence.options
+    status, target = result["status"], evidence.target()
+    if target is None:
+        claim(status in ("failed", "out_of_scope"), "an object that is not there", status)
+        return
+    out = _out_of_scope(evidence, target)
+    if status == "out_of_scope":
+        claim(out, "out_of_scope, and it is in scope", target)
+        return
+    if status == "dry_run":
+        claim(bool(evidence.provider().get("dry_run")), "dry_run, and the provider is not")
+        claim(not evidence.really_changed and not result["changed"], "a dry run that changed something", result)
+        return
+    if status in ("synced", "unchanged"):
+        claim(not out, "synced, and it is out of scope", target)
+        claim(not evidence.run.failed, "synced and failed", result)
+        if not evidence.check and result["basis"] == "google":
+            claim(result["changed"] == (status == "synced"), "status and changed", status, result["changed"])
+            _holds_what_is_wanted(evidence)
+    if evidence.quiet and not out and not options.get("override_dry_run"):
+        _must_succeed(evidence, target)
+
+
+def _out_of_scope(evidence: Evidence, target: dict[str, Any]) -> bool:
+    if evidence.kind == "group":
+        return False
+    provider = evidence.provider()
+    if "zz skip" in evidence.mappings():
+        return True
+    if provider["exclude_users_service_account"] and target["type"] in ("service_account", "internal_service_account"):
+        return True
+    wanted = provider["filter_group"]
+    return bool(wanted) and wanted not in [str(item) for item in target["groups"]]
+
+
+def _holds_what_is_wanted(evidence: Evidence) -> None:
+    record = evidence.record(evidence.after)
+    wanted = evidence.wanted()
+    claim(record is not None, "synced, and Google has no such record", wanted)
+    fields = PERSON_FIELDS if evidence.kind == "user" else GROUP_FIELDS
+    found = flat(record, fields)
+    for path, value in wanted.items():
+        same = found[path] == value or (not found[path] and not value)
+        claim(same, "synced, and Google does not hold", path, value, found[path])
+    if evidence.kind == "group" and evidence.options.get("membership") != "ignore":
+        there = {str(item.get("email")).lower() for item in record["members"]}
+        people = {item["username"]: item for item in evidence.target()["users_obj"]}
+        accounts = {item["primaryEmail"] for item in evidence.after["users"]}
+        for name, person in people.items():
+            if name not in evidence.result["skipped_members"] and person["email"].lower() in accounts:
+                claim(person["email"].lower() in there, "synced, and a member is missing", name, there)
+        if evidence.options.get("membership") == "exact":
+            known = {person["email"].lower() for person in people.values()}
+            ids = {
+                str((row["attributes"] or {}).get("id"))
+                for row in evidence.authentik["connections"]
+                if row["kind"] == "user"
+            }
+            google_ids = {row["google_id"] for row in evidence.authentik["connections"] if row["kind"] == "user"}
+            for member in record["members"]:
+                if member["role"] == "MEMBER" and member["type"] == "USER":
+                    address = str(member.get("email")).lower()
+                    fine = address in known or member["id"] in ids or address in google_ids
+                    claim(fine, "exact, and somebody is still a member", member)
+
+
+def _must_succeed(evidence: Evidence, target: dict[str, Any]) -> None:
+    """Nothing stands against this sync, so that it must have succeeded; only where that is beyond doubt."""
+    if not evidence.direct or evidence.options.get("verify") not in (None, "auto", "google"):
+        return
+    names = evidence.mappings()
+    if "zz fail" in names or not [name for name in names if "zz" not in name] or evidence.provider().get("dry_run"):
+        return
+    wanted = evidence.wanted()
+    key = "primaryEmail" if evidence.kind == "user" else "email"
+    address = wanted[key]
+    if not address.endswith("@" + DOMAIN) or address.startswith("@"):
+        return
+    if evidence.kind == "user" and not (wanted["name.givenName"] and wanted["name.familyName"]):
+        return
+    # Somebody else may hold the address, or have it as an alias, or a connection may lead to somebody else.
+    holders = [
+        item
+        for item in [*evidence.before["users"], *evidence.before["groups"]]
+        if address in (item.get("primaryEmail"), item.get("email"), *item.get("aliases", []))
+    ]
+    own = [item for item in holders if item.get(key) == address]
+    rows = [
+        row for row in evidence.authentik["connections"] if row["kind"] == evidence.kind and row["obj"] == target["pk"]
+    ]
+    if (
+        len(holders) > len(own)
+        or rows
+        and any(row["google_id"] not in (address, (own or [{}])[0].get("id")) for row in rows)
+    ):
+        return
+    claim(
+        evidence.result["status"] in ("synced", "unchanged"),
+        "nothing stood against it",
+        evidence.result["status"],
+        evidence.result.get("msg"),
+        evidence.run.warnings,
+    )
+
+
+def _messages(evidence: Evidence, tasks: list[dict[str, Any]]) -> None:
+    """A server-engine run's messages against the task's own log (servers with a task list)."""
+    if evidence.result["messages_source"] != "task_log" or not tasks:
+        return
+    newest = max(tasks, key=lambda item: item["mtime"])
+    lines = sorted(newest.get("previous_logs", []) + newest.get("logs", []), key=lambda line: line["timestamp"])
+    told = [item["timestamp"] for item in evidence.result["messages"]]
+    claim(told == [line["timestamp"] for line in lines][: len(told)] and bool(told), "messages", told, lines)
+
+
+def same_prediction(predicted: dict[str, Any], real: dict[str, Any]) -> None:
+    """A check-mode result against what a real run from the same state then did; raises FalseClaim."""
+    if predicted["basis"] != "google" or real["basis"] not in ("google", "nothing_sent"):
+        return
+    if "unconfirmed" in (predicted["status"], real["status"]):
+        return
+    claim(
+        predicted["status"] == real["status"], "predicted status", predicted["status"], real["status"], real.get("msg")
+    )
+    claim(predicted["changed"] == real["changed"], "predicted changed", predicted["changed"], real["changed"])
+    if predicted["status"] == "failed":
+        return
+
+    def brief(result: dict[str, Any]) -> Any:
+        members = [item for item in result["changes"] if item["path"] == "members"]
+        paths = {
+            item["path"]
+            for item in result["changes"]
+            if item["path"] not in ("members", "aliases", "id", "name.displayName", "emails")
+        }
+        operations = Counter(
+            (item["method"], item["resource"]) for item in result["operations"] if item["resource"] != "connection"
+        )
+        return paths, members, operations
+
+    claim(brief(predicted) == brief(real), "prediction", brief(predicted), brief(real))
