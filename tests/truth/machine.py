@@ -83,7 +83,123 @@ AUTHENTIK_PLACES = (
     ("POST", "/sync/object/"),
     ("GET", "/tasks/"),
 )
-USER_MAPPINGS = ("zz notes", "zz skip", "zz fail", "zz hash")
+USER_MAPPINGS = ("zz notes", "zz skip", "zz fail", "zz hash", "zz description")
+
+
+def changes(method: str, path: st.SearchStrategy[str], body: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.tuples(st.just(method), path, body)
+
+
+def each(path: str, names: st.SearchStrategy[str]) -> st.SearchStrategy[str]:
+    return names.map(path.format)
+
+
+def born(name: str) -> dict[str, str]:
+    return {"username": name, "name": f"{name.title()} Three", "email": f"{name}@{DOMAIN}"}
+
+
+group_addresses = st.sampled_from([f"team@{DOMAIN}", f"staff@{DOMAIN}", f"other@{DOMAIN}"])
+nothing = st.none()
+AUTHENTIK_CHANGES = (
+    changes("PATCH", each("users/{}", people), st.builds(lambda name: {"name": name}, names)),
+    changes(
+        "PATCH",
+        each("users/{}", people),
+        st.builds(lambda email: {"email": email}, addresses | st.sampled_from(["outside@elsewhere.test", ""])),
+    ),
+    changes("PATCH", each("users/{}", people), st.builds(lambda active: {"is_active": active}, st.booleans())),
+    changes("POST", each("groups/{}/members", groups), st.builds(lambda name: {"username": name}, people)),
+    changes("DELETE", st.builds("groups/{}/members/{}".format, groups, people), nothing),
+    changes("PATCH", each("groups/{}", groups), st.sampled_from([{"name": "Team"}, {"name": "Crew"}])),
+    changes("DELETE", each("users/{}", people), nothing),
+    changes("POST", st.just("users"), st.builds(born, people)),
+    changes(
+        "PATCH",
+        st.just("providers/1"),
+        st.sampled_from(
+            [
+                {"dry_run": True},
+                {"dry_run": False},
+                {"filter_group": "Team"},
+                {"filter_group": None},
+                {"exclude_users_service_account": False},
+                {"application": None},
+                {"property_mappings": []},
+                {"property_mappings_group": []},
+            ]
+        ),
+    ),
+)
+GOOGLE_CHANGES = (
+    changes(
+        "PATCH",
+        each("users/{}", addresses),
+        st.sampled_from(
+            [
+                {"name": {"givenName": "Drifted"}},
+                {"suspended": True},
+                {"orgUnitPath": "/Staff"},
+                {"phones": [{"value": "1", "type": "work"}]},
+            ]
+        ),
+    ),
+    changes("PATCH", each("users/{}", addresses), st.builds(lambda address: {"primaryEmail": address}, addresses)),
+    changes("DELETE", each("users/{}", addresses), nothing),
+    changes(
+        "POST",
+        st.just("users"),
+        st.builds(
+            lambda address: {"primaryEmail": address, "name": {"givenName": "Some", "familyName": "Body"}}, addresses
+        ),
+    ),
+    # An address that is somebody else's alias, or a group's.
+    changes("POST", st.just(f"users/admin@{DOMAIN}/aliases"), st.builds(lambda alias: {"alias": alias}, addresses)),
+    changes(
+        "POST",
+        st.just("groups"),
+        st.builds(lambda address: {"email": address, "name": "Taken"}, addresses | group_addresses),
+    ),
+    changes(
+        "PATCH",
+        each("groups/{}", group_addresses),
+        st.sampled_from([{"name": "Drifted"}, {"description": "by hand"}, {"email": f"other@{DOMAIN}"}]),
+    ),
+    changes("DELETE", each("groups/{}", group_addresses), nothing),
+    changes(
+        "POST",
+        each("groups/{}/members", group_addresses),
+        st.builds(
+            lambda member, role: {"email": member, "role": role},
+            addresses | st.sampled_from([f"admin@{DOMAIN}", "guest@elsewhere.test", f"staff@{DOMAIN}"]),
+            st.sampled_from(["MEMBER", "OWNER"]),
+        ),
+    ),
+    changes("DELETE", st.builds("groups/{}/members/{}".format, group_addresses, addresses), nothing),
+)
+
+
+def faults(
+    side: str, places: tuple[tuple[str, str], ...], answers: list[dict[str, Any]]
+) -> st.SearchStrategy[tuple[str, dict[str, Any]]]:
+    return st.builds(
+        lambda place, fault, times, skip: (
+            side,
+            {**fault, "method": place[0], "path": place[1], "times": times, "skip": skip},
+        ),
+        st.sampled_from(places),
+        st.sampled_from(answers),
+        st.sampled_from([1, 1, 2, -1]),
+        st.sampled_from([0, 0, 1]),
+    )
+
+
+FAULTS_OF_GOOGLE = faults("google", GOOGLE_PLACES, GOOGLE_FAULTS)
+FAULTS_OF_AUTHENTIK = faults("authentik", AUTHENTIK_PLACES, AUTHENTIK_FAULTS)
+LAGS = st.tuples(
+    st.just("lag"),
+    st.sampled_from([{"lag_ms": 60}, {"lag_ms": 60000}, {"rename_lag_ms": 60}, {"rename_lag_ms": 60000}]),
+)
+PERMISSION = st.tuples(st.just("lack"), st.sampled_from(PERMISSIONS))
 
 
 class Truth(RuleBasedStateMachine):
@@ -95,152 +211,38 @@ class Truth(RuleBasedStateMachine):
     def begin(self, version: str) -> None:
         self.world = World(version)
 
-    # authentik
+    # Changes. Each is one value, so that runs are about half of all steps.
 
-    @rule(name=people, full=names)
-    def rename_person(self, name: str, full: str) -> None:
-        self.world.control("PATCH", f"authentik/users/{name}", {"name": full})
-
-    @rule(name=people, email=addresses | st.sampled_from(["outside@elsewhere.test", ""]))
-    def change_email(self, name: str, email: str) -> None:
-        self.world.control("PATCH", f"authentik/users/{name}", {"email": email})
-
-    @rule(name=people, active=st.booleans())
-    def deactivate(self, name: str, active: bool) -> None:
-        self.world.control("PATCH", f"authentik/users/{name}", {"is_active": active})
-
-    @rule(group=groups, name=people, there=st.booleans())
-    def regroup(self, group: str, name: str, there: bool) -> None:
-        if there:
-            self.world.control("POST", f"authentik/groups/{group}/members", {"username": name})
-        else:
-            self.world.control("DELETE", f"authentik/groups/{group}/members/{name}")
-
-    @rule(name=people)
-    def delete_person(self, name: str) -> None:
-        self.world.control("DELETE", f"authentik/users/{name}")
-
-    @rule(name=people)
-    def create_person(self, name: str) -> None:
-        body = {"username": name, "name": f"{name.title()} Three", "email": f"{name}@{DOMAIN}"}
-        self.world.control("POST", "authentik/users", body)
-
-    @rule(
-        change=st.sampled_from(
-            [
-                {"dry_run": True},
-                {"dry_run": False},
-                {"filter_group": "Team"},
-                {"filter_group": None},
-                {"exclude_users_service_account": False},
-                {"application": None},
-                {"property_mappings": []},
-                {"property_mappings_group": []},
-            ]
-        )
-    )
-    def change_provider(self, change: dict[str, Any]) -> None:
-        if "dry_run" in change and self.world.version < "2025.4":
+    @rule(change=st.one_of(*AUTHENTIK_CHANGES))
+    def change_authentik(self, change: tuple[str, str, Any]) -> None:
+        method, path, body = change
+        if body and "dry_run" in body and self.world.version < "2025.4":
             return
-        self.world.control("PATCH", "authentik/providers/1", change)
+        self.world.control(method, "authentik/" + path, body)
+
+    @rule(change=st.one_of(*GOOGLE_CHANGES))
+    def change_google(self, change: tuple[str, str, Any]) -> None:
+        method, path, body = change
+        self.world.control(method, "google/" + path, body)
 
     @rule(name=st.sampled_from(USER_MAPPINGS))
     def assign_mapping(self, name: str) -> None:
         state = self.world.state()
-        assigned = set(state["providers"][0]["property_mappings"])
+        key = "property_mappings_group" if name == "zz description" else "property_mappings"
+        assigned = set(state["providers"][0][key])
         now = [item["name"] for item in state["mappings"] if item["pk"] in assigned or item["name"] == name]
-        self.world.control("PATCH", "authentik/providers/1", {"property_mappings": now})
+        self.world.control("PATCH", "authentik/providers/1", {key: now})
 
-    @rule()
-    def assign_description(self) -> None:
-        state = self.world.state()
-        assigned = set(state["providers"][0]["property_mappings_group"])
-        now = [item["name"] for item in state["mappings"] if item["pk"] in assigned or item["name"] == "zz description"]
-        self.world.control("PATCH", "authentik/providers/1", {"property_mappings_group": now})
-
-    # Google
-
-    @rule(
-        name=people,
-        change=st.sampled_from(
-            [
-                {"name": {"givenName": "Drifted"}},
-                {"suspended": True},
-                {"orgUnitPath": "/Staff"},
-                {"phones": [{"value": "1", "type": "work"}]},
-            ]
-        ),
-    )
-    def drift(self, name: str, change: dict[str, Any]) -> None:
-        self.world.control("PATCH", f"google/users/{name}@{DOMAIN}", change)
-
-    @rule(name=people, address=addresses)
-    def rename_at_google(self, name: str, address: str) -> None:
-        self.world.control("PATCH", f"google/users/{name}@{DOMAIN}", {"primaryEmail": address})
-
-    @rule(name=people)
-    def delete_at_google(self, name: str) -> None:
-        self.world.control("DELETE", f"google/users/{name}@{DOMAIN}")
-
-    @rule(address=addresses)
-    def exists_at_google(self, address: str) -> None:
-        body = {"primaryEmail": address, "name": {"givenName": "Some", "familyName": "Body"}}
-        self.world.control("POST", "google/users", body)
-
-    @rule(address=addresses)
-    def taken_as_alias(self, address: str) -> None:
-        self.world.control("POST", f"google/users/admin@{DOMAIN}/aliases", {"alias": address})
-
-    @rule(address=addresses | st.sampled_from([f"team@{DOMAIN}", f"staff@{DOMAIN}"]))
-    def taken_by_a_group(self, address: str) -> None:
-        self.world.control("POST", "google/groups", {"email": address, "name": "Taken"})
-
-    @rule(
-        group=groups,
-        change=st.sampled_from([{"name": "Drifted"}, {"description": "by hand"}, {"email": f"other@{DOMAIN}"}]),
-    )
-    def drift_of_group(self, group: str, change: dict[str, Any]) -> None:
-        self.world.control("PATCH", f"google/groups/{group.lower()}@{DOMAIN}", change)
-
-    @rule(group=groups)
-    def delete_group(self, group: str) -> None:
-        self.world.control("DELETE", f"google/groups/{group.lower()}@{DOMAIN}")
-
-    @rule(
-        group=groups,
-        member=addresses | st.sampled_from([f"admin@{DOMAIN}", "guest@elsewhere.test", f"staff@{DOMAIN}"]),
-        role=st.sampled_from(["MEMBER", "OWNER"]),
-    )
-    def foreign_member(self, group: str, member: str, role: str) -> None:
-        self.world.control("POST", f"google/groups/{group.lower()}@{DOMAIN}/members", {"email": member, "role": role})
-
-    # What goes wrong
-
-    @rule(
-        place=st.sampled_from(GOOGLE_PLACES),
-        fault=st.sampled_from(GOOGLE_FAULTS),
-        times=st.sampled_from([1, 1, 2, -1]),
-        skip=st.sampled_from([0, 0, 1]),
-    )
-    def fault_of_google(self, place: tuple[str, str], fault: dict[str, Any], times: int, skip: int) -> None:
-        self.world.fault("google", **{**fault, "method": place[0], "path": place[1], "times": times, "skip": skip})
-
-    @rule(
-        place=st.sampled_from(AUTHENTIK_PLACES),
-        fault=st.sampled_from(AUTHENTIK_FAULTS),
-        times=st.sampled_from([1, 1, -1]),
-    )
-    def fault_of_authentik(self, place: tuple[str, str], fault: dict[str, Any], times: int) -> None:
-        self.world.fault("authentik", **{**fault, "method": place[0], "path": place[1], "times": times})
-
-    @rule(lag=st.sampled_from([{"lag_ms": 300}, {"lag_ms": 60000}, {"rename_lag_ms": 300}, {"rename_lag_ms": 60000}]))
-    def lag(self, lag: dict[str, int]) -> None:
-        self.world.faults = True
-        self.world.control("POST", "google/settings", lag)
-
-    @rule(permission=st.sampled_from(PERMISSIONS))
-    def lack(self, permission: str) -> None:
-        self.world.lack(permission)
+    @rule(wrong=st.one_of(FAULTS_OF_GOOGLE, FAULTS_OF_AUTHENTIK, LAGS, PERMISSION))
+    def go_wrong(self, wrong: tuple[str, Any]) -> None:
+        kind, what = wrong
+        if kind == "lack":
+            self.world.lack(what)
+        elif kind == "lag":
+            self.world.faults = True
+            self.world.control("POST", "google/settings", what)
+        else:
+            self.world.fault(kind, **what)
 
     @precondition(lambda self: self.world.faults or self.world.lacking)
     @rule()

@@ -13,10 +13,14 @@ from typing import Any
 import yaml
 
 from tests.sandbox.process import ControlError, Sandbox
+from tests.support.clock import running_faster
 from tests.support.module import ModuleRun, run_module
 
 DATASET = Path(__file__).parent / "dataset.json"
 VERSIONS = ("2025.12.4", "2025.8.6", "2024.8.1")
+# By the module's clock, which runs faster here than the sandbox's.
+LIMITS = {"request_timeout": 4, "sync_timeout": 40, "google_wait": 4}
+FASTER = 20
 SETTINGS = {"authentik": {"retry_ms": 5, "answer_ms": 1500}}
 PERMISSIONS = (
     "authentik_providers_google_workspace.view_googleworkspaceprovider",
@@ -120,12 +124,11 @@ class World:
             "authentik_token": self.token,
             "google_api_endpoint": self.sandbox.google_api_endpoint,
             "provider_id": self.sandbox.provider_id,
-            "request_timeout": 2,
-            "sync_timeout": 3,
-            "google_wait": 2,
+            **LIMITS,
             **options,
         }
-        return run_module(everything, check=check, diff=True)
+        with running_faster(FASTER):
+            return run_module(everything, check=check, diff=True)
 
     def script(self) -> str:
         """The sequence as a sandbox command and a playbook."""
@@ -150,9 +153,7 @@ class World:
                             "authentik_token": "{{ (clerk.json | default({})).token | default(sandbox.authentik_token) }}",
                             "google_api_endpoint": "{{ sandbox.google_api_endpoint }}",
                             "provider_id": "{{ sandbox.provider_id }}",
-                            "request_timeout": 2,
-                            "sync_timeout": 3,
-                            "google_wait": 2,
+                            **LIMITS,
                             **options,
                         },
                         "check_mode": check,

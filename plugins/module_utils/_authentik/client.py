@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
-from ansible.module_utils.urls import Request
+from ansible.module_utils.urls import Request, make_context
 
 from .errors import AuthentikError
 
@@ -110,26 +110,16 @@ class Client:
         validate_certs: bool = True,
         ca_path: t.Optional[str] = None,
         opener: t.Optional[t.Callable[..., t.Any]] = None,
-        sleep: t.Callable[[float], None] = time.sleep,
+        sleep: t.Optional[t.Callable[[float], None]] = None,
     ) -> None:
         self.url = url
         self.timeout = timeout
         self.calls = 0
         self._ca_path = ca_path
         self._sleep = sleep
-        # A redirect is never followed: it would carry the token to wherever it points.
-        self._open = (
-            opener
-            or Request(
-                headers={"Authorization": "Bearer " + token, "Accept": "application/json"},
-                http_agent="dirsync.authentik",
-                timeout=timeout,
-                validate_certs=validate_certs,
-                ca_path=ca_path,
-                follow_redirects="none",
-                use_netrc=False,
-            ).open
-        )
+        self._token = token
+        self._validate_certs = validate_certs
+        self._open = opener
         self._clock_offset: t.Optional[float] = None
 
     def server_time(self, local: float) -> float:
@@ -149,7 +139,7 @@ class Client:
                 passing = exc.http_status in RETRIED_STATUS or exc.kind == "network"
                 if not passing or attempt >= READ_ATTEMPTS:
                     raise
-                self._sleep(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
+                (self._sleep or time.sleep)(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
                 attempt += 1
 
     def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
@@ -217,7 +207,7 @@ class Client:
         started = time.time()
         ticks = time.monotonic()
         try:
-            reply = self._open(method, url, data=data, headers=headers, timeout=timeout or self.timeout)
+            reply = self._opener()(method, url, data=data, headers=headers, timeout=timeout or self.timeout)
             status, raw = reply.status, _read(reply)
             self._note_clock(reply.headers, started)
         except HTTPError as exc:
@@ -233,6 +223,26 @@ class Client:
         except (OSError, http.client.HTTPException, UrlsConnectionError, ValueError, zlib.error, EOFError) as exc:
             raise self._transport_error(exc, what, timeout or self.timeout) from None
         return Response(status, self._decode(raw, reply.headers, what), time.monotonic() - ticks)
+
+    def _opener(self) -> t.Callable[..., t.Any]:
+        """What opens URLs, made at the first request."""
+        if self._open is None:
+            # The certificates are loaded once: for each request that takes longer than authentik takes to answer it.
+            context = (
+                make_context(cafile=self._ca_path, validate_certs=self._validate_certs)
+                if self.url.startswith("https:")
+                else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            )
+            # A redirect is never followed: it would carry the token to wherever it points.
+            self._open = Request(
+                headers={"Authorization": "Bearer " + self._token, "Accept": "application/json"},
+                http_agent="dirsync.authentik",
+                timeout=self.timeout,
+                follow_redirects="none",
+                use_netrc=False,
+                context=context,
+            ).open
+        return self._open
 
     def _note_clock(self, headers: t.Any, started: float) -> None:
         """Bound the server's clock from below: it was at least Date when the answer came, at least that at receipt."""

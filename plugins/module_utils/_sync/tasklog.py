@@ -96,7 +96,7 @@ def find(
     return Found(ours)
 
 
-def follow(look: t.Callable[[], Found], deadline: float, sleep: t.Callable[[float], None] = time.sleep) -> Found:
+def follow(look: t.Callable[[], Found], deadline: float, sleep: t.Optional[t.Callable[[float], None]] = None) -> Found:
     """Look at a task until it has ended, cannot be told from another, or the deadline (time.monotonic()) is over.
 
     A task that never appears is waited for only briefly.
@@ -118,7 +118,7 @@ def follow(look: t.Callable[[], Found], deadline: float, sleep: t.Callable[[floa
             return found
         if now >= deadline:
             return found
-        sleep(min(pause, max(0.05, deadline - now)))
+        (sleep or time.sleep)(min(pause, max(0.05, deadline - now)))
         pause = min(pause * 1.5, 3.0)
 
 

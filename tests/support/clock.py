@@ -1,0 +1,29 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A clock that runs faster for the module's own waiting, so that bounds are met without anybody waiting for them."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import types
+from collections.abc import Iterator
+from unittest import mock
+
+from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import client
+from ansible_collections.dirsync.authentik.plugins.module_utils._google import session
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync import case, server_engine, tasklog, writer
+
+
+@contextlib.contextmanager
+def running_faster(times: float) -> Iterator[None]:
+    """Let sleeping and the measuring of time-outs run faster in this process; sockets and both servers keep theirs."""
+    clock = types.SimpleNamespace(
+        sleep=lambda seconds: time.sleep(seconds / times),
+        monotonic=lambda: time.monotonic() * times,
+        time=time.time,
+    )
+    with contextlib.ExitStack() as stack:
+        for module in (client, session, case, server_engine, tasklog, writer):
+            stack.enter_context(mock.patch.object(module, "time", clock))
+        yield
