@@ -159,10 +159,12 @@ def _secrets(evidence: Evidence, secrets: set[str]) -> None:
 
 def _calls(evidence: Evidence) -> None:
     calls = evidence.result["calls"]
-    claim(calls["authentik"] == len(evidence.authentik_log), "calls.authentik", calls, len(evidence.authentik_log))
+    seen = {"authentik": len(evidence.authentik_log)}
     if evidence.direct:
-        made = [item for item in evidence.google_log if item["path"] != "/token"]
-        claim(calls["google"] == len(made), "calls.google", calls, len(made))
+        seen["google"] = len([item for item in evidence.google_log if item["path"] != "/token"])
+    for side, count in seen.items():
+        # A request into a connection that a fault has just closed was made and never seen.
+        claim(calls[side] == count or (not evidence.quiet and calls[side] > count), f"calls.{side}", calls, count)
 
 
 def _writes(log: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -190,6 +192,9 @@ def _changed(evidence: Evidence) -> None:
         claim(not really and not result["changed"], "nothing_sent, and Google is another one", result)
         return
     claim(result["changed"] == really, "changed", result["changed"], really, result)
+    if result["status"] == "dry_run":
+        # Its changes and operations are those that would have been.
+        return
     claim(bool(result["changes"]) == really, "changes without a change, or the other way round", result["changes"])
     _differences(evidence)
 
@@ -391,6 +396,9 @@ def same_prediction(predicted: dict[str, Any], real: dict[str, Any]) -> None:
     if predicted["basis"] != "google" or real["basis"] not in ("google", "nothing_sent"):
         return
     if "unconfirmed" in (predicted["status"], real["status"]):
+        return
+    if real["engine"] == "server" and "from Google's record" in real.get("msg", ""):
+        # Servers before 2025.10 stop at connections of other objects, which a prediction would have to list all to see.
         return
     claim(
         predicted["status"] == real["status"], "predicted status", predicted["status"], real["status"], real.get("msg")

@@ -11,8 +11,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.truth.machine import Truth
 
-EXAMPLES = int(os.environ.get("TRUTH_EXAMPLES", "60"))
-STEPS = int(os.environ.get("TRUTH_STEPS", "10"))
+EXAMPLES = int(os.environ.get("TRUTH_EXAMPLES", "200"))
+STEPS = int(os.environ.get("TRUTH_STEPS", "12"))
 
 
 def profile() -> settings:

@@ -63,6 +63,7 @@ class World:
 
     def __init__(self, version: str) -> None:
         self.version = version
+        self.number = tuple(int(part) for part in version.split(".")[:2])
         self.sandbox = sandbox_of(version)
         self.sandbox.reset()
         self.steps: list[list[Any]] = []
