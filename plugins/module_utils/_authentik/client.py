@@ -30,6 +30,7 @@ from .errors import AuthentikError
 API = "/api/v3/"
 # No answer of the endpoints used here comes near this; what is larger is not authentik's, and must not fill memory.
 MAX_BODY_BYTES = 32 * 1024 * 1024
+READ_BYTES = 64 * 1024
 # Reads are repeated on these: a proxy in front of authentik, or authentik while it restarts.
 RETRIED_STATUS = (429, 502, 503, 504)
 READ_ATTEMPTS = 3
@@ -208,7 +209,7 @@ class Client:
         ticks = time.monotonic()
         try:
             reply = self._opener()(method, url, data=data, headers=headers, timeout=timeout or self.timeout)
-            status, raw = reply.status, _read(reply)
+            status, raw = reply.status, _read(reply, timeout or self.timeout)
             self._note_clock(reply.headers, started)
         except HTTPError as exc:
             self._note_clock(exc.headers, started)
@@ -268,7 +269,7 @@ class Client:
             )
         try:
             return json.loads(raw.decode("utf-8"))
-        except ValueError:
+        except (ValueError, RecursionError):
             raise AuthentikError(
                 "json",
                 "Could not %s: %s answered with %d bytes that are not valid JSON (cut off, or not authentik)."
@@ -288,7 +289,7 @@ class Client:
     def _http_error(self, exc: HTTPError, method: str, what: str) -> AuthentikError:
         status = exc.code
         try:
-            raw = _read(exc)
+            raw = _read(exc, self.timeout)
         except (OSError, http.client.HTTPException, _TooLarge, zlib.error, EOFError):
             # The status alone decides; a body that cannot be read only costs detail.
             raw = b""
@@ -349,10 +350,22 @@ class _TooLarge(Exception):
     pass
 
 
-def _read(reply: t.Any) -> bytes:
-    raw = reply.read(MAX_BODY_BYTES + 1)
-    if len(raw) > MAX_BODY_BYTES:
+def _read(reply: t.Any, seconds: float) -> bytes:
+    """A body, bounded in size and in time: a time-out of the socket alone would wait for ever for one drop a second."""
+    deadline = time.monotonic() + seconds
+    parts: t.List[bytes] = []
+    size = 0
+    while size <= MAX_BODY_BYTES:
+        part = reply.read1(READ_BYTES)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+        if time.monotonic() > deadline:
+            raise socket.timeout("timed out")
+    if size > MAX_BODY_BYTES:
         raise _TooLarge
+    raw = b"".join(parts)
     length = reply.headers.get("Content-Length") if reply.headers else None
     encoded = reply.headers.get("Content-Encoding") if reply.headers else None
     if length and length.isdigit() and not encoded and len(raw) < int(length):
@@ -373,7 +386,7 @@ def _error_body(raw: bytes) -> t.Tuple[str, t.List[t.Dict[str, t.Any]]]:
     """Authentik's two error forms: {"detail": text}, or {field: [texts]}."""
     try:
         data = json.loads(raw.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return "", []
     if not isinstance(data, dict):
         return "", []

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import http.client
 import platform
+import socket
 import sys
+import time
 import traceback
 import typing as t
 
 from .errors import GoogleError
 
+# No answer of the Directory API comes near this; what is larger must not fill memory.
+MAX_BODY_BYTES = 64 * 1024 * 1024
+READ_BYTES = 64 * 1024
 PACKAGES = "google-api-python-client and google-auth (with google-auth-httplib2)"
 
 
@@ -33,16 +38,57 @@ class Libraries:
         self.http_error = errors.HttpError
         self.httplib2 = httplib2
         self.service_account = service_account
+        # What httplib2 raises for a body that unpacks to far more than it should; older ones do not look.
+        decode = getattr(httplib2, "decode", None)
+        self.bombs = tuple(
+            getattr(decode, name) for name in ("DecodeRatioError", "DecodeLimitError") if hasattr(decode, name)
+        )
         # One attempt a request: repeating is decided and counted in one place, which is not there.
         httplib2.RETRIES = 1
         # Not even a connection that was closed without an answer: httplib2 would send a write for a second time.
         self.connections = {scheme: _sent_once(kind) for scheme, kind in httplib2.SCHEME_TO_CONNECTION.items()}
 
 
+class TooLarge(Exception):
+    """An answer that no Directory API gives."""
+
+
+class _Bounded(http.client.HTTPResponse):
+    """An answer whose body is bounded in size and in time, by the time-out of its connection."""
+
+    seconds = 0.0
+
+    def __init__(self, sock: t.Any, *args: t.Any, **kwargs: t.Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self.seconds = sock.gettimeout() or 0.0
+
+    def read(self, amt: t.Optional[int] = None) -> bytes:
+        if amt is not None:
+            return super().read(amt)
+        deadline = time.monotonic() + self.seconds
+        parts: t.List[bytes] = []
+        size = 0
+        while True:
+            part = self.read1(READ_BYTES)
+            if not part:
+                break
+            parts.append(part)
+            size += len(part)
+            if size > MAX_BODY_BYTES:
+                raise TooLarge("the answer is larger than %d bytes" % MAX_BODY_BYTES)
+            if self.seconds and time.monotonic() > deadline:
+                raise socket.timeout("timed out")
+        # Nothing is left: this tells a body that was cut off, and sets the connection free for the next request.
+        parts.append(super().read())
+        return b"".join(parts)
+
+
 def _sent_once(base: t.Any) -> t.Any:
     """A connection whose loss httplib2 does not take for a reason to send the request again."""
 
     class Connection(base):
+        response_class = _Bounded
+
         def getresponse(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
             try:
                 return super().getresponse(*args, **kwargs)

@@ -144,7 +144,7 @@ def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
     """
     try:
         data = json.loads(raw if isinstance(raw, str) else raw.decode("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False, "", []
     error = data.get("error") if isinstance(data, dict) else None
     if not isinstance(error, dict):

@@ -110,7 +110,11 @@ class Session:
             raise self._refused(exc, what) from None
         except (lib.httplib2.HttpLib2Error, http.client.HTTPException, OSError) as exc:
             raise self._unreachable(exc, what, sent=True) from None
-        except ValueError:
+        except (deps.TooLarge, *lib.bombs) as exc:
+            error = GoogleError("wrong_address", "Could not %s: %s." % (what, exc), "Check google_api_endpoint.")
+            error.maybe_done = True
+            raise error from None
+        except (ValueError, RecursionError):
             raise self._broken(what) from None
         if isinstance(answer, dict):
             return answer

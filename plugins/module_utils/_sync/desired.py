@@ -167,7 +167,7 @@ def _result(answer: Json, name: str) -> t.Optional[Json]:
         raise MappingProblem("failed", "property mapping '%s' fails: %s" % (name, last))
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise MappingProblem("unpredictable", "the result of property mapping '%s' is no JSON" % name) from None
     if value is not None and not isinstance(value, dict):
         raise MappingProblem("failed", "property mapping '%s' returns no dictionary" % name)

@@ -1,0 +1,210 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ways in which the modules could lie, made on purpose: ``tests/truth`` alone must catch each of them.
+
+Each lie is a change of one place in a copy of the collection, against which the sequences are then run. A lie that no longer
+fits the source fails the check, so that the list cannot go stale.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support.tree import ROOT
+
+# Sequences that a lie may take to be caught, and the seeds that are tried one after the other.
+EXAMPLES = 150
+SEEDS = (1, 2, 3)
+SYNC = "plugins/module_utils/_sync/"
+
+
+class Lie(NamedTuple):
+    """One place, changed."""
+
+    kind: str
+    file: str
+    old: str
+    new: str
+
+
+LIES = (
+    Lie(
+        "changed inverted",
+        SYNC + "direct_engine.py",
+        "outcome.changed = bool(outcome.changes)",
+        "outcome.changed = not outcome.changes",
+    ),
+    Lie(
+        "changed always", SYNC + "direct_engine.py", "outcome.changed = bool(outcome.changes)", "outcome.changed = True"
+    ),
+    Lie("changed never", SYNC + "case.py", "outcome.changed = bool(found)", "outcome.changed = False"),
+    Lie("changed inverted", SYNC + "case.py", "outcome.changed = bool(found)", "outcome.changed = not found"),
+    Lie(
+        "a failure swallowed",
+        SYNC + "engine.py",
+        'self.outcome.fail(str(exc), "google_%s" % exc.kind)',
+        'self.outcome.status = "synced"',
+    ),
+    Lie(
+        "a failure swallowed",
+        SYNC + "engine.py",
+        'self.outcome.fail(str(exc), "authentik_%s" % exc.kind)',
+        'self.outcome.status = "unchanged"',
+    ),
+    Lie(
+        "a failure swallowed",
+        SYNC + "outcome.py",
+        "        self.fails_task = fails_task\n",
+        "        self.fails_task = False\n",
+    ),
+    Lie(
+        "a failure swallowed",
+        "plugins/module_utils/_module.py",
+        "        if outcome.fails_task:\n",
+        "        if False:\n",
+    ),
+    Lie(
+        "a failure swallowed",
+        SYNC + "direct_engine.py",
+        "                refused.append(str(exc))\n                continue\n            if found is None",
+        "                continue\n            if found is None",
+    ),
+    Lie(
+        "verify skipped",
+        SYNC + "direct_engine.py",
+        "missing = unmet(self.target.kind, wanted, self.after)",
+        "missing = []",
+    ),
+    Lie(
+        "verify skipped",
+        SYNC + "conclude.py",
+        "    if missing:\n        _unmet(case, missing, after, verdict)\n        return\n",
+        "",
+    ),
+    Lie(
+        "verify skipped",
+        SYNC + "server_engine.py",
+        "        after = case.look_again()\n        if question is",
+        "        after = case.before\n        if question is",
+    ),
+    Lie(
+        "a message dropped",
+        SYNC + "server_engine.py",
+        "normalise(found.task.earlier + found.task.lines)",
+        "normalise((found.task.earlier + found.task.lines)[1:])",
+    ),
+    Lie(
+        "a retry that hides an error",
+        "plugins/module_utils/_google/session.py",
+        "self._run(request, what, lambda exc: exc.passing and not exc.maybe_done)",
+        "self._run(request, what, lambda exc: exc.passing)",
+    ),
+    Lie(
+        "a retry that hides an error",
+        SYNC + "writer.py",
+        "                    return found, maybe_done\n",
+        "                    return found, False\n",
+    ),
+    Lie(
+        "an unmanaged field written",
+        SYNC + "plan.py",
+        "body = {key: wanted[key] for key in wanted if key in fields}",
+        'body = dict({key: wanted[key] for key in wanted if key in fields}, orgUnitPath="/Lost")',
+    ),
+    Lie(
+        "an operation invented",
+        SYNC + "direct_engine.py",
+        "        self._verify(wanted)\n",
+        '        self.outcome.operations.append(operation("PUT", "user", "x", by="module"))\n        self._verify(wanted)\n',
+    ),
+    Lie(
+        "a member forgotten",
+        SYNC + "direct_engine.py",
+        "        for item in plan.add:\n            try:",
+        "        for item in plan.add[1:]:\n            try:",
+    ),
+    Lie("check mode writes", SYNC + "direct_engine.py", "if self.request.check_mode or (", "if ("),
+    Lie(
+        "somebody else's account",
+        SYNC + "direct_engine.py",
+        "            or is_at(record, key)\n",
+        "            or True\n",
+    ),
+    Lie(
+        "a secret printed",
+        SYNC + "direct_engine.py",
+        '        fields = given or {"password": random_password()}\n        self.keep_secret([fields["password"]])\n',
+        '        fields = given or {"password": random_password()}\n        self.warn(fields["password"])\n',
+    ),
+)
+
+
+def caught(lie: Lie) -> tuple[bool, float]:
+    """Whether the sequences catch a lie, and the seconds until then."""
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "ansible_collections" / "dirsync" / "authentik"
+        shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "output"))
+        path = tree / lie.file
+        text = path.read_text()
+        if text.count(lie.old) != 1:
+            raise SystemExit(f"the lie no longer fits {lie.file}: {lie.old!r}")
+        path.write_text(text.replace(lie.old, lie.new))
+        for seed in SEEDS:
+            command = [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-x",
+                "-p",
+                "no:cacheprovider",
+                "tests/truth/test_truth.py",
+            ]
+            environment = {
+                **os.environ,
+                "PYTHONPATH": folder,
+                "TRUTH_EXAMPLES": str(EXAMPLES),
+                "TRUTH_SHRINK": "no",
+                "PYTHONDONTWRITEBYTECODE": "1",
+            }
+            done = subprocess.run(
+                [*command, f"--hypothesis-seed={seed}", f"--override-ini=pythonpath=. {folder}"],
+                cwd=tree,
+                env=environment,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode == 1 and "FalseClaim" in done.stdout:
+                return True, time.monotonic() - started
+            if done.returncode != 0 and "FalseClaim" not in done.stdout:
+                raise SystemExit(done.stdout[-3000:] + done.stderr[-2000:])
+    return False, time.monotonic() - started
+
+
+def main() -> int:
+    """Tell every lie; exit status 1 if one is not caught."""
+    survivors = []
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        for lie, (found, seconds) in zip(LIES, pool.map(caught, LIES), strict=True):
+            print(
+                f"{'caught ' if found else 'BELIEVED'} after {seconds:4.0f} s  {lie.kind}: {lie.file}: {lie.old.strip()[:70]!r}",
+                flush=True,
+            )
+            if not found:
+                survivors.append(lie)
+    print(f"{len(LIES) - len(survivors)} of {len(LIES)} lies caught")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
