@@ -34,6 +34,12 @@ def _insecure_inverted(*names: str) -> bool:
     return value not in ("1", "true", "yes", "on", "y", "t")
 
 
+def _passwords(url: str) -> t.List[str]:
+    """What stands for a password in a URL, which is refused and must not be printed all the same."""
+    found = re.search(r"//[^/?#@]*:([^/?#@]+)@", url)
+    return [found.group(1)] if found else []
+
+
 def authentik_arguments() -> Json:
     """The connection to authentik; doc fragment dirsync.authentik.authentik."""
     return {
@@ -81,6 +87,11 @@ class Edge:
         self.module = module
         self.engine = engine
         self.warnings: t.List[str] = []
+        # Ansible knows the values as they were given; these are the forms that they have here and in the invocation.
+        for name in ("authentik_token", "service_account_contents"):
+            self.keep_secret([str(module.params.get(name) or "")])
+        for name in ("authentik_url", "google_api_endpoint"):
+            self.keep_secret(_passwords(str(module.params.get(name) or "")))
 
     def keep_secret(self, values: t.Iterable[str]) -> None:
         """Texts that Ansible masks in everything this module prints."""

@@ -1,0 +1,132 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two runs for one object at once, from two processes: nothing twice, nothing lost, both results true."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.sandbox.process import Sandbox
+from tests.support.tree import ROOT
+
+# Both wait for the same moment, so that neither is done before the other has begun.
+RUNNER = """
+import json, sys, time
+from tests.support.module import run_module
+from ansible_collections.dirsync.authentik.plugins.module_utils._google import deps
+parameters, moment = json.load(sys.stdin)
+deps.load()
+time.sleep(max(0.0, moment - time.time()))
+run = run_module(parameters)
+print(json.dumps({"result": run.result, "warnings": run.warnings}))
+"""
+PEOPLE = ("ada.example", "grace.example", "linus.example")
+
+
+@pytest.fixture(scope="module")
+def running():
+    # A slow Google, so that the runs overlap in each of their steps.
+    with Sandbox(google_latency_ms=30) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def sandbox(running):
+    running.reset()
+    running.control("POST", "google/settings", {"latency_ms": 30})
+    return running
+
+
+def parameters(sandbox, kind, name, engine, **more):
+    return {
+        "authentik_url": sandbox.authentik_url,
+        "authentik_token": sandbox.authentik_token,
+        "google_api_endpoint": sandbox.google_api_endpoint,
+        "provider_id": sandbox.provider_id,
+        "sync_object_model": kind,
+        "sync_object_id": name,
+        "engine": engine,
+        **more,
+    }
+
+
+def at_once(*calls):
+    """Run each in a process of its own, at the same time; their results in order."""
+    moment = time.time() + 3
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", RUNNER],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / '.build'}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _call in calls
+    ]
+    for process, call in zip(processes, calls, strict=True):
+        process.stdin.write(json.dumps([call, moment]))
+        process.stdin.close()
+        process.stdin = None
+    found = []
+    for process in processes:
+        output, errors = process.communicate(timeout=90)
+        assert process.returncode == 0, errors[-2000:]
+        found.append(json.loads(output.splitlines()[-1])["result"])
+    return found
+
+
+ENGINES = [("direct", "direct"), ("server", "server"), ("direct", "server")]
+
+
+@pytest.mark.parametrize("engines", ENGINES, ids="-".join)
+def test_one_person(sandbox, engines):
+    results = at_once(*[parameters(sandbox, "user", PEOPLE[0], engine) for engine in engines])
+    users = [user for user in sandbox.google_state()["users"] if user["primaryEmail"].startswith(PEOPLE[0])]
+    assert len(users) == 1
+    assert users[0]["name"]["givenName"] == "Ada"
+    for result in results:
+        # A run that met the other one in the middle may say that it failed or does not know, never that it did it all.
+        assert result["status"] in ("synced", "unchanged") or result.get("failed") or result["status"] == "unconfirmed"
+    assert any(result["changed"] for result in results)
+    made = [item for result in results for item in result["operations"] if item["method"] == "POST"]
+    posts = [
+        item
+        for item in sandbox.google_requests()
+        if item["method"] == "POST" and item["path"].endswith("/users") and item["status"] == 200
+    ]
+    assert len(posts) == 1
+    if engines == ("direct", "direct"):
+        assert [result["status"] for result in results].count("synced") == 1, results
+        assert sorted(result["status"] for result in results) == ["synced", "unchanged"]
+        assert len([item for item in made if item["resource"] == "user"]) == 1
+    rows = [row for row in sandbox.control("GET", "authentik/state")["connections"] if row["kind"] == "user"]
+    assert len(rows) == 1
+
+
+@pytest.mark.parametrize("engines", ENGINES, ids="-".join)
+def test_one_group(sandbox, engines):
+    at_once(*[parameters(sandbox, "user", name, "direct") for name in PEOPLE])
+    results = at_once(*[parameters(sandbox, "group", "engineering", engine) for engine in engines])
+    groups = [item for item in sandbox.google_state()["groups"] if item["email"].startswith("engineering")]
+    assert len(groups) == 1
+    assert {item["email"].split("@")[0] for item in groups[0]["members"]} == set(PEOPLE)
+    assert any(result["changed"] for result in results)
+    for result in results:
+        assert result["status"] in ("synced", "unchanged") or result.get("failed") or result["status"] == "unconfirmed"
+    if engines == ("direct", "direct"):
+        assert not [result for result in results if result.get("failed")], results
+        told = [item["key"] for result in results for item in result["operations"] if item["resource"] == "member"]
+        performed = [
+            item["body"]["email"]
+            for item in sandbox.google_requests()
+            if item["method"] == "POST" and item["path"].endswith("/members") and item["status"] == 200
+        ]
+        assert sorted(told) == sorted(performed)
