@@ -16,7 +16,7 @@ export PATH := $(BIN):$(PATH)
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test unit truth lint sanity bench docs clean
+.PHONY: help setup demo sandbox test unit truth lies lint sanity bench docs clean
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -46,6 +46,9 @@ unit: $(READY) ## Run the tests of the pure parts
 
 truth: $(READY) ## Try to catch the modules lying (TRUTH_EXAMPLES=1000 sequences, TRUTH_SEED=0, TRUTH_JOBS=2)
 	$(BIN)/python -m tests.truth
+
+lies: $(READY) ## Make the modules lie on purpose, and see that the truth machine catches each lie
+	$(BIN)/python -m tests.truth.lies
 
 lint: $(READY) ## Check style: ruff, and ansible-lint with the profile production
 	$(BIN)/ruff check .
