@@ -194,7 +194,7 @@ def caught(lie: Lie) -> tuple[bool, float]:
 def main() -> int:
     """Tell every lie; exit status 1 if one is not caught."""
     survivors = []
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("TRUTH_JOBS", os.cpu_count() or 1))) as pool:
         for lie, (found, seconds) in zip(LIES, pool.map(caught, LIES), strict=True):
             print(
                 f"{'caught ' if found else 'BELIEVED'} after {seconds:4.0f} s  {lie.kind}: {lie.file}: {lie.old.strip()[:70]!r}",

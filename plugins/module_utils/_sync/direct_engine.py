@@ -123,22 +123,21 @@ class DirectSync(Engine):
         if record is None:
             key = default_address(self.target, self.provider)
             record = self._read(key)
-        wanted, secret = self._evaluate(self._google_id(record))
+        asked = self._google_id(record)
+        wanted, secret = self._evaluate(asked)
         address = str(wanted.get("primaryEmail") or wanted.get("email") or "")
         if record is not None and not self._is_ours(record, key, address):
             # Found by somebody's alias: a mapping may have another address for this object.
-            if key.lower() == address.lower() or address.lower() in self._tried:
+            if address.lower() in self._tried:
                 raise HeldByAnother(alias_text(self.target.kind, key, record))
             record = None
         if record is None and address.lower() not in self._tried:
             record = self._read(address)
-            if record is not None:
-                if not is_at(record, address):
-                    raise HeldByAnother(alias_text(self.target.kind, address, record))
-                wanted, secret = self._evaluate(self._google_id(record))
-        elif record is None and self.row is not None:
-            # It is made anew, and authentik then evaluates without a connection.
-            wanted, secret = self._evaluate(None)
+            if record is not None and not is_at(record, address):
+                raise HeldByAnother(alias_text(self.target.kind, address, record))
+        if self._google_id(record) != asked:
+            # authentik evaluates with the connection that there is, and without one for what it makes anew.
+            wanted, secret = self._evaluate(self._google_id(record))
         self.before = self.after = record
         if self.target.kind == "group" and self.request.membership != "ignore":
             self.observed_members = (self.directory.members(str(record["id"])) or []) if record is not None else []
@@ -156,8 +155,12 @@ class DirectSync(Engine):
         own_id = str(attributes.get("id") or "") if isinstance(attributes, dict) else ""
         for key in (own_id, str(self.row.get("google_id") or "")):
             record = self._read(key)
-            if record is not None:
-                return record, key
+            if record is None:
+                continue
+            if own_id and record.get("id") != own_id and not is_at(record, default_address(self.target, self.provider)):
+                # The connected one is gone, and somebody else has its old address.
+                continue
+            return record, key
         return None, ""
 
     def _read(self, key: str) -> t.Optional[Json]:
@@ -213,8 +216,8 @@ class DirectSync(Engine):
         if self.request.check_mode or (self.provider.get("dry_run") and not self.request.override_dry_run):
             self._foretell(plan, members, wanted)
             return
-        if plan.method is not None:
-            self._write_record(plan, wanted, secret)
+        if plan.method is not None and self._write_record(plan, wanted, secret):
+            members = self._plan_members()
         try:
             self._write_members(members)
         finally:
@@ -315,20 +318,23 @@ class DirectSync(Engine):
 
     # Apply
 
-    def _write_record(self, plan: planning.RecordPlan, wanted: Json, secret: Json) -> None:
+    def _write_record(self, plan: planning.RecordPlan, wanted: Json, secret: Json) -> bool:
+        """Write it; True where a record was taken over that the first look had not shown."""
         outcome, kind = self.outcome, self.target.kind
+        adopted = False
         if plan.method == "POST":
             record, made = self.writer.create(self._new_body(plan.body, secret))
             self.after = record
             if made:
                 outcome.operations.append(operation("POST", kind, address_of(record), by="module"))
                 self.log.info("Created %s %s at Google." % (kind, address_of(record)))
-                return
+                return False
             # It was there all along and our first look did not see it, or somebody else was faster.
             self._adopt(record)
             plan = planning.plan_record(kind, wanted, record)
             if plan.method is None:
-                return
+                return True
+            adopted = True
         key = address_of(self.before)
         try:
             self.after = self.writer.update(t.cast(Json, self.before), plan.body, wanted)
@@ -338,6 +344,7 @@ class DirectSync(Engine):
             raise
         outcome.operations.append(operation("PUT", kind, key, by="module"))
         self.log.info("Updated %s %s at Google: %s." % (kind, key, ", ".join(sorted(plan.body))))
+        return adopted
 
     def _adopt(self, record: Json) -> None:
         self.log.info("Took over the %s %s that Google has already." % (self.target.kind, address_of(record)))
@@ -366,10 +373,6 @@ class DirectSync(Engine):
         if self.members_after is None or self.after is None:
             return
         group, address = str(self.after["id"]), address_of(self.after)
-        if plan.add and self.observed_members:
-            # An adopted group may have them already.
-            there = set(self.members_after)
-            plan = plan._replace(add=[item for item in plan.add if item not in there])
         refused = []
         for item in plan.add:
             try:
@@ -477,6 +480,8 @@ class DirectSync(Engine):
         outcome = self.outcome
         if outcome.basis != "google":
             return
+        if outcome.object.get("google_id") is None and (self.after or {}).get("id"):
+            outcome.object["google_id"] = self._google_id(self.after)
         outcome.note_states(self.target.kind, self.before, self.after, self.members_before, self.members_after)
         if outcome.status == "dry_run" or (self.request.check_mode and not outcome.failure):
             return
