@@ -290,6 +290,7 @@ def _status(evidence: Evidence) -> None:
         claim(not evidence.really_changed and not result["changed"], "a dry run that changed something", result)
         return
     if status in ("synced", "unchanged"):
+        claim(result["basis"] != "nothing_sent", "in sync, and nothing was looked at", result)
         claim(not out, "synced, and it is out of scope", target)
         claim(not evidence.run.failed, "synced and failed", result)
         if not evidence.check and result["basis"] == "google":
