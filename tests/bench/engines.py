@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.sandbox.process import Sandbox
-from tests.support.module import ModuleRun, run_module
+from tests.support.module import ModuleRun, reaching, run_module
 
 SIZES = (500, 5_000, 50_000)
 LATENCY_MS = 20
@@ -63,10 +63,7 @@ class Trial:
         started = time.monotonic()
         run = run_module(
             {
-                "authentik_url": self.sandbox.authentik_url,
-                "authentik_token": self.sandbox.authentik_token,
-                "google_api_endpoint": self.sandbox.google_api_endpoint,
-                "provider_id": self.sandbox.provider_id,
+                **reaching(self.sandbox),
                 "sync_object_model": kind,
                 "sync_object_id": name,
                 "engine": engine,

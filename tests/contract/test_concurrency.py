@@ -13,6 +13,7 @@ import time
 import pytest
 
 from tests.sandbox.process import Sandbox
+from tests.support.module import reaching
 from tests.support.tree import ROOT
 
 # Both wait for the same moment, so that neither is done before the other has begun.
@@ -45,10 +46,7 @@ def sandbox(running):
 
 def parameters(sandbox, kind, name, engine, **more):
     return {
-        "authentik_url": sandbox.authentik_url,
-        "authentik_token": sandbox.authentik_token,
-        "google_api_endpoint": sandbox.google_api_endpoint,
-        "provider_id": sandbox.provider_id,
+        **reaching(sandbox),
         "sync_object_model": kind,
         "sync_object_id": name,
         "engine": engine,

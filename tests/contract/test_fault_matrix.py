@@ -22,7 +22,7 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._google.errors i
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import case, writer
 from tests.sandbox.process import Sandbox
 from tests.support.google import unvaried
-from tests.support.module import run_module
+from tests.support.module import reaching, run_module
 
 USER, GROUP, ADDED, FOREIGN = (
     "ada.example",
@@ -197,10 +197,7 @@ def no_waiting(monkeypatch):
 def call(sandbox, kind, name, engine="direct", **more):
     return run_module(
         {
-            "authentik_url": sandbox.authentik_url,
-            "authentik_token": sandbox.authentik_token,
-            "google_api_endpoint": sandbox.google_api_endpoint,
-            "provider_id": sandbox.provider_id,
+            **reaching(sandbox),
             "sync_object_model": kind,
             "sync_object_id": name,
             "engine": engine,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from tests.sandbox.process import Sandbox
 from tests.support.google import unvaried
-from tests.support.module import run_module
+from tests.support.module import reaching, run_module
 from tests.support.tree import ROOT
 
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
@@ -96,10 +96,7 @@ def sandbox():
 def test_every_option(sandbox, module, option):
     key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"].splitlines()[3]
     good = {
-        "authentik_url": sandbox.authentik_url,
-        "authentik_token": sandbox.authentik_token,
-        "google_api_endpoint": sandbox.google_api_endpoint,
-        "provider_id": sandbox.provider_id,
+        **reaching(sandbox),
         "sync_object_model": "user",
         "sync_object_id": "ada.example",
         "engine": "direct",

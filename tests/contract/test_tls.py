@@ -19,6 +19,7 @@ import pytest
 import trustme
 
 from tests.sandbox.process import Sandbox
+from tests.support.module import reaching
 from tests.support.tree import ROOT
 
 HOST = "127.0.0.1"
@@ -113,10 +114,7 @@ print(json.dumps({"result": run.result, "output": run.output}))
 def call(sandbox, environment=None, **more):
     """In a process of its own, as httplib2 reads its authorities once."""
     parameters = {
-        "authentik_url": sandbox.authentik_url,
-        "authentik_token": sandbox.authentik_token,
-        "google_api_endpoint": sandbox.google_api_endpoint,
-        "provider_id": sandbox.provider_id,
+        **reaching(sandbox),
         "sync_object_model": "user",
         "sync_object_id": "ada.example",
         "engine": "direct",

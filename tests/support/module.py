@@ -26,6 +26,16 @@ PACKAGE = "ansible_collections.dirsync.authentik.plugins.modules"
 PREFIXES = ("AUTHENTIK_", "GCP_", "GOOGLE_WORKSPACE_")
 
 
+def reaching(sandbox: Any) -> dict[str, Any]:
+    """The options that reach both sides of a sandbox and its provider."""
+    return {
+        "authentik_url": sandbox.authentik_url,
+        "authentik_token": sandbox.authentik_token,
+        "google_api_endpoint": sandbox.google_api_endpoint,
+        "provider_id": sandbox.provider_id,
+    }
+
+
 @dataclass
 class ModuleRun:
     """What one run printed.
