@@ -89,6 +89,12 @@ def apply_row(authentik: Authentik, kind: str, provider: int, pk: str, plan: Row
         authentik.create_connection(kind, provider, pk, plan.google_id)
 
 
+def connected_id(row: t.Optional[Json]) -> str:
+    """The immutable id of the record that a row leads to, as its attributes tell; empty if they do not."""
+    attributes = (row or {}).get("attributes")
+    return str(attributes.get("id") or "") if isinstance(attributes, dict) else ""
+
+
 def _leads_to(row: Json, record: Json, earlier: t.Optional[Json]) -> bool:
     """Whether authentik, using the row's google_id, reaches this very record."""
     names = {str(record.get("id")).lower(), address_of(record).lower()}

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import typing as t
 
-from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .connection import connected_id
 from .difference import member_key
+from .direct_reader import Reader
 from .target import Target
 from .writer import is_at
-
-if t.TYPE_CHECKING:
-    from .._google.directory import Directory
 
 Json = t.Dict[str, t.Any]
 
@@ -38,16 +36,17 @@ def people_of(target: Target) -> t.List[Json]:
 
 
 def accounts_of(
-    people: t.Sequence[Json], observed: t.Sequence[Json], directory: Directory, authentik: Authentik, provider: Json
+    people: t.Sequence[Json], observed: t.Sequence[Json], reader: Reader
 ) -> t.Tuple[t.List[str], t.List[str]]:
     """The accounts that belong into a group.
 
-    Whoever Google lists under the address that authentik knows costs no request. Anybody else costs a look at Google,
-    since an address may be somebody else's alias, and only without an account there a look at authentik's connections.
+    Whoever Google lists under the address that authentik knows costs no look. Anybody else costs one at Google,
+    since an address may be somebody else's alias, and only without an account there one at authentik's connections.
 
     Args:
         people: the members in authentik.
         observed: the members at Google.
+        reader: looks the others up.
 
     Returns:
         (ids or addresses as plan_members wants them, usernames of those without an account).
@@ -60,26 +59,25 @@ def accounts_of(
         if address and address in there:
             wanted.append(address)
             continue
-        account = _account(person, address, directory, authentik, int(provider["pk"]))
+        account = _account(person, address, reader)
         if account is None:
             without.append(str(person.get("username")))
-        elif str(account["id"]) in ids:
+        elif str(account.get("id")) in ids:
             wanted.append(str(account["id"]))
         else:
             wanted.append(str(account["primaryEmail"]).lower())
     return wanted, sorted(without)
 
 
-def _account(person: Json, address: str, directory: Directory, authentik: Authentik, provider: int) -> t.Optional[Json]:
+def _account(person: Json, address: str, reader: Reader) -> t.Optional[Json]:
     """A person's account: the one whose own address is theirs, else the one that they are connected to."""
-    found = directory.account(address) if address else None
+    found = reader.record("user", address) if address else None
     if found is not None and is_at(found, address):
         return found
-    for row in authentik.connections("user", provider, str(person["pk"])):
-        attributes = row.get("attributes")
-        own_id = str(attributes.get("id") or "") if isinstance(attributes, dict) else ""
+    for row in reader.connections("user", str(person["pk"])):
+        own_id = connected_id(row)
         for key in (own_id, str(row.get("google_id") or "")):
-            found = directory.account(key) if key else None
+            found = reader.record("user", key) if key else None
             if found is not None and (found.get("id") == own_id or is_at(found, key)):
                 return found
     return None

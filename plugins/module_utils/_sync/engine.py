@@ -56,13 +56,8 @@ class Engine:
         started = time.monotonic()
         try:
             self._sync()
-        except AuthentikError as exc:
-            self.outcome.errors = exc.errors
-            self.outcome.http_status = exc.http_status
-            self.outcome.fail(str(exc), "authentik_%s" % exc.kind)
-        except GoogleError as exc:
-            self.outcome.http_status = exc.status
-            self.outcome.fail(str(exc), "google_%s" % exc.kind)
+        except (AuthentikError, GoogleError) as exc:
+            self.outcome.fail_by(exc)
         self.outcome.duration = time.monotonic() - started
         self.outcome.calls = {
             "authentik": self.authentik.client.calls,

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import typing as t
 
+from .._authentik.errors import AuthentikError
+from .._google.errors import GoogleError
 from .difference import comparable
 
 Json = t.Dict[str, t.Any]
@@ -52,6 +54,16 @@ class Outcome:
         self.failure = message
         self.code = code or self.code or "sync_failed"
         self.fails_task = fails_task
+
+    def fail_by(self, error: t.Union[AuthentikError, GoogleError]) -> None:
+        """Note that one of the two sides gave not what was asked for."""
+        if isinstance(error, AuthentikError):
+            self.errors = error.errors
+            self.http_status = error.http_status
+            self.fail(str(error), "authentik_%s" % error.kind)
+        else:
+            self.http_status = error.status
+            self.fail(str(error), "google_%s" % error.kind)
 
     def leave_out(self, text: str, how: str, warn: t.Callable[[str], None]) -> None:
         """An object that the provider does not sync: as the option out_of_scope (warn, fail, ignore) says."""

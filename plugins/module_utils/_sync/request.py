@@ -12,13 +12,11 @@ import typing as t
 LONGEST_NAME = 512
 
 
-class Request:
-    """What a user asks for.
+class SyncOptions:
+    """What a user asks for, whatever the number of objects.
 
     Attributes:
         provider_id: int or None; provider_name: str or None: exactly one of them.
-        kind: "user" or "group".
-        object_id, lookup: str.
         override_dry_run: bool.
         verify: "auto", "google", "connection" or "none".
         out_of_scope: "warn", "fail" or "ignore".
@@ -33,9 +31,6 @@ class Request:
     def __init__(self, **values: t.Any) -> None:
         self.provider_id: t.Optional[int] = values["provider_id"]
         self.provider_name: t.Optional[str] = values["provider_name"]
-        self.kind: str = values["kind"]
-        self.object_id: str = values["object_id"]
-        self.lookup: str = values["lookup"]
         self.override_dry_run: bool = values["override_dry_run"]
         self.verify: str = values["verify"]
         self.out_of_scope: str = values["out_of_scope"]
@@ -48,13 +43,10 @@ class Request:
 
     def problem(self, engine: str) -> t.Optional[str]:
         """What is wrong with the values for an engine ("server" or "direct"), naming the option; None if nothing is."""
-        if not self.object_id:
-            return "sync_object_id is empty; give the primary key, or what lookup says."
-        for name, value in (("sync_object_id", self.object_id), ("provider_name", self.provider_name or "")):
-            if len(value) > LONGEST_NAME:
-                return "%s is longer than %d characters." % (name, LONGEST_NAME)
-            if any(ord(char) < 32 or ord(char) == 127 for char in value):
-                return "%s contains control characters." % name
+        for name, value in self._names():
+            wrong = name_problem(name, value)
+            if wrong:
+                return wrong
         if self.provider_name is not None and not self.provider_name.strip():
             return "provider_name is empty; give the provider's name, or provider_id."
         if self.provider_id is not None and not 0 < self.provider_id <= 2147483647:
@@ -67,3 +59,39 @@ class Request:
         if engine == "server" and self.membership != "add":
             return "membership: %s needs engine: direct; authentik itself only adds members." % self.membership
         return None
+
+    def _names(self) -> t.List[t.Tuple[str, str]]:
+        """(option, value) of what names something."""
+        return [("provider_name", self.provider_name or "")]
+
+
+class Request(SyncOptions):
+    """One object that a user asks for.
+
+    Attributes:
+        kind: "user" or "group".
+        object_id, lookup: str.
+    """
+
+    def __init__(self, **values: t.Any) -> None:
+        super().__init__(**values)
+        self.kind: str = values["kind"]
+        self.object_id: str = values["object_id"]
+        self.lookup: str = values["lookup"]
+
+    def problem(self, engine: str) -> t.Optional[str]:
+        if not self.object_id:
+            return "sync_object_id is empty; give the primary key, or what lookup says."
+        return super().problem(engine)
+
+    def _names(self) -> t.List[t.Tuple[str, str]]:
+        return [("sync_object_id", self.object_id), *super()._names()]
+
+
+def name_problem(option: str, value: str) -> t.Optional[str]:
+    """Why a value cannot name anything in authentik; None if it can."""
+    if len(value) > LONGEST_NAME:
+        return "%s is longer than %d characters." % (option, LONGEST_NAME)
+    if any(ord(char) < 32 or ord(char) == 127 for char in value):
+        return "%s contains control characters." % option
+    return None

@@ -153,10 +153,7 @@ class Writer:
                 if exc.kind == "conflict" and address:
                     holder = self.read(address)
                     if holder is not None and holder.get("id") != key:
-                        raise HeldByAnother(
-                            "%s is the address or an alias of another %s at Google, %s. Free it there, or change the e-mail "
-                            "in authentik." % (address, self.kind, address_of(holder))
-                        ) from None
+                        raise HeldByAnother(held_text(address, self.kind, holder)) from None
                     if holder is not None and not unmet(self.kind, wanted, holder):
                         return holder
                     if holder is None:
@@ -274,4 +271,16 @@ def alias_text(kind: str, address: str, record: Json) -> str:
     return (
         "%s is an alias of another %s at Google, %s, which is left alone. Nothing was written. Remove the alias there, or "
         "change the address in authentik." % (address, kind, address_of(record))
+    )
+
+
+def held_text(address: str, kind: str, holder: Json) -> str:
+    """Why a record cannot get an address that another one of its kind has, and what to do."""
+    return (
+        "%s is the address or an alias of another %s at Google, %s. Free it there, or change the e-mail in authentik."
+        % (
+            address,
+            kind,
+            address_of(holder),
+        )
     )

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""Where the direct engine looks things up: at Google and in authentik, one request for each question."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._authentik.api import Authentik
+
+if t.TYPE_CHECKING:
+    from .._google.directory import Directory
+
+Json = t.Dict[str, t.Any]
+
+
+class Reader:
+    """Asks both sides. Reads only; every method raises AuthentikError or GoogleError.
+
+    Args:
+        directory: Google's.
+        authentik: the API.
+        provider: the provider's primary key.
+    """
+
+    def __init__(self, directory: Directory, authentik: Authentik, provider: int) -> None:
+        self.directory = directory
+        self.authentik = authentik
+        self.provider = provider
+
+    def record(self, kind: str, key: str) -> t.Optional[Json]:
+        """Google's record of a "user" or "group" with this id, address or alias, or None."""
+        return self.directory.account(key) if kind == "user" else self.directory.group(key)
+
+    def members(self, group: str) -> t.List[Json]:
+        """A group's direct members at Google; none for a group that Google does not show yet."""
+        return self.directory.members(group) or []
+
+    def connections(self, kind: str, pk: str) -> t.List[Json]:
+        """The rows that connect one user or group of authentik."""
+        return self.authentik.connections(kind, self.provider, pk)
