@@ -17,7 +17,8 @@ from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
-from ._sync.outcome import Outcome
+from ._sync.journal import Lines
+from ._sync.outcome import BaseOutcome, Outcome
 
 if t.TYPE_CHECKING:
     from ._google.directory import Directory
@@ -53,6 +54,14 @@ def authentik_arguments() -> Json:
         "validate_certs": {"type": "bool", "default": True, "fallback": (_insecure_inverted, ["AUTHENTIK_INSECURE"])},
         "ca_path": {"type": "path", "fallback": (env_fallback, ["AUTHENTIK_CA_PATH"])},
         "request_timeout": {"type": "float", "default": 30.0},
+    }
+
+
+def provider_arguments() -> Json:
+    """Which provider; exactly one of the two. Doc fragment dirsync.authentik.provider."""
+    return {
+        "provider_id": {"type": "int", "aliases": ["id"]},
+        "provider_name": {"type": "str"},
     }
 
 
@@ -199,7 +208,21 @@ class Edge:
         for name in names:
             self._check_seconds(name)
 
-    def leave(self, outcome: Outcome) -> t.NoReturn:
+    def teller(self, option: str) -> t.Optional[t.Callable[[Json], None]]:
+        """What writes the progress into the file that an option names; None without one."""
+        path = self.module.params[option]
+        if not path:
+            return None
+        try:
+            lines = Lines(path, append=False, sync=True)
+        except OSError as exc:
+            self.refuse(
+                "%s %s cannot be written: %s. Give a file in a folder that exists on the host that the module runs on."
+                % (option, path, exc.strerror)
+            )
+        return lambda line: lines.write(line, through=False)
+
+    def leave(self, outcome: BaseOutcome) -> t.NoReturn:
         """End the module with an outcome."""
         result = outcome.result(diff=bool(self.module._diff))
         if outcome.fails_task:

@@ -33,6 +33,7 @@ requirements:
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
+  - dirsync.authentik.provider
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -50,16 +51,6 @@ attributes:
       - With O(engine=server), a group that has members is reported as changed each time where Google cannot be looked at, see
         RV(basis).
 options:
-  provider_id:
-    description:
-      - The primary key of the Google Workspace provider.
-      - Exactly one of O(provider_id) and O(provider_name) is needed.
-    type: int
-    aliases: [id]
-  provider_name:
-    description:
-      - The name of the Google Workspace provider; exactly one provider must have it.
-    type: str
   sync_object_model:
     description:
       - What to sync. V(user) and V(group) are short for the names that authentik uses.
@@ -386,7 +377,7 @@ http_status:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._module import Edge, authentik_arguments, google_arguments
+from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._sync.direct_engine import DirectSync
 from ..module_utils._sync.messages import LEVELS
 from ..module_utils._sync.plan import KEEPABLE
@@ -408,8 +399,7 @@ def argument_spec():
     return dict(
         authentik_arguments(),
         **google_arguments(),
-        provider_id={"type": "int", "aliases": ["id"]},
-        provider_name={"type": "str"},
+        **provider_arguments(),
         sync_object_model={"type": "str", "required": True, "choices": list(MODELS), "aliases": ["model"]},
         sync_object_id={"type": "str", "required": True, "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from unittest import mock
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import client
-from ansible_collections.dirsync.authentik.plugins.module_utils._google import session
+from ansible_collections.dirsync.authentik.plugins.module_utils._google import quota, session
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import case, server_engine, tasklog, writer
 
 
@@ -24,6 +24,6 @@ def running_faster(times: float) -> Iterator[None]:
         time=time.time,
     )
     with contextlib.ExitStack() as stack:
-        for module in (client, session, case, server_engine, tasklog, writer):
+        for module in (client, quota, session, case, server_engine, tasklog, writer):
             stack.enter_context(mock.patch.object(module, "time", clock))
         yield

@@ -9,12 +9,15 @@ from __future__ import annotations
 import re
 import typing as t
 
-from .client import Client, Response, quoted
+from .client import Client, Map, Response, quoted
 from .errors import AuthentikError
 
 GWS = "authentik_providers_google_workspace"
 SYNC_ACTOR = "authentik.enterprise.providers.google_workspace.tasks.google_workspace_sync_objects"
 KINDS = {"user": "authentik.core.models.User", "group": "authentik.core.models.Group"}
+
+# What authentik lists at most on one page, unless its administrator allows more.
+LISTED_PAGE = 100
 
 Json = t.Dict[str, t.Any]
 
@@ -117,6 +120,18 @@ class Authentik:
             query = {"name": name, "page_size": 11}
             return self.client.get_page("core/groups/", query, what="look up a group")["results"]
 
+    def all_users(self, pool_map: Map = map) -> t.Iterator[t.List[Json]]:
+        """Every user with the primary keys of its groups, page by page."""
+        query = {"include_groups": False, "ordering": "pk", "page_size": LISTED_PAGE}
+        with _needs("view_user", "users", "authentik_core"):
+            yield from self.client.get_pages("core/users/", query, pool_map, what="list the users")
+
+    def all_groups(self, pool_map: Map = map) -> t.Iterator[t.List[Json]]:
+        """Every group with the primary keys of its direct members, page by page."""
+        query = {"include_users": False, "ordering": "name", "page_size": LISTED_PAGE}
+        with _needs("view_group", "groups", "authentik_core"):
+            yield from self.client.get_pages("core/groups/", query, pool_map, what="list the groups")
+
     def connections(self, kind: str, provider: int, pk: str) -> t.List[Json]:
         """The rows that link one user or group to Google through a provider.
 
@@ -132,14 +147,18 @@ class Authentik:
                 what="read the connection of %s %s" % (kind, pk),
             )["results"]
 
-    def all_connections(self, kind: str, provider: int) -> t.List[Json]:
+    def all_connections(self, kind: str, provider: int, pool_map: Map = map) -> t.Iterator[Json]:
         """Every row that links users (or groups) to Google through a provider."""
+        query = {"provider__id": provider, "page_size": LISTED_PAGE}
         with _needs("view_googleworkspaceprovider%s" % kind, "the provider's %s connections" % kind):
-            return self.client.get_all(
+            pages = self.client.get_pages(
                 "providers/google_workspace_%ss/" % kind,
-                {"provider__id": provider, "page_size": 500},
+                query,
+                pool_map,
                 what="read the provider's %s connections" % kind,
             )
+            for page in pages:
+                yield from page
 
     def create_connection(self, kind: str, provider: int, pk: str, google_id: str) -> None:
         """Link one user or group to a record at Google; a row that is there already counts as done."""

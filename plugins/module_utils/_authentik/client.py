@@ -15,6 +15,7 @@ import http.client
 import json
 import socket
 import ssl
+import threading
 import time
 import typing as t
 import zlib
@@ -35,6 +36,9 @@ READ_BYTES = 64 * 1024
 RETRIED_STATUS = (429, 502, 503, 504)
 READ_ATTEMPTS = 3
 LONGEST_PAUSE_S = 10.0
+
+
+Map = t.Callable[[t.Callable[[t.Any], t.Any], t.Iterable[t.Any]], t.Iterable[t.Any]]
 
 
 class Response:
@@ -122,6 +126,7 @@ class Client:
         self._validate_certs = validate_certs
         self._open = opener
         self._clock_offset: t.Optional[float] = None
+        self._counting = threading.Lock()
 
     def server_time(self, local: float) -> float:
         """The earliest moment on the server's clock (seconds since 1970) that a local time.time() can have been.
@@ -145,15 +150,29 @@ class Client:
 
     def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
         """GET every page of a list and return its results."""
-        results: t.List[t.Dict[str, t.Any]] = []
-        page = 1
-        while page:
-            answer = self.get_page(path, dict(query, page=page), what=what)
-            results.extend(answer["results"])
-            following = answer["pagination"].get("next")
-            # 0 stands for none; a page that does not advance would never end.
-            page = int(following) if following and int(following) > page else 0
-        return results
+        return [item for page in self.get_pages(path, query, what=what) for item in page]
+
+    def get_pages(
+        self, path: str, query: t.Mapping[str, t.Any], pool_map: Map = map, *, what: str
+    ) -> t.Iterator[t.List[t.Dict[str, t.Any]]]:
+        """GET every page of a list and yield the results of each, in order.
+
+        Args:
+            pool_map: like ``map``; may do its work in several threads.
+        """
+        first = self.get_page(path, dict(query, page=1), what=what)
+        yield first["results"]
+        pagination = first["pagination"]
+        last = pagination.get("total_pages")
+        if not isinstance(last, int) or last < 2 or not pagination.get("next"):
+            return
+
+        def page(number: int) -> t.List[t.Dict[str, t.Any]]:
+            return t.cast(
+                t.List[t.Dict[str, t.Any]], self.get_page(path, dict(query, page=number), what=what)["results"]
+            )
+
+        yield from pool_map(page, range(2, last + 1))
 
     def get_page(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.Dict[str, t.Any]:
         """GET one page of a list: a dict with ``pagination`` and ``results`` (a list of dict)."""
@@ -204,7 +223,8 @@ class Client:
         if body is not None:
             data = json.dumps(body).encode("utf-8")
             headers["Content-Type"] = "application/json"
-        self.calls += 1
+        with self._counting:
+            self.calls += 1
         started = time.time()
         ticks = time.monotonic()
         try:

@@ -14,6 +14,7 @@ import typing as t
 
 from .credentials import Credentials
 from .errors import GoogleError
+from .quota import AnyLimiter
 from .session import Session
 
 DEFAULT_ENDPOINT = "https://admin.googleapis.com"
@@ -57,6 +58,10 @@ class Directory:
         self.session = Session(credentials, endpoint, timeout, sleep, jitter)
         self._service = self.session.service
         self._domains: t.Optional[t.List[str]] = None
+
+    def pace(self, limiter: AnyLimiter) -> None:
+        """Let a limiter decide when requests are sent."""
+        self.session.limiter = limiter
 
     @property
     def calls(self) -> int:
@@ -126,10 +131,21 @@ class Directory:
         """Whether an address belongs to one of the workspace's domains."""
         return address.rpartition("@")[2].lower() in self.domains()
 
-    def listed(self, kind: str) -> t.Iterator[t.List[Json]]:
-        """All users or groups with all their fields as a listing shows them, page by page in order of address."""
+    def listed(self, kind: str, partly: bool = False) -> t.Iterator[t.List[Json]]:
+        """All users or groups as a listing shows them, page by page in order of address.
+
+        Args:
+            partly: only the fields that user() and group() give, too.
+        """
         resource = self._service.users() if kind == "user" else self._service.groups()
-        request = resource.list(customer="my_customer", maxResults=LISTED_PAGE[kind], orderBy="email")
+        more: Json = {}
+        if partly:
+            # Without nextPageToken among the fields there would be no second page.
+            fields = USER_FIELDS if kind == "user" else GROUP_FIELDS
+            more = {"fields": "nextPageToken,%ss(%s)" % (kind, fields)}
+            if kind == "user":
+                more["projection"] = "full"
+        request = resource.list(customer="my_customer", maxResults=LISTED_PAGE[kind], orderBy="email", **more)
         return self._pages(resource, request, kind + "s", "list the %ss at Google" % kind)
 
     # Writes. The answer to each is the reliable state, as reads trail behind.
@@ -137,12 +153,20 @@ class Directory:
     def create_user(self, body: Json) -> Json:
         """Add an account; ``maybe_done`` of an error asks for a look."""
         request = self._service.users().insert(body=body, fields=USER_FIELDS)
-        return self.session.once(request, "create user %s at Google" % body.get("primaryEmail"))
+        return self.session.once(request, "create user %s at Google" % body.get("primaryEmail"), creates_user=True)
 
     def update_user(self, key: str, body: Json) -> Json:
         """Change fields of an account: absent ones stay, lists are replaced."""
         request = self._service.users().update(userKey=key, body=body, fields=USER_FIELDS)
         return self.session.repeat(request, "update user %s at Google" % key)
+
+    def delete_user(self, key: str) -> None:
+        """Delete an account, which Google can restore for 20 days; 404: it is gone."""
+        self.session.repeat(self._service.users().delete(userKey=key), "delete user %s at Google" % key)
+
+    def delete_group(self, key: str) -> None:
+        """Delete a group, which nobody can restore; 404: it is gone."""
+        self.session.repeat(self._service.groups().delete(groupKey=key), "delete group %s at Google" % key)
 
     def create_group(self, body: Json) -> Json:
         """Add a group; ``maybe_done`` of an error asks for a look."""

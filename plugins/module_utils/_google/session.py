@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.client
 import random
 import ssl
+import threading
 import time
 import typing as t
 from urllib.parse import urlsplit
@@ -16,13 +17,16 @@ from urllib.parse import urlsplit
 from . import deps
 from .credentials import Credentials
 from .errors import GoogleError, explain, retry_after
+from .quota import AnyLimiter, Unlimited
 
 Json = t.Dict[str, t.Any]
 ATTEMPTS = 5
+# Where a limiter paces many requests, a refusal because of the quota costs time and never the request.
+ATTEMPTS_AT_QUOTA = 12
 
 
 class Session:
-    """Runs requests of Google's client library.
+    """Runs requests of Google's client library. Safe for threads: each has connections of its own, all share one token.
 
     Args:
         credentials: the service account to act with.
@@ -35,6 +39,8 @@ class Session:
         calls: int, requests to the Directory API.
         token_calls: int, requests to the token endpoint.
         notice: callable taking a text, told of every repetition.
+        limiter: whose turn it is to send.
+        audit: callable taking a dict, told of every write before it is sent and when it has been answered.
     """
 
     def __init__(
@@ -50,10 +56,16 @@ class Session:
         self.calls = 0
         self.token_calls = 0
         self.notice: t.Callable[[str], None] = lambda text: None
+        self.limiter: AnyLimiter = Unlimited()
+        self.audit: t.Optional[t.Callable[[Json], None]] = None
         self._context = credentials.context(endpoint)
         self._timeout = timeout
         self._sleep = sleep
         self._jitter = jitter
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._own = threading.local()
+        self._signer = self._sign()
         self.service = self._build(endpoint)
 
     def read(self, request: t.Any, what: str) -> Json:
@@ -67,39 +79,60 @@ class Session:
         """
         return self._run(request, what, lambda exc: exc.passing)
 
-    def once(self, request: t.Any, what: str) -> Json:
+    def once(self, request: t.Any, what: str, creates_user: bool = False) -> Json:
         """Run a write that must not be performed twice: repeated only where Google says that it refused it.
 
         ``maybe_done`` of an error says that it may have been performed: look before anything else.
         """
-        return self._run(request, what, lambda exc: exc.passing and not exc.maybe_done)
+        return self._run(request, what, lambda exc: exc.passing and not exc.maybe_done, creates_user)
 
-    def _run(self, request: t.Any, what: str, again: t.Callable[[GoogleError], bool]) -> Json:
+    def _run(
+        self, request: t.Any, what: str, again: t.Callable[[GoogleError], bool], creates_user: bool = False
+    ) -> Json:
         """Try up to five times, 2^n seconds and up to one more apart or as Google asks, within the time-out."""
         waited = 0.0
         attempt = 0
         maybe_done = False
         while True:
+            self.limiter.wait(creates_user)
             try:
-                return self._attempt(request, what)
+                return self._audited(request, what)
             except GoogleError as exc:
                 maybe_done = exc.maybe_done = exc.maybe_done or maybe_done
                 # What Google asks for is obeyed where it fits into our bound, and else reported.
-                pause = 2**attempt + self._jitter() if exc.retry_after is None else exc.retry_after
+                pause = 2 ** min(attempt, 5) + self._jitter() if exc.retry_after is None else exc.retry_after
                 if exc.dropped and attempt == 0:
                     # An idle connection that Google had closed, most likely.
                     pause = 0.0
                 attempt += 1
-                if not again(exc) or attempt >= ATTEMPTS or waited + pause > self._timeout:
+                paced = exc.kind == "rate" and not isinstance(self.limiter, Unlimited)
+                most = ATTEMPTS_AT_QUOTA if paced else ATTEMPTS
+                if not again(exc) or attempt >= most or (waited + pause > self._timeout and not paced):
                     raise
                 self.notice("%s Waiting %.1f seconds." % (exc.message, pause))
+                if exc.kind == "rate":
+                    self.limiter.refused(pause)
                 (self._sleep or time.sleep)(pause)
-                waited += pause
+                waited += 0.0 if paced else pause
+
+    def _audited(self, request: t.Any, what: str) -> Json:
+        """One attempt; a write is noted before it is sent, and again with what became of it."""
+        if self.audit is None or request.method == "GET":
+            return self._attempt(request, what)
+        line = {"method": request.method, "path": urlsplit(request.uri).path, "what": what}
+        self.audit(dict(line, event="sent"))
+        try:
+            answer = self._attempt(request, what)
+        except GoogleError as exc:
+            self.audit(dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.maybe_done))
+            raise
+        self.audit(dict(line, event="answered", result="ok", id=answer.get("id")))
+        return answer
 
     def _attempt(self, request: t.Any, what: str) -> Json:
         lib = self._libraries
         try:
-            answer = request.execute(num_retries=0)
+            answer = request.execute(http=self._http(), num_retries=0)
         except lib.http_error as exc:
             error = explain(int(exc.resp.status), exc.content, what, self._context)
             error.retry_after = retry_after(exc.resp.get("retry-after", ""))
@@ -129,22 +162,27 @@ class Session:
         )
 
     def _build(self, endpoint: str) -> t.Any:
+        return self._libraries.build(
+            "admin",
+            "directory_v1",
+            http=self._http(),
+            static_discovery=True,
+            cache_discovery=False,
+            client_options={"api_endpoint": endpoint},
+        )
+
+    def _sign(self) -> t.Any:
+        """The service account, whose token is asked for once, however many threads want it."""
         lib = self._libraries
-        owner = self
+        lock = self._lock
 
-        class Transport(lib.httplib2.Http):
-            """Counts what really goes out, the token's requests apart."""
-
-            def request(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
-                kwargs["connection_type"] = lib.connections[uri.split(":")[0]]
-                if uri.split("?")[0] == owner.credentials.info["token_uri"]:
-                    owner.token_calls += 1
-                else:
-                    owner.calls += 1
-                return super().request(uri, *args, **kwargs)
+        class Signer(lib.service_account.Credentials):
+            def before_request(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
+                with lock:
+                    return super().before_request(*args, **kwargs)
 
         try:
-            signer = lib.service_account.Credentials.from_service_account_info(
+            return Signer.from_service_account_info(
                 self.credentials.info, scopes=self.credentials.scopes, subject=self.credentials.subject
             )
         except ValueError:
@@ -154,16 +192,32 @@ class Session:
                 "The private key of the service account of %s cannot be used." % self.credentials.origin,
                 "Use the whole JSON key that Google Cloud issued.",
             ) from None
+
+    def _http(self) -> t.Any:
+        """This thread's connections."""
+        found = getattr(self._own, "http", None)
+        if found is not None:
+            return found
+        lib = self._libraries
+        owner = self
+        counting = self._counting
+
+        class Transport(lib.httplib2.Http):
+            """Counts what really goes out, the token's requests apart."""
+
+            def request(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
+                kwargs["connection_type"] = lib.connections[uri.split(":")[0]]
+                with counting:
+                    if uri.split("?")[0] == owner.credentials.info["token_uri"]:
+                        owner.token_calls += 1
+                    else:
+                        owner.calls += 1
+                return super().request(uri, *args, **kwargs)
+
         transport = Transport(timeout=self._timeout)
         transport.follow_redirects = False
-        return lib.build(
-            "admin",
-            "directory_v1",
-            http=lib.authorized_http(signer, http=transport),
-            static_discovery=True,
-            cache_discovery=False,
-            client_options={"api_endpoint": endpoint},
-        )
+        self._own.http = lib.authorized_http(self._signer, http=transport)
+        return self._own.http
 
     def _refused(self, exc: Exception, what: str) -> GoogleError:
         """An answer of the token endpoint that is no token."""

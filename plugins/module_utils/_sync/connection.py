@@ -89,6 +89,11 @@ def apply_row(authentik: Authentik, kind: str, provider: int, pk: str, plan: Row
         authentik.create_connection(kind, provider, pk, plan.google_id)
 
 
+def first_row(rows: t.Sequence[Json]) -> t.Optional[Json]:
+    """The row that authentik uses: the first by primary key, where an old address left a second one."""
+    return min(rows, key=lambda row: str(row.get("id")), default=None)
+
+
 def connected_id(row: t.Optional[Json]) -> str:
     """The immutable id of the record that a row leads to, as its attributes tell; empty if they do not."""
     attributes = (row or {}).get("attributes")

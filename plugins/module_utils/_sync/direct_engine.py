@@ -13,12 +13,13 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.errors import AuthentikError
+from .connection import first_row
 from .desired import MappingProblem, evaluate
 from .direct_object import DirectObject, DirectRun, Evaluated
 from .direct_reader import Reader
 from .engine import Engine
 from .enginelog import EngineLog
-from .target import is_primary_key
+from .target import described, is_primary_key
 
 Json = t.Dict[str, t.Any]
 
@@ -59,13 +60,7 @@ class DirectSync(Engine):
         except AuthentikError as exc:
             if exc.kind != "not_found" or not is_primary_key(request.kind, request.object_id, request.lookup):
                 raise
-            outcome.object = {
-                "model": "authentik.core.models.%s" % request.kind.capitalize(),
-                "pk": request.object_id,
-                "name": None,
-                "google_id": None,
-                "in_scope": False,
-            }
+            outcome.object = described(request.kind, request.object_id, None, False)
             outcome.leave_out("%s It is left alone at Google." % exc, request.out_of_scope, self.warn)
             return None
         if rule is not None:
@@ -73,13 +68,11 @@ class DirectSync(Engine):
             outcome.leave_out(text, request.out_of_scope, self.warn)
             return None
         rows = self.authentik.connections(request.kind, int(provider["pk"]), target.pk)
-        # authentik takes the first row by primary key, where an old address left a second one.
-        row = min(rows, key=lambda found: str(found.get("id"))) if rows else None
         self.directory = self.open_directory(provider)
         self.directory.session.notice = self.log.info
         reader = Reader(self.directory, self.authentik, int(provider["pk"]))
-        run = DirectRun(self.authentik, provider, request, self.directory, reader, self.keep_secret)
-        return DirectObject(run, target, row, outcome, self.log, self.warn)
+        run = DirectRun(self.authentik, provider, request, self.directory, reader)
+        return DirectObject(run, target, first_row(rows), outcome, self.log, self.warn, self.keep_secret)
 
     def _observe_google(self, item: DirectObject) -> None:
         """Find the record, asking authentik for what the mappings give."""

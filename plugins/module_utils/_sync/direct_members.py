@@ -36,7 +36,7 @@ def people_of(target: Target) -> t.List[Json]:
 
 
 def accounts_of(
-    people: t.Sequence[Json], observed: t.Sequence[Json], reader: Reader
+    people: t.Sequence[Json], observed: t.Sequence[Json], reader: Reader, sure: bool = True
 ) -> t.Tuple[t.List[str], t.List[str]]:
     """The accounts that belong into a group.
 
@@ -47,6 +47,7 @@ def accounts_of(
         people: the members in authentik.
         observed: the members at Google.
         reader: looks the others up.
+        sure: whether "no account" must be Google's own answer, and not only that of a listing.
 
     Returns:
         (ids or addresses as plan_members wants them, usernames of those without an account).
@@ -59,7 +60,7 @@ def accounts_of(
         if address and address in there:
             wanted.append(address)
             continue
-        account = _account(person, address, reader)
+        account = _account(person, address, reader, sure)
         if account is None:
             without.append(str(person.get("username")))
         elif str(account.get("id")) in ids:
@@ -69,15 +70,15 @@ def accounts_of(
     return wanted, sorted(without)
 
 
-def _account(person: Json, address: str, reader: Reader) -> t.Optional[Json]:
+def _account(person: Json, address: str, reader: Reader, sure: bool) -> t.Optional[Json]:
     """A person's account: the one whose own address is theirs, else the one that they are connected to."""
-    found = reader.record("user", address) if address else None
+    found = reader.record("user", address, sure) if address else None
     if found is not None and is_at(found, address):
         return found
     for row in reader.connections("user", str(person["pk"])):
         own_id = connected_id(row)
         for key in (own_id, str(row.get("google_id") or "")):
-            found = reader.record("user", key) if key else None
+            found = reader.record("user", key, sure) if key else None
             if found is not None and (found.get("id") == own_id or is_at(found, key)):
                 return found
     return None

@@ -53,7 +53,6 @@ class DirectRun:
         options: SyncOptions.
         directory: Directory, to write to.
         reader: Reader, to look things up with.
-        keep_secret: callable taking texts that must never be printed.
         server_version: str or None, where it had to be asked for.
     """
 
@@ -64,14 +63,12 @@ class DirectRun:
         options: SyncOptions,
         directory: Directory,
         reader: Reader,
-        keep_secret: t.Callable[[t.Iterable[str]], None],
     ) -> None:
         self.authentik = authentik
         self.provider = provider
         self.options = options
         self.directory = directory
         self.reader = reader
-        self.keep_secret = keep_secret
         self.server_version: t.Optional[str] = None
         self._tolerant: t.Optional[bool] = None
         self._lock = threading.Lock()
@@ -116,9 +113,11 @@ class DirectObject:
         outcome: Outcome, filled in on the way.
         log: EngineLog.
         warn: callable taking a text.
+        keep_secret: callable taking texts that must never be printed.
 
     Attributes:
         before, after: Google's record before and now, or None.
+        members_observed: a group's members as Google lists them.
         members_before, members_after: a group's members as {key: role}; None where they were not looked at.
         record_plan, member_plan: what is to be written.
     """
@@ -131,8 +130,10 @@ class DirectObject:
         outcome: Outcome,
         log: EngineLog,
         warn: t.Callable[[str], None],
+        keep_secret: t.Callable[[t.Iterable[str]], None],
     ) -> None:
         self.run = run
+        self.keep_secret = keep_secret
         self.target = target
         self.row = row
         self.outcome = outcome
@@ -145,7 +146,7 @@ class DirectObject:
         self.members_after: t.Optional[t.Dict[str, str]] = None
         self.record_plan = planning.RecordPlan(None, {}, [])
         self.member_plan = planning.MemberPlan([], [], [])
-        self._observed_members: t.List[Json] = []
+        self.members_observed: t.List[Json] = []
         self._wanted: Json = {}
         self._secret: Json = {}
         self._refused: t.List[str] = []
@@ -173,6 +174,32 @@ class DirectObject:
     def differs(self) -> bool:
         """Whether the plan holds anything for Google."""
         return bool(self.record_plan.changes or self.member_plan.add or self.member_plan.remove)
+
+    @property
+    def suspends(self) -> bool:
+        """Whether the plan takes an account away from somebody who has one."""
+        body, before = self.record_plan.body, self.before
+        return before is not None and bool(body.get("suspended")) and not before.get("suspended")
+
+    @property
+    def action(self) -> t.Optional[str]:
+        """What the plan comes down to: "created", "suspended", "updated" or None."""
+        if self.record_plan.method == "POST":
+            return "created"
+        if self.suspends:
+            return "suspended"
+        return "updated" if self.differs else None
+
+    def row_differs(self) -> bool:
+        """Whether authentik's connection of a record that is there is not in step. May ask for authentik's version."""
+        if self.before is None:
+            return False
+        plan = self._row_plan(self.before)
+        return plan.remove is not None or plan.google_id is not None
+
+    def foretold(self) -> Json:
+        """The record as it will be, as far as the plan tells; one that is to be made has no id."""
+        return dict(dict({"id": ""}, **(self.before or {})), **overlaid(self.before, self.record_plan.body))
 
     # Observe
 
@@ -261,7 +288,7 @@ class DirectObject:
             raise Ended
         self._wanted, self._secret = given
         if isinstance(self._secret.get("password"), str):
-            self.run.keep_secret([self._secret["password"]])
+            self.keep_secret([self._secret["password"]])
 
     def leave_out(self, text: str) -> t.NoReturn:
         """End with an object that the provider does not sync."""
@@ -270,8 +297,8 @@ class DirectObject:
 
     def _observe_members(self) -> None:
         key = str(self.before["id"]) if self.before is not None else ""
-        self._observed_members = self.run.reader.members(key) if key else []
-        self.members_before = member_roles(self._observed_members)
+        self.members_observed = self.run.reader.members(key) if key else []
+        self.members_before = member_roles(self.members_observed)
         self.members_after = dict(self.members_before)
 
     # Plan
@@ -291,17 +318,25 @@ class DirectObject:
         options = self.run.options
         if self.target.kind != "group" or options.membership == "ignore":
             return
+        reader = self.run.reader
         people = people_of(self.target)
-        found, without = accounts_of(people, self._observed_members, self.run.reader)
+        without = self._compare_members(people, reader.sure)
+        if without and self.member_plan.remove and not reader.sure:
+            # Somebody without a visible account may be the one who would be removed under another address.
+            without = self._compare_members(people, True)
         self.outcome.skipped_members = without
         if without:
             self.warn(
                 "%d of the group's members have no Google account and are left out: %s. Sync them first, then the group again."
                 % (len(without), ", ".join(without))
             )
-        self.member_plan = planning.plan_members(
-            found, self._observed_members, options.membership, options.keep_members
-        )
+
+    def _compare_members(self, people: t.Sequence[Json], sure: bool) -> t.List[str]:
+        """Plan, and return the usernames of those without an account."""
+        options = self.run.options
+        found, without = accounts_of(people, self.members_observed, self.run.reader, sure)
+        self.member_plan = planning.plan_members(found, self.members_observed, options.membership, options.keep_members)
+        return without
 
     def _refuse_values(self) -> None:
         plan = self.record_plan
@@ -366,7 +401,7 @@ class DirectObject:
             if holder is not None and holder.get("id") != record.get("id"):
                 raise HeldByAnother(held_text(address, self.target.kind, holder))
         other = "group" if self.target.kind == "user" else "user"
-        holder = self.run.reader.record(other, address)
+        holder = self.run.reader.record(other, address, self.run.reader.sure)
         if holder is not None:
             raise HeldByAnother(
                 "%s is held by the %s %s at Google. Free the address there, or change it in authentik."
@@ -437,51 +472,54 @@ class DirectObject:
                 % str(self._secret["hashFunction"])[:20]
             )
         fields = given or {"password": random_password()}
-        self.run.keep_secret([fields["password"]])
+        self.keep_secret([fields["password"]])
         return dict(body, **fields)
 
     def add_members(self) -> None:
         """Add who is missing; one member that Google refuses does not keep the others waiting."""
-        if self.members_after is None or self.after is None:
-            return
-        group, address = str(self.after["id"]), address_of(self.after)
         for item in self.member_plan.add:
-            try:
-                found = self.writer.add_member(group, item)
-            except GoogleError as exc:
-                if not exc.concerns_one:
-                    raise
-                self._refused.append(str(exc))
-                continue
-            if found is None:
-                # It was a member all along, and the listing trailed behind.
-                self.members_after[item] = t.cast(t.Any, self.members_before)[item] = "MEMBER"
-            else:
-                self.members_after[item] = str(found.get("role") or "MEMBER")
-                self.outcome.operations.append(operation("POST", "member", item, by="module", group=address))
-                self.log.info("Added %s to group %s." % (item, address))
+            self.add_member(item)
+
+    def add_member(self, item: str) -> None:
+        """Add one of those of the plan."""
+        members, record = t.cast(t.Any, self.members_after), t.cast(Json, self.after)
+        try:
+            found = self.writer.add_member(str(record["id"]), item)
+        except GoogleError as exc:
+            if not exc.concerns_one:
+                raise
+            self._refused.append(str(exc))
+            return
+        if found is None:
+            # It was a member all along, and the listing trailed behind.
+            members[item] = t.cast(t.Any, self.members_before)[item] = "MEMBER"
+            return
+        members[item] = str(found.get("role") or "MEMBER")
+        self.outcome.operations.append(operation("POST", "member", item, by="module", group=address_of(record)))
+        self.log.info("Added %s to group %s." % (item, address_of(record)))
 
     def remove_members(self) -> None:
         """Remove who does not belong, where that is wanted."""
-        if self.members_after is None or self.after is None:
-            return
-        group, address = str(self.after["id"]), address_of(self.after)
         for member in self.member_plan.remove:
-            key = member_key(member)
-            try:
-                done = self.writer.remove_member(group, member)
-            except GoogleError as exc:
-                if not exc.concerns_one:
-                    raise
-                self._refused.append(str(exc))
-                continue
-            del self.members_after[key]
-            if not done:
-                # Somebody else was faster, or the listing trailed behind.
-                del t.cast(t.Any, self.members_before)[key]
-            else:
-                self.outcome.operations.append(operation("DELETE", "member", key, by="module", group=address))
-                self.log.info("Removed %s from group %s." % (key, address))
+            self.remove_member(member)
+
+    def remove_member(self, member: Json) -> None:
+        """Remove one of those of the plan."""
+        record, key = t.cast(Json, self.after), member_key(member)
+        try:
+            done = self.writer.remove_member(str(record["id"]), member)
+        except GoogleError as exc:
+            if not exc.concerns_one:
+                raise
+            self._refused.append(str(exc))
+            return
+        del t.cast(t.Any, self.members_after)[key]
+        if not done:
+            # Somebody else was faster, or the listing trailed behind.
+            del t.cast(t.Any, self.members_before)[key]
+            return
+        self.outcome.operations.append(operation("DELETE", "member", key, by="module", group=address_of(record)))
+        self.log.info("Removed %s from group %s." % (key, address_of(record)))
 
     def settle_members(self) -> None:
         """End where Google refused members."""

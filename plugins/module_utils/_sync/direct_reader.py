@@ -23,15 +23,24 @@ class Reader:
         directory: Google's.
         authentik: the API.
         provider: the provider's primary key.
+
+    Attributes:
+        sure: bool, whether an answer "there is none" is Google's own, even where the caller could do with less.
     """
+
+    sure = True
 
     def __init__(self, directory: Directory, authentik: Authentik, provider: int) -> None:
         self.directory = directory
         self.authentik = authentik
         self.provider = provider
 
-    def record(self, kind: str, key: str) -> t.Optional[Json]:
-        """Google's record of a "user" or "group" with this id, address or alias, or None."""
+    def record(self, kind: str, key: str, sure: bool = True) -> t.Optional[Json]:
+        """Google's record of a "user" or "group" with this id, address or alias, or None.
+
+        Args:
+            sure: whether None must be Google's own answer, and not only that of a listing.
+        """
         return self.directory.account(key) if kind == "user" else self.directory.group(key)
 
     def members(self, group: str) -> t.List[Json]:

@@ -13,7 +13,6 @@ from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
 from .outcome import Outcome
-from .request import Request
 from .target import Target, find, scope
 
 if t.TYPE_CHECKING:
@@ -23,11 +22,11 @@ Json = t.Dict[str, t.Any]
 
 
 class Engine:
-    """One sync of one object.
+    """One sync.
 
     Args:
         authentik: the API.
-        request: what is asked for.
+        request: SyncOptions, what is asked for.
         open_directory: callable taking the provider and returning a Directory; raises GoogleError.
         warn: callable taking a text.
         keep_secret: callable taking a list of texts that must never be printed.
@@ -38,7 +37,7 @@ class Engine:
     def __init__(
         self,
         authentik: Authentik,
-        request: Request,
+        request: t.Any,
         open_directory: t.Callable[[Json], Directory],
         warn: t.Callable[[str], None],
         keep_secret: t.Callable[[t.Iterable[str]], None],
@@ -48,10 +47,14 @@ class Engine:
         self.open_directory = open_directory
         self.warn = warn
         self.keep_secret = keep_secret
-        self.outcome = Outcome(self.name)
+        self.outcome = self.new_outcome()
         self.directory: t.Optional[Directory] = None
 
-    def run(self) -> Outcome:
+    def new_outcome(self) -> t.Any:
+        """What the run fills in."""
+        return Outcome(self.name)
+
+    def run(self) -> t.Any:
         """Do it. What goes wrong ends in the Outcome; nothing is raised but programming errors."""
         started = time.monotonic()
         try:
@@ -96,11 +99,5 @@ class Engine:
         request = self.request
         target = find(self.authentik, request.kind, request.object_id, request.lookup)
         rule = scope(provider, target)
-        self.outcome.object = {
-            "model": "authentik.core.models.%s" % request.kind.capitalize(),
-            "pk": target.pk,
-            "name": target.name,
-            "google_id": None,
-            "in_scope": rule is None,
-        }
+        self.outcome.object = target.described(rule is None)
         return target, rule

@@ -11,6 +11,7 @@ import typing as t
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
+from .connection import first_row
 from .difference import member_roles
 from .target import Target
 
@@ -45,8 +46,7 @@ class Look:
 
     @property
     def row(self) -> t.Optional[Json]:
-        # authentik takes the first row by primary key, where an old address left a second one.
-        return min(self.rows, key=lambda row: str(row.get("id"))) if self.rows else None
+        return first_row(self.rows or [])
 
     @property
     def attributes(self) -> Json:

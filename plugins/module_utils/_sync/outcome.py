@@ -15,14 +15,10 @@ from .difference import comparable
 Json = t.Dict[str, t.Any]
 
 
-class SyncFailed(Exception):
-    """The sync did not do what was asked. The Outcome beside it holds what is known all the same."""
+class BaseOutcome:
+    """What every result says, whatever the number of objects.
 
-
-class Outcome:
-    """What a sync did, or would do.
-
-    Attributes are the keys of the module's result; see its documentation.
+    Attributes are the keys of the modules' results; see their documentation.
     """
 
     def __init__(self, engine: str) -> None:
@@ -31,10 +27,6 @@ class Outcome:
         self.status = "failed"
         self.messages: t.List[Json] = []
         self.messages_source = "unavailable"
-        self.object: Json = {}
-        self.changes: t.List[Json] = []
-        self.operations: t.List[Json] = []
-        self.skipped_members: t.List[str] = []
         # Until something is sent that could write, it is known that nothing was.
         self.basis = "nothing_sent"
         self.calls: t.Dict[str, int] = {}
@@ -45,8 +37,6 @@ class Outcome:
         self.errors: t.List[Json] = []
         self.http_status: t.Optional[int] = None
         self.code: t.Optional[str] = None
-        self.before: t.Optional[Json] = None
-        self.after: t.Optional[Json] = None
 
     def fail(self, message: str, code: t.Optional[str] = None, fails_task: bool = True) -> None:
         """Note that the sync did not do what was asked; changed keeps what is known."""
@@ -64,6 +54,36 @@ class Outcome:
         else:
             self.http_status = error.status
             self.fail(str(error), "google_%s" % error.kind)
+
+    def result(self, diff: bool) -> Json:
+        """The module's return values."""
+        found: Json = {
+            "changed": self.changed,
+            "status": self.status,
+            "messages": self.messages,
+            "messages_source": self.messages_source,
+            "basis": self.basis,
+            "calls": self.calls,
+            "engine": self.engine,
+            "server_version": self.server_version,
+            "duration": round(self.duration, 2),
+        }
+        if self.failure:
+            found.update(msg=self.failure, errors=self.errors, code=self.code, http_status=self.http_status)
+        return found
+
+
+class Outcome(BaseOutcome):
+    """What a sync of one object did, or would do."""
+
+    def __init__(self, engine: str) -> None:
+        super().__init__(engine)
+        self.object: Json = {}
+        self.changes: t.List[Json] = []
+        self.operations: t.List[Json] = []
+        self.skipped_members: t.List[str] = []
+        self.before: t.Optional[Json] = None
+        self.after: t.Optional[Json] = None
 
     def leave_out(self, text: str, how: str, warn: t.Callable[[str], None]) -> None:
         """An object that the provider does not sync: as the option out_of_scope (warn, fail, ignore) says."""
@@ -88,24 +108,13 @@ class Outcome:
         self.after = _state(kind, after, members_after)
 
     def result(self, diff: bool) -> Json:
-        """The module's return values."""
-        found: Json = {
-            "changed": self.changed,
-            "status": self.status,
-            "messages": self.messages,
-            "messages_source": self.messages_source,
-            "object": self.object,
-            "changes": self.changes,
-            "operations": self.operations,
-            "skipped_members": self.skipped_members,
-            "basis": self.basis,
-            "calls": self.calls,
-            "engine": self.engine,
-            "server_version": self.server_version,
-            "duration": round(self.duration, 2),
-        }
-        if self.failure:
-            found.update(msg=self.failure, errors=self.errors, code=self.code, http_status=self.http_status)
+        found = super().result(diff)
+        found.update(
+            object=self.object,
+            changes=self.changes,
+            operations=self.operations,
+            skipped_members=self.skipped_members,
+        )
         if diff and self.before is not None and self.after is not None:
             name = "%s %s" % (str(self.object.get("model") or "").rsplit(".", 1)[-1], self.object.get("name"))
             header = "%s at Google" % name.strip()

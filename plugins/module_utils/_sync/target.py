@@ -40,6 +40,21 @@ class Target:
     def __str__(self) -> str:
         return "%s %s" % (self.kind, self.name)
 
+    def described(self, in_scope: bool) -> Json:
+        """As results show it; what Google calls it is filled in later."""
+        return described(self.kind, self.pk, self.name, in_scope)
+
+
+def described(kind: str, pk: str, name: t.Optional[str], in_scope: bool) -> Json:
+    """An object as results show it."""
+    return {
+        "model": "authentik.core.models.%s" % kind.capitalize(),
+        "pk": pk,
+        "name": name,
+        "google_id": None,
+        "in_scope": in_scope,
+    }
+
 
 def check_lookup(kind: str, value: str, lookup: str) -> t.Optional[str]:
     """Why an identifier and a lookup cannot fit, before anything is sent; None if they can."""

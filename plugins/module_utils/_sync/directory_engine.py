@@ -1,0 +1,757 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""A sync of many objects performed by ourselves: list both sides, compare, hold the plan against the guards, write.
+
+Both sides are listed once, in full pages. What is done about one object is decided in _sync/direct_object.py, the same
+as for a sync of one object; here is decided when: users before groups, groups before members, removals after additions,
+accounts whose object left the scope last. Absence in a listing is confirmed by a look before anything is created or
+destroyed for it. A failed listing ends the run before any write; a failed object does not keep the others waiting.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import typing as t
+
+from .._authentik.errors import AuthentikError
+from .._google.quota import Limiter
+from .connection import connected_id, first_row
+from .desired import MappingProblem, default_address
+from .direct_object import DirectObject, DirectRun, Evaluated
+from .directory_outcome import MOST_MESSAGES, DirectoryOutcome
+from .directory_survey import Survey
+from .engine import Engine
+from .enginelog import EngineLog
+from .evaluation import MappingEvaluator, choose_sample
+from .guards import Guard, held_against
+from .journal import Journal, Lines, now_text
+from .listing import ListedReader
+from .orphans import Orphan, Orphans
+from .outcome import Outcome
+from .pool import Pool
+from .progress import Progress
+from .request import DirectoryRequest, split_object
+from .secrets import MASK
+from .target import Target, described, find, scope
+
+Json = t.Dict[str, t.Any]
+# Requests to authentik at once: it serves people, too.
+AUTHENTIK_PARALLEL = 4
+# Objects that are evaluated and compared together.
+BATCH = 200
+# So few that asking authentik about each costs less than finding out who else could be asked.
+FEW_OBJECTS = 50
+# Errors that the next object will meet as well: there is no use in going on at once, or after so many in a row.
+HOPELESS = frozenset(
+    (
+        "libraries",
+        "credentials",
+        "delegation",
+        "subject",
+        "scope",
+        "disabled",
+        "unauthorized",
+        "exhausted",
+        "tls",
+        "wrong_address",
+    )
+)
+IN_A_ROW = 10
+
+
+class RunEnded(Exception):
+    """The run cannot or must not go on; the text says why and what to do.
+
+    Attributes:
+        code: str, as the result shows it.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Item:
+    """One object of the run.
+
+    Attributes:
+        target: Target; outcome: Outcome; obj: DirectObject.
+        warnings: list of str.
+        asked: the question that its observation waits with, in a tuple, or None.
+        going: bool, whether nothing has settled the matter yet.
+    """
+
+    def __init__(self, run: DirectRun, target: Target, row: t.Optional[Json]) -> None:
+        self.target = target
+        self.outcome = Outcome("direct")
+        self.outcome.object = target.described(True)
+        self.warnings: t.List[str] = []
+        self.secrets: t.List[str] = []
+        self.obj = DirectObject(run, target, row, self.outcome, EngineLog(), self.warn, self.secrets.extend)
+        self.asked: t.Optional[t.Tuple[t.Optional[str]]] = None
+        self.going = True
+        self._looking = self.obj.observe()
+
+    def warn(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+
+    def look(self, given: t.Optional[Evaluated]) -> None:
+        """Observe until the next question, or to the end."""
+        self.asked = None
+
+        def move() -> None:
+            try:
+                self.asked = (self._looking.send(t.cast(Evaluated, given)),)
+            except StopIteration:
+                pass
+
+        self.attempt(move)
+
+    def give_up(self, why: str) -> None:
+        """Not tried, or not any further, because the run is given up."""
+        if self.going:
+            self.outcome.fail("Not synced as a whole, since the run was given up: %s" % why, "not_tried")
+            self.going = False
+
+    def masked(self) -> None:
+        """Take passwords out of all that may be told; too many runs through here for Ansible to look for each in the end."""
+        for secret in self.secrets:
+            if not secret:
+                continue
+            self.outcome.failure = self.outcome.failure.replace(secret, MASK)
+            self.warnings = [text.replace(secret, MASK) for text in self.warnings]
+            for line in self.obj.log.lines:
+                line["event"] = line["event"].replace(secret, MASK)
+
+    def attempt(self, *steps: t.Callable[[], t.Any]) -> bool:
+        """Run steps if nothing has settled the matter; whether it still is not."""
+        self.going = self.going and self.obj.attempt(*steps)
+        return self.going
+
+
+class DirectorySync(Engine):
+    """One run.
+
+    Args:
+        report_path, journal_path: str or None, the files to write.
+        tell: callable taking a dict, told of the progress; see Progress.
+    """
+
+    name = "direct"
+    outcome: DirectoryOutcome
+
+    def __init__(
+        self,
+        *args: t.Any,
+        report_path: t.Optional[str] = None,
+        journal_path: t.Optional[str] = None,
+        tell: t.Optional[t.Callable[[Json], None]] = None,
+    ) -> None:
+        super().__init__(*args)
+        self.log = EngineLog()
+        self.progress = Progress(tell)
+        self._report_path = report_path
+        self._journal_path = journal_path
+        self._report: t.Optional[Lines] = None
+        self._journal: t.Optional[Journal] = None
+        self._in_a_row = 0
+        self._hopeless = ""
+        self._work: t.Dict[str, t.List[Item]] = {"user": [], "group": []}
+        self._orphans: t.List[Orphan] = []
+
+    @property
+    def options(self) -> DirectoryRequest:
+        return t.cast(DirectoryRequest, self.request)
+
+    def new_outcome(self) -> DirectoryOutcome:
+        return DirectoryOutcome(self.name, t.cast(DirectoryRequest, self.request).result_limit)
+
+    # The run
+
+    def _sync(self) -> None:
+        outcome = self.outcome
+        outcome.messages = self.log.lines
+        outcome.messages_source = "engine"
+        try:
+            self._open_files()
+            self._run()
+        except RunEnded as exc:
+            if exc.code == "guard" and self.options.check_mode:
+                # What the guards hold back can be looked at here; a real run would change nothing.
+                self._report_plan()
+            outcome.changed = False
+            outcome.fail(str(exc), exc.code)
+        finally:
+            if outcome.failure:
+                self.log.error(outcome.failure)
+            self._close_files()
+
+    def _run(self) -> None:
+        options = self.options
+        self._provider = self._find_provider("This authentik")
+        directory = self.directory = self.open_directory(self._provider)
+        limiter = Limiter(
+            options.queries_per_minute / options.shard_count, options.user_creations_per_second / options.shard_count
+        )
+        directory.pace(limiter)
+        directory.session.notice = self._notice
+        if self._journal is not None:
+            directory.session.audit = self._journal.write
+        reader = self._reader = ListedReader(directory, self.authentik, int(self._provider["pk"]))
+        self._shared = DirectRun(self.authentik, self._provider, options, directory, reader)
+        with Pool(options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
+            try:
+                self._survey = Survey(self.authentik, self._provider, reader, self._pool, self._asking, self.progress)
+                self._plan()
+                self._guard()
+                if not self._shared.foretells:
+                    self._write()
+                self._conclude()
+            finally:
+                self.outcome.server_version = self._shared.server_version
+                self.outcome.rate = {
+                    "queries_per_minute": limiter.reached(),
+                    "limit": options.queries_per_minute / options.shard_count,
+                    "refusals": limiter.refusals,
+                }
+
+    def _notice(self, text: str) -> None:
+        if len(self.log.lines) < MOST_MESSAGES:
+            self.log.info(text)
+
+    def _open_files(self) -> None:
+        for option, path in (("report_path", self._report_path), ("journal", self._journal_path)):
+            if not path:
+                continue
+            try:
+                if option == "report_path":
+                    self._report = Lines(path, append=False, sync=False)
+                    self.outcome.write_to(self._report.write)
+                    self.outcome.report_path = path
+                elif not self.options.check_mode:
+                    self._journal = Journal(path, self._key())
+            except (OSError, UnicodeDecodeError) as exc:
+                reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+                raise RunEnded(
+                    "%s %s cannot be used: %s. Give a file in a folder that exists on the host that the module runs on, "
+                    "writable for its user." % (option, path, reason),
+                    "invalid_option",
+                ) from None
+        self.outcome.report({"kind": "run", "time": now_text(), "check_mode": self.options.check_mode})
+
+    def _close_files(self) -> None:
+        outcome = self.outcome
+        if self._report is not None:
+            outcome.report(
+                {
+                    "kind": "summary",
+                    "time": now_text(),
+                    "changed": outcome.changed,
+                    "status": outcome.status,
+                    "counts": outcome.counts,
+                    "msg": outcome.failure,
+                }
+            )
+            self._report.close()
+        if self._journal is not None:
+            self._journal.close(outcome.status)
+
+    def _key(self) -> str:
+        """Tells runs that do the same job, for the journal."""
+        options = self.options
+        parts = [
+            self.authentik.client.url,
+            options.provider_id,
+            options.provider_name,
+            options.models,
+            sorted(options.objects),
+            options.membership,
+            sorted(options.keep_members),
+            options.shard_index,
+            options.shard_count,
+        ]
+        return hashlib.sha256(repr(parts).encode("utf-8")).hexdigest()[:16]
+
+    # Observe and plan
+
+    def _plan(self) -> None:
+        options = self.options
+        if options.objects:
+            named = self._named()
+            for kind in options.models:
+                self._plan_kind(kind, [target for target in named if target.kind == kind])
+            return
+        self._survey.list_all(options.models, options.mapping_evaluation != "server")
+        self._check_listings()
+        for kind in options.models:
+            self._plan_kind(kind, self._in_scope(kind))
+        if options.orphans != "ignore":
+            self._find_orphans()
+
+    def _mine(self, kind: str, pk: str) -> bool:
+        """Whether an object belongs to this shard: by its key, so that it is the same in every run."""
+        count = self.options.shard_count
+        if count == 1:
+            return True
+        digest = hashlib.sha256(("%s:%s" % (kind, pk)).encode("utf-8")).hexdigest()
+        return int(digest[:8], 16) % count == self.options.shard_index
+
+    def _in_scope(self, kind: str) -> t.Iterator[Target]:
+        """The objects of this run, as authentik lists them."""
+        for page in self._survey.pages(kind):
+            for data in page:
+                target = Target(kind, data)
+                if not self._mine(kind, target.pk):
+                    continue
+                self.outcome.count(kind, "total")
+                if scope(self._provider, target) is not None:
+                    self.outcome.count(kind, "out_of_scope")
+                    continue
+                self._survey.kept[kind].add(target.pk)
+                if kind == "group":
+                    if self._journal is not None and (kind, target.pk) in self._journal.done:
+                        # Saves the listing of its members; people are in the listing anyway.
+                        self._claim(target)
+                        self.outcome.count(kind, "skipped")
+                        continue
+                    self._survey.fill_members(data)
+                yield target
+
+    def _claim(self, target: Target) -> None:
+        """Remember the records that belong to an object, as far as the listings tell: nobody's else, and no orphan's."""
+        keys = [default_address(target, self._provider)]
+        for row in self._reader.connections(target.kind, target.pk) if target.kind in self._reader.listed else ():
+            keys += [connected_id(row), str(row["google_id"])]
+        for key in keys:
+            record = self._reader.index(target.kind).get(key) if key else None
+            if record is not None:
+                self._survey.claimed[target.kind].add(str(record.get("id")))
+
+    def _named(self) -> t.List[Target]:
+        """The objects that were named, each once; those that cannot be found are reported as failed."""
+        found: t.Dict[t.Tuple[str, str], Target] = {}
+        self.progress.begin("find the objects", len(self.options.objects))
+        for text, targets, problem in self._asking.map(self._find_named, self.options.objects):
+            self.progress.step()
+            if problem is not None:
+                kind = split_object(text)[0] or self.options.models[0]
+                outcome = Outcome("direct")
+                outcome.object = described(kind, "", text, False)
+                outcome.fail_by(problem)
+                self.outcome.count(kind, "total")
+                self.outcome.add(kind, outcome, None)
+                self.log.error(outcome.failure)
+            for target in targets:
+                found.setdefault((target.kind, target.pk), target)
+        targets = []
+        for target in found.values():
+            self.outcome.count(target.kind, "total")
+            rule = scope(self._provider, target)
+            if rule is not None:
+                self.outcome.count(target.kind, "out_of_scope")
+                self.warn("%s is not synced: %s." % (str(target).capitalize(), rule))
+                continue
+            targets.append(target)
+        return targets
+
+    def _find_named(self, text: str) -> t.Tuple[str, t.List[Target], t.Optional[AuthentikError]]:
+        kind, value = split_object(text)
+        found, problem = [], None
+        for model in self.options.models:
+            if kind not in (None, model):
+                continue
+            try:
+                found.append(find(self.authentik, model, value, self.options.lookup))
+            except AuthentikError as exc:
+                if exc.kind != "not_found":
+                    return text, [], exc
+                problem = exc
+        if len(found) > 1:
+            return (
+                text,
+                [],
+                AuthentikError(
+                    "ambiguous",
+                    "'%s' is both a user and a group in authentik." % value,
+                    "Write user:%s or group:%s in objects." % (value, value),
+                ),
+            )
+        if not found and problem is None:
+            problem = AuthentikError(
+                "not_found",
+                "'%s' names a %s, and models leaves those out." % (text, kind),
+                "Add %s to models, or take it out of objects." % kind,
+            )
+        return text, found, None if found else problem
+
+    def _check_listings(self) -> None:
+        """A listing that came back empty or too short must not be taken for what there is."""
+        guards = []
+        for kind in self.options.models:
+            rows = self._reader.rows[kind]
+            index = self._reader.index(kind)
+            if kind == "user" and not len(index):
+                self._stop_by("Google lists no user at all, though every workspace has an administrator")
+            if len(rows) and not self._survey.count(kind):
+                self._stop_by("authentik lists no %s, though %d are connected to Google" % (kind, len(rows)))
+            missing = sum(1 for pk in rows.pks() if not self._is_listed(kind, pk))
+            limit = self.options.limits["max_missing"]
+            guards.append(
+                held_against(
+                    "max_missing", limit, missing, len(rows), "connected %ss are missing in Google's listing" % kind
+                )
+            )
+        self._hold(guards)
+
+    def _is_listed(self, kind: str, pk: str) -> bool:
+        index = self._reader.index(kind)
+        return any(
+            index.has(key)
+            for row in self._reader.rows[kind].of(pk)
+            for key in (row["attributes"].get("id") or "", row["google_id"])
+            if key
+        )
+
+    def _stop_by(self, what: str) -> None:
+        if self.options.force:
+            self.warn("%s; going on, since force is set." % what)
+            return
+        raise RunEnded(
+            "%s. Nothing was written. See whether the permissions of the token and of the delegated subject show everything; "
+            "force: true goes on all the same." % what,
+            "guard",
+        )
+
+    def _plan_kind(self, kind: str, targets: t.Iterable[Target]) -> None:
+        """Observe and plan all objects of a kind; keep those that something is to be done about."""
+        total = len(targets) if isinstance(targets, list) else self._survey.count(kind)
+        self.progress.begin("compare %ss" % kind, total)
+        with self._evaluator(kind) as evaluator:
+            iterator = iter(targets)
+            while True:
+                batch = list(itertools.islice(iterator, BATCH))
+                if not batch:
+                    break
+                items = (
+                    list(self._asking.map(self._item, batch)) if self.options.objects else list(map(self._item, batch))
+                )
+                self._observe(items, evaluator)
+                for item in items:
+                    self._take(kind, item)
+                self.progress.step(len(batch))
+            self.outcome.mapping_evaluation.extend(dict(entry, model=kind) for entry in evaluator.decisions)
+
+    def _item(self, target: Target) -> Item:
+        return Item(self._shared, target, first_row(self._reader.connections(target.kind, target.pk)))
+
+    def _evaluator(self, kind: str) -> MappingEvaluator:
+        options = self.options
+        mode = options.mapping_evaluation
+        if mode == "auto" and options.objects and len(options.objects) <= FEW_OBJECTS:
+            mode = "server"
+        evaluator = MappingEvaluator(
+            self.authentik, self._provider, kind, mode, groups=self._survey.group, pool_map=self._asking.map
+        )
+        evaluator.prepare(self._sample(kind) if mode == "auto" else [])
+        return evaluator
+
+    def _sample(self, kind: str) -> t.List[t.Tuple[Json, t.Optional[str]]]:
+        """Objects to try the mappings with, chosen from some of each page."""
+        size = self.options.mapping_sample
+        candidates: t.List[t.Tuple[Json, t.Optional[str]]] = []
+        pages = max(1, self._survey.count(kind) // 100)
+        for page in self._survey.pages(kind):
+            subjects = [
+                (data, self._connected_as(Target(kind, data)))
+                for data in page
+                if scope(self._provider, Target(kind, data)) is None
+            ]
+            candidates.extend(choose_sample(subjects, max(2, 10 * size // pages)))
+        return choose_sample(candidates, size)
+
+    def _connected_as(self, target: Target) -> t.Optional[str]:
+        """What the observation will call its record, as far as the listings tell."""
+        row = (
+            first_row(self._reader.connections(target.kind, target.pk)) if target.kind in self._reader.listed else None
+        )
+        if row is not None:
+            return str(row["google_id"])
+        record = self._reader.index(target.kind).get(default_address(target, self._provider))
+        if record is None:
+            return None
+        return str(record.get("primaryEmail") or record.get("id"))
+
+    def _observe(self, items: t.Sequence[Item], evaluator: MappingEvaluator) -> None:
+        """Drive the observations of many objects together, so that their mappings are evaluated together."""
+        waiting = list(items)
+        given: t.Sequence[t.Optional[Evaluated]] = [None] * len(waiting)
+        while waiting:
+            self._pool.each(lambda pair: pair[0].look(pair[1]), zip(waiting, given))
+            waiting = [item for item in waiting if item.asked is not None]
+            if waiting:
+                given = evaluator.evaluate([(item.target.data, t.cast(t.Any, item.asked)[0]) for item in waiting])
+                refused = [
+                    found for found in given if isinstance(found, MappingProblem) and found.kind == "unavailable"
+                ]
+                if len(refused) == len(given):
+                    raise RunEnded("The property mappings cannot be evaluated: %s" % refused[0], "mapping_unavailable")
+
+    def _take(self, kind: str, item: Item) -> None:
+        """Plan for an observed object, and keep it if there is something to do."""
+        obj, outcome = item.obj, item.outcome
+        item.attempt(obj.plan)
+        if obj.before is not None:
+            self._survey.claimed[kind].add(str(obj.before.get("id")))
+        else:
+            self._claim(item.target)
+        if not item.going:
+            if outcome.status == "out_of_scope":
+                self._survey.kept[kind].discard(item.target.pk)
+                self.outcome.count(kind, "out_of_scope")
+            else:
+                self._finish(kind, item)
+            return
+        if obj.record_plan.method is not None:
+            self._reader.note(kind, obj.foretold())
+        if obj.differs:
+            self.progress.change()
+        if self._shared.foretells:
+            item.attempt(obj.foretell)
+            if obj.differs or not item.going or item.warnings:
+                self._work[kind].append(item)
+                return
+        elif obj.differs or obj.row_differs():
+            self._work[kind].append(item)
+            return
+        outcome.status = "unchanged"
+        if item.warnings:
+            self._finish(kind, item)
+        else:
+            # Most objects of most runs: they need no line of their own.
+            self.outcome.count(kind, "unchanged")
+            if self._journal is not None and kind == "group":
+                self._journal.finish(kind, item.target.pk, item.target.name, "unchanged")
+
+    def _find_orphans(self) -> None:
+        """Connected accounts whose object the provider no longer syncs."""
+        finder = Orphans(self._shared, self._survey, self._reader)
+        for kind in self.options.models:
+            pks = [pk for pk in self._reader.rows[kind].pks() if pk not in self._survey.kept[kind]]
+            mine = [pk for pk in pks if self._mine(kind, pk)]
+            self.progress.begin("look at %ss out of scope" % kind, len(mine))
+            for orphan in self._pool.map(lambda pk, kind=kind: finder.look(kind, pk), mine):
+                self.progress.step()
+                if orphan is not None:
+                    self._orphans.append(orphan)
+                    self.outcome.count(kind, "orphans")
+        if self.options.orphans == "apply":
+            for orphan in self._orphans:
+                orphan.decide(self._provider, self.options.allow_group_deletion)
+
+    # Guards
+
+    def _guard(self) -> None:
+        """Hold the whole plan against the ceilings, before anything of it is written."""
+        options = self.options
+        applied = self._orphans if options.orphans == "apply" else []
+        totals = {"user": len(self._reader.users), "group": len(self._reader.groups)}
+        suspended = sum(1 for item in self._work["user"] if item.obj.suspends)
+        suspended += sum(1 for orphan in applied if orphan.action == "suspended")
+        guards = [
+            held_against(
+                "max_suspensions",
+                options.limits["max_suspensions"],
+                suspended,
+                totals["user"],
+                "accounts would be suspended",
+                options.shard_count,
+            )
+        ]
+        guards.extend(
+            held_against(
+                "max_deletions",
+                options.limits["max_deletions"],
+                sum(1 for orphan in applied if orphan.kind == kind and orphan.action == "deleted"),
+                totals[kind],
+                "%ss would be deleted" % kind,
+                options.shard_count,
+            )
+            for kind in options.models
+        )
+        for item in self._work["group"]:
+            removed = len(item.obj.member_plan.remove)
+            if removed:
+                guard = held_against(
+                    "max_removals_per_group",
+                    options.limits["max_removals_per_group"],
+                    removed,
+                    len(item.obj.members_observed),
+                    "members of group %s would be removed" % item.target.name,
+                )
+                if guard.exceeded:
+                    guards.append(guard)
+        self._hold(guards)
+
+    def _hold(self, guards: t.Sequence[Guard]) -> None:
+        options = self.options
+        self.outcome.guards.extend(guard.shown(options.force) for guard in guards)
+        exceeded = [guard.text() for guard in guards if guard.exceeded]
+        if not exceeded:
+            return
+        shown = "; ".join(exceeded[:5]) + (" and %d more" % (len(exceeded) - 5) if len(exceeded) > 5 else "")
+        if options.force:
+            self.warn("Going on beyond the ceilings, since force is set: %s." % shown)
+            return
+        raise RunEnded(
+            "Stopped before anything was written: %s. See with check mode whether that is meant; then raise the option, or set "
+            "force: true for this run." % shown,
+            "guard",
+        )
+
+    # Write
+
+    def _write(self) -> None:
+        users, groups = self._work["user"], self._work["group"]
+        self._phase("write users", users, self._write_user)
+        self._phase("write groups", groups, self._write_group)
+        pairs = [[(item, address) for address in item.obj.member_plan.add] for item in groups if item.going]
+        # A fresh group refuses members for a while: one is tried before the others follow.
+        add, remove = DirectObject.add_member, DirectObject.remove_member
+        self._phase("add members", [found[0] for found in pairs if found], lambda pair: self._write_member(pair, add))
+        self._phase("add members", _in_turn([found[1:] for found in pairs]), lambda pair: self._write_member(pair, add))
+        leaving = [[(item, member) for member in item.obj.member_plan.remove] for item in groups if item.going]
+        self._phase("remove members", _in_turn(leaving), lambda pair: self._write_member(pair, remove))
+        self._phase("settle groups", groups, self._settle_group)
+        if self.options.orphans == "apply":
+            deposed = [orphan for orphan in self._orphans if orphan.action]
+            self._phase("apply delete actions", deposed, self._apply_orphan)
+
+    def _phase(self, name: str, things: t.Sequence[t.Any], step: t.Callable[[t.Any], t.Any]) -> None:
+        self.progress.begin(name, len(things))
+
+        def one(thing: t.Any) -> None:
+            step(thing)
+            self.progress.step()
+
+        self._pool.each(one, things)
+
+    def _write_user(self, item: Item) -> None:
+        obj = item.obj
+        if self._hopeless:
+            item.give_up(self._hopeless)
+        if item.attempt(obj.write_record):
+            item.attempt(obj.keep_row, obj.verify)
+        if obj.after is not None:
+            self._reader.note("user", obj.after)
+        else:
+            # It was foretold to the groups.
+            self._reader.users.forget(obj.foretold())
+        self._watch(item.outcome)
+        self._finish("user", item)
+
+    def _write_group(self, item: Item) -> None:
+        if self._hopeless:
+            item.give_up(self._hopeless)
+        # Who has an account is known for certain only now.
+        item.attempt(item.obj.write_record, item.obj.plan_members)
+        self._watch(item.outcome)
+
+    def _write_member(self, pair: t.Tuple[Item, t.Any], step: t.Callable[[DirectObject, t.Any], None]) -> None:
+        item, member = pair
+        if self._hopeless:
+            item.give_up(self._hopeless)
+        item.attempt(lambda: step(item.obj, member))
+        self._watch(item.outcome)
+
+    def _settle_group(self, item: Item) -> None:
+        obj = item.obj
+        item.attempt(obj.settle_members)
+        # Whatever became of the members, the record is there.
+        obj.keep_row()
+        item.attempt(obj.verify)
+        self._finish("group", item)
+
+    def _apply_orphan(self, orphan: Orphan) -> None:
+        if self._hopeless:
+            orphan.outcome.fail("Not tried, since the run was given up: %s" % self._hopeless, "not_tried")
+            return
+        orphan.apply(self._shared)
+        self._watch(orphan.outcome)
+
+    def _watch(self, outcome: Outcome) -> None:
+        """Notice errors that will meet the next object, too."""
+        code = outcome.code or ""
+        kind = code.partition("_")[2] if code.startswith("google_") else ""
+        if kind in HOPELESS:
+            self._hopeless = outcome.failure
+        elif kind in ("unreachable", "transient", "rate", "forbidden"):
+            self._in_a_row += 1
+            if self._in_a_row >= IN_A_ROW:
+                self._hopeless = "%d objects in a row failed, the last one so: %s" % (IN_A_ROW, outcome.failure)
+        else:
+            self._in_a_row = 0
+
+    # Report
+
+    def _finish(self, kind: str, item: Item) -> None:
+        """An object is settled: into the result, the report and the journal."""
+        item.obj.report()
+        item.masked()
+        self.outcome.add(kind, item.outcome, item.obj.action, item.warnings)
+        if item.outcome.failure:
+            self.outcome.log(item.obj.log.lines[-1])
+        elif self._journal is not None:
+            self._journal.finish(kind, item.target.pk, item.target.name, item.outcome.status)
+
+    def _report_plan(self) -> None:
+        for kind in self.options.models:
+            for item in self._work[kind]:
+                self._finish(kind, item)
+        self._report_orphans()
+
+    def _report_orphans(self) -> None:
+        applied = self.options.orphans == "apply"
+        for orphan in self._orphans:
+            self.outcome.add_orphan(orphan.kind, orphan.outcome, orphan.action if applied else None, orphan.why)
+
+    def _conclude(self) -> None:
+        outcome, options = self.outcome, self.options
+        if self._shared.foretells:
+            self._report_plan()
+        else:
+            self._report_orphans()
+        for text in outcome.warnings:
+            self.warn(text)
+        if outcome.warnings_total > len(outcome.warnings):
+            self.warn(
+                "%d more warnings about single objects are in the report (report_path)."
+                % (outcome.warnings_total - len(outcome.warnings))
+            )
+        if outcome.basis == "nothing_sent":
+            outcome.basis = "google"
+        dry = self._shared.dry
+        failed = sum(counts["failed"] + counts["unconfirmed"] for counts in outcome.counts.values())
+        outcome.status = "dry_run" if dry else "synced" if outcome.changed else "unchanged"
+        if dry:
+            outcome.changed = False
+        if self._hopeless:
+            outcome.fail("The run was given up: %s" % self._hopeless, "given_up")
+        elif failed:
+            text = "%d of %d objects were not synced; the first: %s" % (
+                failed,
+                sum(counts["total"] for counts in outcome.counts.values()),
+                outcome.failed_objects[0]["msg"] if outcome.failed_objects else "see the report.",
+            )
+            outcome.fail(text, "objects", options.fail_on_objects)
+            if not options.fail_on_objects:
+                self.warn(text)
+
+
+def _in_turn(lists: t.Sequence[t.Sequence[t.Any]]) -> t.List[t.Any]:
+    """One of each list in turn, so that requests that run side by side concern different groups."""
+    gone = object()
+    return [item for row in itertools.zip_longest(*lists, fillvalue=gone) for item in row if item is not gone]

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""The result of a whole directory's sync: counts, and the changes as many as fit, all of them in the report file."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+from .outcome import BaseOutcome, Outcome
+
+Json = t.Dict[str, t.Any]
+COUNTS = (
+    "total",
+    "unchanged",
+    "created",
+    "updated",
+    "suspended",
+    "deleted",
+    "unlinked",
+    "orphans",
+    "out_of_scope",
+    "skipped",
+    "failed",
+    "unconfirmed",
+)
+MEMBER_COUNTS = ("members_added", "members_removed", "members_skipped")
+MOST_MESSAGES = 1000
+MOST_WARNINGS = 10
+
+
+class DirectoryOutcome(BaseOutcome):
+    """What a sync of many objects did, or would do.
+
+    Args:
+        engine: "server" or "direct".
+        most: how many changes, failed objects and orphans the result shows.
+
+    Attributes are the keys of the module's result; see its documentation.
+    """
+
+    def __init__(self, engine: str, most: int = 100) -> None:
+        super().__init__(engine)
+        self.most = most
+        self._write: t.Optional[t.Callable[[Json], None]] = None
+        self._lock = threading.Lock()
+        self.counts: t.Dict[str, t.Dict[str, int]] = {
+            "users": dict.fromkeys(COUNTS, 0),
+            "groups": dict.fromkeys((*COUNTS, *MEMBER_COUNTS), 0),
+        }
+        self.changes: t.List[Json] = []
+        self.changes_total = 0
+        self.failed_objects: t.List[Json] = []
+        self.failed_total = 0
+        self.orphans: t.List[Json] = []
+        self.guards: t.List[Json] = []
+        self.mapping_evaluation: t.List[Json] = []
+        self.rate: Json = {}
+        self.report_path: t.Optional[str] = None
+        self.warnings: t.List[str] = []
+        self.warnings_total = 0
+        self._before: Json = {}
+        self._after: Json = {}
+
+    def write_to(self, write: t.Callable[[Json], None]) -> None:
+        """From now on, each line of the report goes there, too."""
+        self._write = write
+
+    def count(self, kind: str, what: str, number: int = 1) -> None:
+        """Count objects of a kind ("user" or "group"), or members."""
+        with self._lock:
+            self.counts[kind + "s"][what] += number
+
+    def log(self, line: Json) -> None:
+        """A message; the result keeps the first thousand."""
+        with self._lock:
+            if len(self.messages) < MOST_MESSAGES:
+                self.messages.append(line)
+
+    def report(self, line: Json) -> None:
+        """A line of the report file."""
+        if self._write is not None:
+            with self._lock:
+                self._write(line)
+
+    def add(self, kind: str, item: Outcome, action: t.Optional[str], warnings: t.Sequence[str] = ()) -> None:
+        """Take over the outcome of one object.
+
+        Args:
+            action: "created", "updated", "suspended", "deleted" or "unlinked", where something changed or would; None
+                where nothing does.
+        """
+        failed = item.status == "failed" or item.fails_task
+        self.count(kind, item.status if failed or item.status == "unconfirmed" else action or "unchanged")
+        line = {
+            "kind": "object",
+            **{key: item.object.get(key) for key in ("model", "pk", "name", "google_id")},
+            "status": item.status,
+            "action": action if item.changes or action in ("deleted", "unlinked") else None,
+            "changed": item.changed,
+            "basis": item.basis,
+            "changes": item.changes,
+            "operations": item.operations,
+        }
+        for key, value in (
+            ("skipped_members", item.skipped_members),
+            ("warnings", list(warnings)),
+            ("msg", item.failure),
+            ("code", item.code),
+        ):
+            if value:
+                line[key] = value
+        self.report(line)
+        with self._lock:
+            self._note(kind, item, line, failed)
+            self.warnings_total += len(warnings)
+            self.warnings.extend(list(warnings)[: max(0, MOST_WARNINGS - len(self.warnings))])
+
+    def add_orphan(self, kind: str, item: Outcome, action: t.Optional[str], why: str) -> None:
+        """Take over an account whose object is out of scope.
+
+        Args:
+            action: what was, or would be, done about it; None for nothing.
+            why: why it is out of scope.
+        """
+        with self._lock:
+            if len(self.orphans) < self.most:
+                brief = {key: item.object.get(key) for key in ("model", "pk", "name", "google_id")}
+                self.orphans.append(dict(brief, action=action, why=why))
+        if action is not None or item.failure:
+            self.add(kind, item, action, [why])
+        else:
+            self.report({"kind": "orphan", **item.object, "why": why})
+
+    def _note(self, kind: str, item: Outcome, line: Json, failed: bool) -> None:
+        self.changed = self.changed or item.changed
+        if item.basis == "assumed":
+            self.basis = "assumed"
+        for change in item.changes:
+            if change.get("path") == "members":
+                self.counts["groups"]["members_added"] += len(change["added"])
+                self.counts["groups"]["members_removed"] += len(change["removed"])
+        if kind == "group":
+            self.counts["groups"]["members_skipped"] += len(item.skipped_members)
+        brief = {key: line[key] for key in ("model", "pk", "name", "google_id")}
+        if line["action"] is not None:
+            self.changes_total += 1
+            if len(self.changes) < self.most:
+                self.changes.append(dict(brief, action=line["action"], changes=item.changes))
+                if item.before is not None and item.after is not None:
+                    name = "%s %s" % (kind, item.object.get("name"))
+                    self._before[name], self._after[name] = item.before, item.after
+        if failed or item.status == "unconfirmed":
+            self.failed_total += 1
+            if len(self.failed_objects) < self.most:
+                text = item.failure or "What the sync did could not be seen yet."
+                self.failed_objects.append(dict(brief, code=item.code or item.status, msg=text))
+
+    def result(self, diff: bool) -> Json:
+        found = super().result(diff)
+        found.update(
+            counts=self.counts,
+            changes=self.changes,
+            changes_total=self.changes_total,
+            failed_objects=self.failed_objects,
+            failed_total=self.failed_total,
+            orphans=self.orphans,
+            guards=self.guards,
+            mapping_evaluation=self.mapping_evaluation,
+            rate=self.rate,
+            report_path=self.report_path,
+        )
+        if diff and self._before != self._after:
+            more = " (the first %d of %d)" % (len(self.changes), self.changes_total)
+            header = "Google" + (more if self.changes_total > len(self.changes) else "")
+            found["diff"] = {
+                "before_header": header,
+                "after_header": header,
+                "before": self._before,
+                "after": self._after,
+            }
+        return found

@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""Connected accounts and groups whose object the provider no longer syncs, and the provider's delete actions.
+
+Whose account it is is looked at again before anything is done: an account that belongs to somebody in scope, that is not
+the connected one, or whose object cannot be shown to be out of scope, is left alone.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._authentik.errors import AuthentikError
+from .._google.errors import GoogleError
+from .connection import connected_id, first_row
+from .difference import changes
+from .direct_object import DirectRun
+from .listing import ListedReader
+from .outcome import Outcome, operation
+from .target import Target, described, scope
+from .writer import address_of, is_at
+
+if t.TYPE_CHECKING:
+    from .directory_survey import Survey
+
+Json = t.Dict[str, t.Any]
+
+
+class Orphan:
+    """One.
+
+    Attributes:
+        kind: "user" or "group".
+        row: its connection.
+        record: Google's record, or None where there is none that is surely the connected one.
+        why: str, why it is out of scope.
+        action: "deleted", "suspended", "unlinked", or None where nothing is to be done.
+        outcome: Outcome.
+    """
+
+    def __init__(
+        self, kind: str, pk: str, name: t.Optional[str], row: Json, record: t.Optional[Json], why: str
+    ) -> None:
+        self.kind = kind
+        self.pk = pk
+        self.row = row
+        self.record = record
+        self.why = why
+        self.action: t.Optional[str] = None
+        self.going = True
+        self.outcome = Outcome("direct")
+        self.outcome.object = described(kind, pk, name, False)
+        self.outcome.object["google_id"] = row.get("google_id")
+        self.outcome.status = "out_of_scope"
+        self.outcome.basis = "google"
+
+    def decide(self, provider: Json, allow_group_deletion: bool) -> None:
+        """What the provider's delete action comes down to here."""
+        wanted = str(provider.get("%s_delete_action" % self.kind) or "do_nothing")
+        self.action = "unlinked"
+        if self.record is None:
+            return
+        if wanted == "delete":
+            if self.kind == "group" and not allow_group_deletion:
+                self.action = None
+                self.why += "; deleting groups, which Google cannot restore, needs allow_group_deletion: true"
+                return
+            self.action = "deleted"
+        elif wanted == "suspend" and self.kind == "user" and not self.record.get("suspended"):
+            self.action = "suspended"
+        self._foretell()
+
+    def _foretell(self) -> None:
+        outcome, record = self.outcome, t.cast(Json, self.record)
+        after = (
+            None if self.action == "deleted" else dict(record, suspended=True) if self.action == "suspended" else record
+        )
+        outcome.changes = changes(self.kind, record, after)
+        outcome.changed = bool(outcome.changes)
+        outcome.note_states(self.kind, record, after)
+
+    def apply(self, run: DirectRun) -> None:
+        """Do it, and then unlink; what Google refuses ends in the outcome."""
+        outcome, directory = self.outcome, run.directory
+        foretold, outcome.changes, outcome.changed = outcome.changes, [], False
+        try:
+            if self.action in ("deleted", "suspended"):
+                record = t.cast(Json, self.record)
+                key = str(record["id"])
+                if self.action == "suspended":
+                    directory.update_user(key, {"suspended": True})
+                    outcome.operations.append(operation("PUT", "user", address_of(record), by="module"))
+                else:
+                    self._delete(run, key)
+                    outcome.operations.append(operation("DELETE", self.kind, address_of(record), by="module"))
+                outcome.changes, outcome.changed = foretold, True
+                outcome.status = "synced"
+            run.authentik.delete_connection(self.kind, str(self.row["id"]))
+            outcome.operations.append(operation("DELETE", "connection", str(self.row.get("google_id")), by="module"))
+            outcome.status = "synced"
+        except (AuthentikError, GoogleError) as exc:
+            outcome.fail_by(exc)
+            if isinstance(exc, GoogleError) and exc.maybe_done and not outcome.changed:
+                outcome.changed = True
+                outcome.basis = "assumed"
+
+    def _delete(self, run: DirectRun, key: str) -> None:
+        try:
+            if self.kind == "user":
+                run.directory.delete_user(key)
+            else:
+                run.directory.delete_group(key)
+        except GoogleError as exc:
+            # The trace of an attempt whose answer was lost; else somebody else was faster.
+            if exc.kind != "not_found" or not exc.maybe_done:
+                raise
+
+
+class Orphans:
+    """Finds them."""
+
+    def __init__(self, run: DirectRun, survey: Survey, reader: ListedReader) -> None:
+        self._run = run
+        self._survey = survey
+        self._reader = reader
+
+    def look(self, kind: str, pk: str) -> t.Optional[Orphan]:
+        """The orphan behind a connection whose object was not found in scope; None if it is none after all.
+
+        Raises:
+            AuthentikError, GoogleError.
+        """
+        authentik = self._run.authentik
+        data = authentik.user(int(pk)) if kind == "user" else authentik.group(pk)
+        name = None
+        why = "authentik no longer has it"
+        if data is not None:
+            target = Target(kind, data)
+            name = target.name
+            rule = scope(self._run.provider, target)
+            if rule is None and not self._survey.has(kind, pk):
+                # It is in scope, and the listing did not show it.
+                return None
+            why = rule or "a property mapping leaves it out (SkipObject)"
+        row = t.cast(Json, first_row(self._reader.rows[kind].of(pk)))
+        own_id, google_id = connected_id(row), str(row.get("google_id") or "")
+        record = None
+        for key in (own_id, google_id):
+            found = self._reader.record(kind, key) if key else None
+            if found is not None and (
+                found.get("id") == own_id or (not own_id and is_at(found, google_id)) or found.get("id") == google_id
+            ):
+                record = found
+                break
+        if record is not None and str(record.get("id")) in self._survey.claimed[kind]:
+            record = None
+            why += "; the account belongs to somebody else in scope by now"
+        return Orphan(kind, pk, name, row, record, why)

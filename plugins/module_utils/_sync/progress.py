@@ -1,0 +1,62 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""How far a run is: phase, done of total, changes so far; told now and then, to whom it was handed in."""
+
+from __future__ import annotations
+
+import threading
+import time
+import typing as t
+
+Json = t.Dict[str, t.Any]
+TOLD_EVERY_S = 0.5
+
+
+class Progress:
+    """Counts, and tells at most twice a second.
+
+    Args:
+        tell: callable taking a dict: phase (str), done, total, changes (int), elapsed (seconds of the phase, float).
+    """
+
+    def __init__(self, tell: t.Optional[t.Callable[[Json], None]] = None) -> None:
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._phase = ""
+        self._done = self._total = self._changes = 0
+        self._began = self._told = 0.0
+
+    def begin(self, phase: str, total: int) -> None:
+        """A new phase of so many steps; 0 where nobody knows how many."""
+        with self._lock:
+            self._phase, self._total, self._done = phase, total, 0
+            self._began = time.monotonic()
+            self._say()
+
+    def step(self, number: int = 1) -> None:
+        """So many steps are done."""
+        with self._lock:
+            self._done += number
+            if time.monotonic() - self._told >= TOLD_EVERY_S:
+                self._say()
+
+    def change(self, number: int = 1) -> None:
+        """So many changes were made, or would be."""
+        with self._lock:
+            self._changes += number
+
+    def _say(self) -> None:
+        if self._tell is None:
+            return
+        self._told = time.monotonic()
+        self._tell(
+            {
+                "phase": self._phase,
+                "done": self._done,
+                "total": self._total,
+                "changes": self._changes,
+                "elapsed": round(self._told - self._began, 1),
+            }
+        )

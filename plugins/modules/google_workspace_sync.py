@@ -1,0 +1,541 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: google_workspace_sync
+short_description: Sync the whole directory, or many objects, from authentik to Google Workspace
+version_added: 0.2.0
+author:
+  - The dirsync.authentik contributors (@dirsync)
+description:
+  - Brings every user and group of a Google Workspace provider in line, touches only what differs, and says what was done.
+  - With O(engine=direct) both sides are listed once and compared, and only differences are written, by Google's API and within
+    its quota. The whole plan is held against ceilings on damage before anything is written.
+  - With O(engine=server) authentik's own full sync is started and followed to its end.
+  - One object that fails does not keep the others waiting; the task fails in the end and lists it.
+  - A run that was interrupted, at whatever point, is simply run again.
+notes:
+  - Users are synced before groups, groups before their members, and whoever is to be removed or deleted comes last.
+  - Objects that Google does not list are looked up one by one before anything is created for them, since its listings trail
+    behind by minutes. What was changed at Google in these minutes may be written once more.
+  - For one object, M(dirsync.authentik.google_workspace_sync_object) says more.
+requirements:
+  - authentik 2024.8 or later.
+  - For O(engine=direct), google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
+    Python 3.10 or later. RestrictedPython for O(mapping_evaluation=local) and, to be fast, for O(mapping_evaluation=auto).
+extends_documentation_fragment:
+  - dirsync.authentik.authentik
+  - dirsync.authentik.google
+  - dirsync.authentik.provider
+  - dirsync.authentik.attributes
+  - dirsync.authentik.attributes.action_group
+attributes:
+  check_mode:
+    support: partial
+    details:
+      - With O(engine=direct), nothing that could write is sent and the plan is exact. With O(engine=server), what authentik
+        would do is not predicted, see RV(basis).
+  diff_mode:
+    support: full
+    details:
+      - Shows as many objects as O(result_limit) allows.
+  idempotent:
+    support: partial
+    details:
+      - With O(engine=direct), fully. authentik's own sync, O(engine=server), writes without comparing; RV(changed) says whether
+        anything is different.
+options:
+  engine:
+    description:
+      - Who performs the sync.
+      - V(direct) is this module. V(server) is authentik itself, by its own full sync. That lists the whole Google directory for every page
+        of objects, writes everything, and removes no member.
+    type: str
+    default: direct
+    choices: [direct, server]
+  models:
+    description:
+      - What to sync.
+    type: list
+    elements: str
+    default: [user, group]
+    choices: [user, group]
+  objects:
+    description:
+      - Only these users and groups, as O(lookup) says. By default, all.
+      - An entry is looked up in all O(models); C(user:) or C(group:) before it says which. It must fit exactly one.
+      - Nothing is listed then; each object is looked at. Needs O(engine=direct).
+    type: list
+    elements: str
+    default: []
+  lookup:
+    description:
+      - How to read O(objects), see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
+    type: str
+    default: auto
+    choices: [auto, pk, uuid, username, email, name]
+  membership:
+    description:
+      - What to do about the members of groups.
+      - V(add) adds those who are direct members in authentik and have a Google account, as authentik does.
+      - V(exact) also removes who does not belong, except those of O(keep_members). Needs O(engine=direct).
+      - V(ignore) does not look at members. Needs O(engine=direct).
+    type: str
+    default: add
+    choices: [add, exact, ignore]
+  keep_members:
+    description:
+      - Whom O(membership=exact) does not remove, though they are no members in authentik. Owners and managers of the group,
+        nested groups, and the whole customer (everybody in the workspace).
+    type: list
+    elements: str
+    default: [owner, manager, group, customer]
+    choices: [owner, manager, group, customer]
+  orphans:
+    description:
+      - What to do about accounts and groups that authentik has a connection to, and whose user or group the provider no longer syncs
+        (not in the filter group any more, left out by a property mapping, …).
+      - V(ignore) does not look for them. V(report) lists them in RV(orphans).
+      - V(apply) carries out the provider's delete actions (delete, suspend, nothing) and removes the connection. Needs
+        O(engine=direct).
+    type: str
+    default: report
+    choices: [ignore, report, apply]
+  allow_group_deletion:
+    description:
+      - Whether O(orphans=apply) may delete groups where the provider's delete action says so. Google cannot restore a group.
+    type: bool
+    default: false
+  mapping_evaluation:
+    description:
+      - Who evaluates the property mappings with O(engine=direct).
+      - V(server) is authentik, one request for each object and mapping. V(local) is this module, without asking authentik; what
+        it cannot evaluate fails.
+      - V(auto) evaluates here what gives the same as authentik for a sample of the objects, and lets authentik evaluate the rest.
+    type: str
+    default: auto
+    choices: [auto, server, local]
+  mapping_sample:
+    description:
+      - How many objects of each kind O(mapping_evaluation=auto) compares with authentik.
+    type: int
+    default: 20
+  max_suspensions:
+    description:
+      - How many accounts a run may suspend, as a number or a share of the accounts that Google has (V(5%)), rounded up.
+      - What exceeds this or another ceiling stops the run before anything is written; see O(force).
+    type: str
+    default: 5%
+  max_deletions:
+    description:
+      - How many accounts, and how many groups, a run may delete, as a number or a share of those that Google has, rounded up.
+    type: str
+    default: 1%
+  max_removals_per_group:
+    description:
+      - How many members a run may remove from one group, as a number or a share of the members that it has, rounded up.
+    type: str
+    default: 50%
+  max_missing:
+    description:
+      - How many of the accounts (or groups) that authentik is connected to may be missing in Google's listing, as a number or a
+        share of the connections, rounded up. More are taken for a listing that came back too short.
+    type: str
+    default: 10%
+  force:
+    description:
+      - Go on although a ceiling is exceeded or a listing looks too short. The result and a warning say what was overridden.
+    type: bool
+    default: false
+  override_dry_run:
+    description:
+      - Sync although the provider is set to dry run. Needs authentik 2025.4 or later.
+      - It never makes a run in check mode write.
+    type: bool
+    default: false
+  queries_per_minute:
+    description:
+      - How many requests to Google a run may make in a minute. Google allows 2400 for each service account by default.
+      - A refusal slows the run down for a while; no request is lost to it.
+    type: float
+    default: 2340.0
+  user_creations_per_second:
+    description:
+      - How many users a run may create in a second. Google allows ten for each domain.
+    type: float
+    default: 9.0
+  parallel:
+    description:
+      - How many requests to Google may be under way at once.
+    type: int
+    default: 16
+  google_wait:
+    description:
+      - Seconds to wait for Google, for each object, where it needs a moment (a fresh group refuses members, a fresh account is not
+        complete, a renamed one refuses writes).
+    type: float
+    default: 60.0
+  shard_index:
+    description:
+      - Which part of the objects this run is about, counted from 0. Objects belong to the same part in every run.
+    type: int
+    default: 0
+  shard_count:
+    description:
+      - In how many parts the objects are divided, for runs side by side. Numbers given as ceilings and as quota are divided, too.
+      - A group's members must have their accounts first, so sync the users of all parts before the groups.
+    type: int
+    default: 1
+  journal:
+    description:
+      - A file on the host that the module runs on, to which every write is appended before it is sent and when it was answered.
+      - A run that finds the journal of an interrupted run of the same kind, not older than an hour, does not look again at the
+        groups that were done; RV(counts) calls them skipped.
+    type: path
+  report_path:
+    description:
+      - A file on the host that the module runs on, for everything that was found and done, as JSON Lines, readable for its owner only.
+    type: path
+  progress_path:
+    description:
+      - A file on the host that the module runs on, to which the progress is written, as JSON Lines.
+      - Ansible's own output shows it while the module works, where the module runs on the controller; see O(show_progress).
+    type: path
+  show_progress:
+    description:
+      - Whether Ansible's output shows the progress while the module works (with C(connection=local)). On a terminal every few
+        seconds, elsewhere now and then. Never with C(no_log).
+    type: bool
+    default: true
+  result_limit:
+    description:
+      - How many changes, failed objects and orphans the result shows; O(report_path) has all of them.
+    type: int
+    default: 100
+  fail_on_objects:
+    description:
+      - Whether the task fails when an object failed or could not be confirmed.
+    type: bool
+    default: true
+  verify:
+    description:
+      - Where to look for what really happened with O(engine=server). See
+        O(dirsync.authentik.google_workspace_sync_object#module:verify). O(engine=direct) always looks at Google.
+    type: str
+    default: auto
+    choices: [auto, google, connection, none]
+  fail_on:
+    description:
+      - The log levels of RV(messages) that fail the task with O(engine=server). authentik logs a failed sync as a warning.
+    type: list
+    elements: str
+    default: [critical, exception, error, warning, warn]
+    choices: [critical, exception, error, warning, warn, info, debug, notset]
+  sync_timeout:
+    description:
+      - Seconds that the sync itself may take with O(engine=server), following its tasks included.
+    type: float
+    default: 3600.0
+"""
+
+EXAMPLES = r"""
+- name: Bring every person and group in line, and remove from groups who does not belong
+  dirsync.authentik.google_workspace_sync:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+    membership: exact
+  register: synced
+
+- name: Say what was done
+  ansible.builtin.debug:
+    msg: "{{ synced.changes_total }} changes, {{ synced.failed_total }} failed: {{ synced.counts }}"
+
+- name: Sync some people and their group in one task
+  dirsync.authentik.google_workspace_sync:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+    objects:
+      - user:ada.lovelace
+      - user:grace.hopper
+      - group:engineering
+
+- name: Look what a nightly run would do (run with --check --diff)
+  dirsync.authentik.google_workspace_sync:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+    membership: exact
+    orphans: apply
+    max_suspensions: 10
+    max_deletions: 0
+"""
+
+RETURN = r"""
+changed:
+  description: Whether anything at Google is different now from before; in check mode, would be.
+  returned: always
+  type: bool
+status:
+  description:
+    - V(synced), something was written and all is in sync; V(unchanged), all was in sync; V(dry_run), the provider is set to dry run.
+    - V(unconfirmed), what the sync did could not be seen. V(failed), an object failed, or the run did not come to its end.
+    - In check mode, what it would be.
+  returned: always
+  type: str
+  sample: synced
+counts:
+  description:
+    - Objects by kind, RV(ignore:users) and RV(ignore:groups), and what became of them, or would become of them in check mode.
+    - RV(ignore:total) is what authentik lists (of this shard). RV(ignore:skipped) were done by the interrupted run of the journal.
+    - For groups also RV(ignore:members_added), RV(ignore:members_removed), and RV(ignore:members_skipped), who has no account.
+  returned: always
+  type: dict
+  sample:
+    users: {total: 1529, unchanged: 1500, created: 9, updated: 17, suspended: 3, deleted: 0, unlinked: 0, orphans: 0,
+      out_of_scope: 0, skipped: 0, failed: 0, unconfirmed: 0}
+changes:
+  description: What changed, an entry for each object, as many as O(result_limit) allows.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    model:
+      description: The model's name in authentik.
+      type: str
+    pk:
+      description: The primary key in authentik.
+      type: str
+    name:
+      description: The username, or the group's name.
+      type: str
+    google_id:
+      description: What authentik or Google calls it there, or null.
+      type: str
+    action:
+      description: V(created), V(updated), V(suspended), V(deleted) or V(unlinked).
+      type: str
+    changes:
+      description: The differences, as in RV(dirsync.authentik.google_workspace_sync_object#module:changes).
+      type: list
+      elements: dict
+changes_total:
+  description: How many objects changed.
+  returned: always
+  type: int
+failed_objects:
+  description: The objects that failed, each with RV(ignore:msg) and RV(ignore:code), as many as O(result_limit) allows.
+  returned: always
+  type: list
+  elements: dict
+failed_total:
+  description: How many objects failed or could not be confirmed.
+  returned: always
+  type: int
+orphans:
+  description:
+    - Connected accounts and groups whose object is out of scope, each with RV(ignore:why) and the RV(ignore:action) taken or, in
+      check mode, to be taken.
+  returned: always
+  type: list
+  elements: dict
+guards:
+  description:
+    - The ceilings and what was planned, each with RV(ignore:option), RV(ignore:limit), RV(ignore:allowed), RV(ignore:planned),
+      RV(ignore:total), RV(ignore:exceeded) and RV(ignore:overridden).
+  returned: always
+  type: list
+  elements: dict
+mapping_evaluation:
+  description: Who evaluated each property mapping, V(local) or V(server), and why.
+  returned: always
+  type: list
+  elements: dict
+rate:
+  description: The requests to Google a minute that were reached, the limit, and how often Google refused because of its quota.
+  returned: always
+  type: dict
+messages:
+  description: The log of the run in order of time (authentik's, or the direct engine's own), the first thousand lines; secrets are masked.
+  returned: always
+  type: list
+  elements: dict
+messages_source:
+  description: Where RV(messages) come from, V(engine), V(task_log), V(response) or V(unavailable) with the reason in a warning.
+  returned: always
+  type: str
+basis:
+  description: What RV(changed) rests on, see RV(dirsync.authentik.google_workspace_sync_object#module:basis).
+  returned: always
+  type: str
+calls:
+  description: The requests made, to authentik (RV(ignore:authentik)), to Google's Directory API (RV(ignore:google)) and for Google's token
+    (RV(ignore:google_token)).
+  returned: always
+  type: dict
+engine:
+  description: Who performed the sync.
+  returned: always
+  type: str
+server_version:
+  description: authentik's version, or null if it was not read.
+  returned: always
+  type: str
+report_path:
+  description: The file with everything that was found and done, or null.
+  returned: always
+  type: str
+duration:
+  description: Seconds.
+  returned: always
+  type: float
+diff:
+  description: The state at Google before and after, of the objects in RV(changes).
+  returned: in diff mode
+  type: dict
+msg:
+  description: What went wrong and what to do about it.
+  returned: on failure
+  type: str
+errors:
+  description: authentik's validation errors, each with RV(ignore:field) and RV(ignore:messages).
+  returned: on failure
+  type: list
+  elements: dict
+code:
+  description: What kind of failure it was, for conditions in playbooks. V(objects), single objects failed. V(guard), a ceiling or a
+    suspicious listing stopped the run. V(given_up), Google failed again and again.
+  returned: on failure
+  type: str
+  sample: objects
+http_status:
+  description: The HTTP status behind the failure, or null.
+  returned: on failure
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._sync.directory_engine import DirectorySync
+from ..module_utils._sync.evaluation import MODES
+from ..module_utils._sync.guards import parse_limit
+from ..module_utils._sync.messages import LEVELS
+from ..module_utils._sync.plan import KEEPABLE
+from ..module_utils._sync.request import DirectoryRequest
+from ..module_utils._sync.target import LOOKUPS
+
+LIMITS = {"max_suspensions": "5%", "max_deletions": "1%", "max_removals_per_group": "50%", "max_missing": "10%"}
+
+
+def argument_spec():
+    """The module's options."""
+    return dict(
+        authentik_arguments(),
+        **google_arguments(),
+        **provider_arguments(),
+        **{name: {"type": "str", "default": default} for name, default in LIMITS.items()},
+        engine={"type": "str", "default": "direct", "choices": ["direct", "server"]},
+        models={"type": "list", "elements": "str", "default": ["user", "group"], "choices": ["user", "group"]},
+        objects={"type": "list", "elements": "str", "default": []},
+        lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
+        membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
+        keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},
+        orphans={"type": "str", "default": "report", "choices": ["ignore", "report", "apply"]},
+        allow_group_deletion={"type": "bool", "default": False},
+        mapping_evaluation={"type": "str", "default": "auto", "choices": list(MODES)},
+        mapping_sample={"type": "int", "default": 20},
+        force={"type": "bool", "default": False},
+        override_dry_run={"type": "bool", "default": False},
+        queries_per_minute={"type": "float", "default": 2340.0},
+        user_creations_per_second={"type": "float", "default": 9.0},
+        parallel={"type": "int", "default": 16},
+        google_wait={"type": "float", "default": 60.0},
+        shard_index={"type": "int", "default": 0},
+        shard_count={"type": "int", "default": 1},
+        journal={"type": "path"},
+        report_path={"type": "path"},
+        progress_path={"type": "path"},
+        show_progress={"type": "bool", "default": True},
+        result_limit={"type": "int", "default": 100},
+        fail_on_objects={"type": "bool", "default": True},
+        verify={"type": "str", "default": "auto", "choices": ["auto", "google", "connection", "none"]},
+        fail_on={"type": "list", "elements": "str", "default": list(LEVELS[:5]), "choices": list(LEVELS)},
+        sync_timeout={"type": "float", "default": 3600.0},
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        supports_check_mode=True,
+        required_one_of=[("provider_id", "provider_name")],
+        mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
+    )
+    params = module.params
+    edge = Edge(module, params["engine"])
+    limits = {}
+    for name in LIMITS:
+        try:
+            limits[name] = parse_limit(name, params[name])
+        except ValueError as exc:
+            edge.refuse(str(exc))
+    request = DirectoryRequest(
+        limits=limits,
+        out_of_scope="ignore",
+        check_mode=module.check_mode,
+        **{
+            name: params[name]
+            for name in (
+                "provider_id",
+                "provider_name",
+                "models",
+                "objects",
+                "lookup",
+                "membership",
+                "keep_members",
+                "orphans",
+                "allow_group_deletion",
+                "mapping_evaluation",
+                "mapping_sample",
+                "force",
+                "override_dry_run",
+                "queries_per_minute",
+                "user_creations_per_second",
+                "parallel",
+                "google_wait",
+                "shard_index",
+                "shard_count",
+                "result_limit",
+                "fail_on_objects",
+                "verify",
+                "fail_on",
+                "sync_timeout",
+            )
+        },
+    )
+    problem = request.problem(params["engine"])
+    if problem:
+        edge.refuse(problem)
+    edge.check_seconds("sync_timeout", "google_wait")
+    edge.check_google_options()
+    engine = DirectorySync(
+        edge.authentik(),
+        request,
+        edge.open_directory,
+        edge.warn,
+        edge.keep_secret,
+        report_path=params["report_path"],
+        journal_path=params["journal"],
+        tell=edge.teller("progress_path"),
+    )
+    edge.leave(engine.run())
+
+
+if __name__ == "__main__":
+    main()
