@@ -208,7 +208,8 @@ options:
   show_progress:
     description:
       - Whether Ansible's output shows the progress while the module works (with C(connection=local)). On a terminal every few
-        seconds, elsewhere now and then. Never with C(no_log).
+        seconds, elsewhere now and then, always on standard error. Never with C(no_log).
+      - If it is not set, the environment variable E(DIRSYNC_SHOW_PROGRESS) of the controller is used.
     type: bool
     default: true
   result_limit:
@@ -419,7 +420,7 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.basic import AnsibleModule, env_fallback
 
 from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._sync.directory_engine import DirectorySync
@@ -461,7 +462,7 @@ def argument_spec():
         journal={"type": "path"},
         report_path={"type": "path"},
         progress_path={"type": "path"},
-        show_progress={"type": "bool", "default": True},
+        show_progress={"type": "bool", "default": True, "fallback": (env_fallback, ["DIRSYNC_SHOW_PROGRESS"])},
         result_limit={"type": "int", "default": 100},
         fail_on_objects={"type": "bool", "default": True},
         verify={"type": "str", "default": "auto", "choices": ["auto", "google", "connection", "none"]},

@@ -23,7 +23,7 @@ from ansible.module_utils.testing import patch_module_args
 
 PACKAGE = "ansible_collections.dirsync.authentik.plugins.modules"
 # What the modules read from the environment: a test sees only what it sets itself.
-PREFIXES = ("AUTHENTIK_", "GCP_", "GOOGLE_WORKSPACE_")
+PREFIXES = ("AUTHENTIK_", "DIRSYNC_", "GCP_", "GOOGLE_WORKSPACE_")
 
 
 def reaching(sandbox: Any) -> dict[str, Any]:

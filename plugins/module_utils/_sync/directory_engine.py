@@ -286,6 +286,17 @@ class DirectorySync(Engine):
                 self._plan_kind(kind, [target for target in named if target.kind == kind])
             return
         self._survey.list_all(options.models, options.mapping_evaluation != "server")
+        for kind in options.models:
+            self._notice(
+                "Listed %d %ss in authentik, %d connections and %d %ss at Google."
+                % (
+                    self._survey.count(kind),
+                    kind,
+                    len(self._reader.rows[kind]),
+                    len(self._reader.index(kind)),
+                    kind,
+                )
+            )
         self._check_listings()
         for kind in options.models:
             self._plan_kind(kind, self._in_scope(kind))
@@ -518,7 +529,7 @@ class DirectorySync(Engine):
         if obj.record_plan.method is not None:
             self._reader.note(kind, obj.foretold())
         if obj.differs:
-            self.progress.change()
+            self.progress.differ()
         if self._shared.foretells:
             item.attempt(obj.foretell)
             if obj.differs or not item.going or item.warnings:
@@ -631,10 +642,15 @@ class DirectorySync(Engine):
             self._phase("apply delete actions", deposed, self._apply_orphan)
 
     def _phase(self, name: str, things: t.Sequence[t.Any], step: t.Callable[[t.Any], t.Any]) -> None:
+        if not things:
+            return
         self.progress.begin(name, len(things))
+        self._notice("%s: %d." % (name.capitalize(), len(things)))
 
         def one(thing: t.Any) -> None:
             step(thing)
+            if name != "settle groups":
+                self.progress.change()
             self.progress.step()
 
         self._pool.each(one, things)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # This file is private to the collection: only its modules and their options are a promise to users.
-"""How far a run is: phase, done of total, changes so far; told now and then, to whom it was handed in."""
+"""How far a run is: phase, done of total, what differs and what was changed; told now and then, to whom was handed in."""
 
 from __future__ import annotations
 
@@ -18,14 +18,15 @@ class Progress:
     """Counts, and tells at most twice a second.
 
     Args:
-        tell: callable taking a dict: phase (str), done, total, changes (int), elapsed (seconds of the phase, float).
+        tell: callable taking a dict: phase (str), done, total, differences, changes (int), elapsed (seconds of the
+            phase, float).
     """
 
     def __init__(self, tell: t.Optional[t.Callable[[Json], None]] = None) -> None:
         self._tell = tell
         self._lock = threading.Lock()
         self._phase = ""
-        self._done = self._total = self._changes = 0
+        self._done = self._total = self._differences = self._changes = 0
         self._began = self._told = 0.0
 
     def begin(self, phase: str, total: int) -> None:
@@ -42,10 +43,15 @@ class Progress:
             if time.monotonic() - self._told >= TOLD_EVERY_S:
                 self._say()
 
-    def change(self, number: int = 1) -> None:
-        """So many changes were made, or would be."""
+    def differ(self) -> None:
+        """Another object differs."""
         with self._lock:
-            self._changes += number
+            self._differences += 1
+
+    def change(self) -> None:
+        """Another object, or membership, was changed."""
+        with self._lock:
+            self._changes += 1
 
     def _say(self) -> None:
         if self._tell is None:
@@ -56,6 +62,7 @@ class Progress:
                 "phase": self._phase,
                 "done": self._done,
                 "total": self._total,
+                "differences": self._differences,
                 "changes": self._changes,
                 "elapsed": round(self._told - self._began, 1),
             }
