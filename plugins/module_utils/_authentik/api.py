@@ -206,13 +206,16 @@ class Authentik:
         data = self.client.get(path, what="list the workers").data
         return len(data) if isinstance(data, list) else 0
 
-    def mapping_names(self) -> t.Dict[str, str]:
-        """The names of the Google Workspace property mappings by primary key."""
+    def mappings(self) -> t.List[Json]:
+        """The Google Workspace property mappings, each with ``pk``, ``name``, ``expression``: one listing."""
         with _needs("view_googleworkspaceprovidermapping", "property mappings"):
-            found = self.client.get_all(
+            return self.client.get_all(
                 "propertymappings/provider/google_workspace/", {"page_size": 100}, what="read the property mappings"
             )
-        return {str(item.get("pk")): str(item.get("name")) for item in found}
+
+    def mapping_names(self) -> t.Dict[str, str]:
+        """The names of the Google Workspace property mappings by primary key."""
+        return {str(item.get("pk")): str(item.get("name")) for item in self.mappings()}
 
     def test_mapping(self, mapping: str, subject: Json, context: Json) -> Json:
         """Let authentik evaluate one property mapping; nothing is stored.

@@ -55,34 +55,76 @@ def evaluate(
     Raises:
         MappingProblem.
     """
-    key = "property_mappings" if kind == "user" else "property_mappings_group"
-    mappings = [str(item) for item in provider.get(key) or []]
-    if not mappings:
+    asked = mapping_keys(provider, kind)
+    try:
+        answers = [(pk, ask(authentik, pk, provider, kind, target, google_id)) for pk in asked]
+        return put_together(provider, kind, target, answers, authentik.mapping_names)
+    except AuthentikError as exc:
+        raise MappingProblem("unavailable", str(exc)) from None
+
+
+def mapping_keys(provider: Json, kind: str) -> t.List[str]:
+    """The primary keys of the mappings that a provider uses for one kind of object. Pure.
+
+    Raises:
+        MappingProblem: it uses none.
+    """
+    keys = [
+        str(item) for item in provider.get("property_mappings" if kind == "user" else "property_mappings_group") or []
+    ]
+    if not keys:
         raise MappingProblem("empty", "the provider has no %s property mappings" % kind)
-    subject = {kind: target["pk"]}
-    # Plain values: an expression that wants the row's or the provider's methods cannot be tested this way.
-    context: Json = {
+    return keys
+
+
+def ask(
+    authentik: Authentik, mapping: str, provider: Json, kind: str, target: Json, google_id: t.Optional[str]
+) -> Json:
+    """Authentik's answer for one mapping and one object, as Authentik.test_mapping gives it. Raises AuthentikError."""
+    return authentik.test_mapping(mapping, {kind: target["pk"]}, context_of(provider, google_id))
+
+
+def context_of(provider: Json, google_id: t.Optional[str]) -> Json:
+    """The variables that a mapping sees besides the object. Pure.
+
+    Plain values: an expression that wants the row's or the provider's methods cannot be tested this way.
+    """
+    return {
         "connection": None if google_id is None else {"google_id": google_id},
         "provider": {"pk": provider.get("pk"), "name": provider.get("name")},
     }
+
+
+def put_together(
+    provider: Json,
+    kind: str,
+    target: Json,
+    answers: t.Sequence[t.Tuple[str, Json]],
+    mapping_names: t.Callable[[], t.Mapping[str, str]],
+) -> t.Tuple[Json, Json]:
+    """Make one record of the answers for one object.
+
+    Args:
+        answers: (the mapping's primary key, the answer in the form of Authentik.test_mapping) for each mapping.
+        mapping_names: gives the names by primary key; called only where the order or a problem's text wants them.
+
+    Returns, raises:
+        As evaluate; what mapping_names raises.
+    """
+    names: t.Mapping[str, str] = {}
     try:
-        answers = [(pk, authentik.test_mapping(pk, subject, context)) for pk in mappings]
-        names: t.Dict[str, str] = {}
-        try:
-            results = [_result(answer, pk) for pk, answer in answers]
-        except MappingProblem:
-            if len(answers) > 1:
-                # The first one in order of names decides.
-                names = authentik.mapping_names()
-                for pk, answer in sorted(answers, key=lambda item: names.get(item[0], "")):
-                    _result(answer, names.get(pk) or pk)
-            raise
-        if not independent(results):
-            names = authentik.mapping_names()
-            order = sorted(range(len(mappings)), key=lambda index: names.get(mappings[index], ""))
-            results = [results[index] for index in order]
-    except AuthentikError as exc:
-        raise MappingProblem("unavailable", str(exc)) from None
+        results = [_result(answer, pk) for pk, answer in answers]
+    except MappingProblem:
+        if len(answers) > 1:
+            # The first one in order of names decides.
+            names = mapping_names()
+            for pk, answer in sorted(answers, key=lambda item: names.get(item[0], "")):
+                _result(answer, names.get(pk) or pk)
+        raise
+    if not independent(results):
+        names = mapping_names()
+        order = sorted(range(len(answers)), key=lambda index: names.get(answers[index][0], ""))
+        results = [results[index] for index in order]
     return combine(kind, results, target, str(provider.get("default_group_email_domain") or ""))
 
 
