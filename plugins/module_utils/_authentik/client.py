@@ -35,6 +35,7 @@ READ_BYTES = 64 * 1024
 RETRIED_STATUS = (429, 502, 503, 504)
 READ_ATTEMPTS = 3
 LONGEST_PAUSE_S = 10.0
+T = t.TypeVar("T")
 
 
 class Response:
@@ -132,10 +133,14 @@ class Client:
 
     def get(self, path: str, query: t.Optional[t.Mapping[str, t.Any]] = None, *, what: str) -> Response:
         """GET a path below /api/v3/, repeating what may be repeated. Raises AuthentikError."""
+        return self.repeated(lambda: self.request("GET", path, query, what=what))
+
+    def repeated(self, call: t.Callable[[], T]) -> T:
+        """Make a request that changes nothing, again when it fails for a reason that passes. Raises AuthentikError."""
         attempt = 1
         while True:
             try:
-                return self.request("GET", path, query, what=what)
+                return call()
             except AuthentikError as exc:
                 passing = exc.http_status in RETRIED_STATUS or exc.kind == "network"
                 if not passing or attempt >= READ_ATTEMPTS:

@@ -38,6 +38,9 @@ class MappingProblem(Exception):
         self.kind = kind
 
 
+Answer = t.Union[Json, MappingProblem]
+
+
 def evaluate(
     authentik: Authentik, provider: Json, kind: str, target: Json, google_id: t.Optional[str]
 ) -> t.Tuple[Json, Json]:
@@ -99,13 +102,14 @@ def put_together(
     provider: Json,
     kind: str,
     target: Json,
-    answers: t.Sequence[t.Tuple[str, Json]],
+    answers: t.Sequence[t.Tuple[str, Answer]],
     mapping_names: t.Callable[[], t.Mapping[str, str]],
 ) -> t.Tuple[Json, Json]:
     """Make one record of the answers for one object.
 
     Args:
-        answers: (the mapping's primary key, the answer in the form of Authentik.test_mapping) for each mapping.
+        answers: (the mapping's primary key, the answer in the form of Authentik.test_mapping, or the MappingProblem
+            that stands for it) for each mapping.
         mapping_names: gives the names by primary key; called only where the order or a problem's text wants them.
 
     Returns, raises:
@@ -113,13 +117,13 @@ def put_together(
     """
     names: t.Mapping[str, str] = {}
     try:
-        results = [_result(answer, pk) for pk, answer in answers]
+        results = [result_of(answer, pk) for pk, answer in answers]
     except MappingProblem:
         if len(answers) > 1:
             # The first one in order of names decides.
             names = mapping_names()
             for pk, answer in sorted(answers, key=lambda item: names.get(item[0], "")):
-                _result(answer, names.get(pk) or pk)
+                result_of(answer, names.get(pk) or pk)
         raise
     if not independent(results):
         names = mapping_names()
@@ -154,7 +158,7 @@ def combine(kind: str, results: t.Sequence[t.Optional[Json]], target: Json, grou
     merged: Json = {}
     for result in results:
         if result is not None:
-            _merge(merged, result)
+            merge(merged, result)
     if not merged:
         raise MappingProblem("empty", "no %s property mapping yields anything" % kind)
     if kind == "user":
@@ -184,18 +188,21 @@ def slug(text: str) -> str:
     return re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain.lower())).strip("-_")
 
 
-def _merge(into: Json, other: Json) -> None:
-    """Objects are merged, lists appended, everything else replaced."""
+def merge(into: Json, other: Json) -> None:
+    """Merge as authentik does: objects key by key, lists one after the other, everything else replaced."""
     for key, value in other.items():
         if isinstance(into.get(key), dict) and isinstance(value, dict):
-            _merge(into[key], value)
+            merge(into[key], value)
         elif isinstance(into.get(key), list) and isinstance(value, list):
             into[key] = into[key] + value
         else:
             into[key] = value
 
 
-def _result(answer: Json, name: str) -> t.Optional[Json]:
+def result_of(answer: Answer, name: str) -> t.Optional[Json]:
+    """What a mapping gives, of its answer. Raises MappingProblem. Pure."""
+    if isinstance(answer, MappingProblem):
+        raise answer
     text = answer["result"]
     if not answer.get("successful"):
         lines = [line.strip() for line in text.splitlines() if line.strip()]
