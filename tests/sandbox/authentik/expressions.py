@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import ipaddress
+import logging
 import re
 import textwrap
 import traceback
 import unicodedata
-from types import SimpleNamespace
+import uuid
+from datetime import date, datetime, timedelta
+from types import GeneratorType, SimpleNamespace
 
 from tests.sandbox.authentik.errors import PropertyMappingExpressionException
+from tests.sandbox.authentik.objects import Group, User
+from tests.sandbox.authentik.releases import Release
 from tests.sandbox.authentik.state import Mapping
 
 
@@ -23,16 +29,68 @@ class SkipObjectException(Exception):
 SkipObjectException.__module__ = "authentik.core.expression.exceptions"
 
 
-def run(expression: str, variables: dict) -> object:
-    """The value that a mapping's body returns."""
-    source = "def handler():\n" + textwrap.indent(expression.strip() or "pass", "    ") + "\n"
-    scope = {"SkipObject": SkipObjectException, **variables}
+def run(expression: str, variables: dict, release: Release) -> object:
+    """The value that a mapping's body returns: the body of a function whose parameters are the variables."""
+    names = ", ".join(variables)
+    source = "def handler(%s):\n" % names + textwrap.indent(expression or "pass", "    ") + "\n"
+    scope = helpers(release)
     exec(compile(source, "mapping", "exec"), scope)
-    return scope["handler"]()
+    return scope["handler"](**variables)
 
 
-def variables_for(user: object) -> dict:
-    return {"request": SimpleNamespace(user=user, obj=user, http_request=None, context={}), "user": user}
+def helpers(release: Release) -> dict:
+    """What authentik's documentation offers to expressions, but for what needs more than a database of users."""
+    names = {
+        "SkipObject": SkipObjectException,
+        "regex_match": lambda value, regex: bool(re.search(regex, value)),
+        "regex_replace": lambda value, regex, repl: re.compile(regex).sub(repl, value),
+        "list_flatten": flattened,
+        "ak_is_group_member": lambda user, **filters: user.all_groups().filter(**filters).exists(),
+        "ak_logger": logging.getLogger("tests.sandbox.authentik.expressions"),
+        "ip_address": ipaddress.ip_address,
+        "ip_network": ipaddress.ip_network,
+    }
+    if release.task_logs:
+        names["slugify"] = slug
+    return names
+
+
+def flattened(value: object) -> object:
+    if not isinstance(value, list):
+        return value
+    return value[0] if value else None
+
+
+def variables_for(user: User | None, group: Group | None, context: dict) -> dict:
+    """The variables of an evaluation; who or what it is about stands, whatever the context says."""
+    request = SimpleNamespace(user=user, obj=None, http_request=None, context={})
+    found = {**context, "request": request}
+    if user is not None:
+        found["user"] = user
+    if group is not None:
+        found["group"] = group
+    return found
+
+
+def sanitized(value: object) -> object:
+    """A result as the mapping test shows it: what is no JSON made into some, empty elements of lists left out."""
+    if isinstance(value, dict):
+        return {key: sanitized(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, GeneratorType)):
+        return [item for item in map(sanitized, value) if item]
+    if isinstance(value, User):
+        return {"username": value.username, "pk": value.pk, "email": value.email}
+    if isinstance(value, Group):
+        return {"app": "authentik_core", "model_name": "group", "pk": value.pk.hex, "name": value.name}
+    if isinstance(value, uuid.UUID):
+        return value.hex
+    if isinstance(value, datetime):
+        return re.sub(r"\+00:00$", "Z", value.isoformat())
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, timedelta):
+        return str(value.total_seconds())
+    return str(value) if isinstance(value, Exception) else value
 
 
 def failure_text(exc: Exception) -> str:
@@ -46,12 +104,12 @@ def failure_text(exc: Exception) -> str:
     return "\n".join(lines)
 
 
-def evaluate(mappings: list[Mapping], variables: dict) -> dict:
+def evaluate(mappings: list[Mapping], variables: dict, release: Release) -> dict:
     """The merged result of several mappings, in the order given."""
     merged: dict = {}
     for mapping in mappings:
         try:
-            value = run(mapping.expression, variables)
+            value = run(mapping.expression, variables, release)
         except (SkipObjectException, SyntaxError):
             raise
         except Exception as exc:  # noqa: BLE001 - whatever an admin's code raises

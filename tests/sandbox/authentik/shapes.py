@@ -65,7 +65,7 @@ class Shapes:
         }
         if release.user_dates:
             shown["date_joined"] = user.created
-        shown["is_superuser"] = user.is_superuser
+        shown["is_superuser"] = self._state.is_superuser(user)
         shown["groups"] = [group.pk for group in groups]
         shown["groups_obj"] = [self.partial_group(group) for group in groups] if include_groups else None
         if release.group_parents:
@@ -89,7 +89,7 @@ class Shapes:
             "username": user.username,
             "name": user.name,
             "is_active": user.is_active,
-            "is_superuser": user.is_superuser,
+            "is_superuser": self._state.is_superuser(user),
             "groups": [{"name": group.name, "pk": group.pk} for group in self._state.groups_of(user)],
         }
         if self._release.group_parents:

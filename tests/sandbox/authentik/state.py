@@ -386,6 +386,18 @@ class State:
     def groups_of(self, user: User) -> list[Group]:
         return [group for group in self.groups.values() if user.pk in group.users]
 
+    def lineages_of(self, user: User) -> list[Group]:
+        """A user's groups and their ancestors, one entry for each way that leads to a group."""
+        found = []
+        level = self.groups_of(user)
+        for _depth in range(20):
+            found += level
+            level = [self.groups[pk] for group in level for pk in group.parents]
+        return found
+
+    def is_superuser(self, user: User) -> bool:
+        return user.is_superuser or any(group.is_superuser for group in self.lineages_of(user))
+
     def users_in_scope(self, provider: Provider) -> list[User]:
         """Whom this provider syncs: never the anonymous user, and only direct members of its filter group."""
         users = [user for user in self.users.values() if user.pk != 1]

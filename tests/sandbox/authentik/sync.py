@@ -27,6 +27,7 @@ from tests.sandbox.authentik.errors import (
     ValidationError,
     chain,
 )
+from tests.sandbox.authentik.objects import World
 from tests.sandbox.authentik.releases import Release
 from tests.sandbox.authentik.state import Connection, Group, Provider, State, User
 
@@ -197,15 +198,17 @@ class Syncer:
         kind = kind_of(obj)
         with self.state.lock:
             mappings = self.state.mappings_of(self.provider, kind)
-        # There is no request behind a group's sync; mappings of users reach theirs as request.user too.
-        variables = expressions.variables_for(obj if kind == "user" else None)
-        variables.update({kind: obj, "provider": self.provider, "connection": copy.copy(row)})
-        if kind == "group":
-            del variables["user"]
-        try:
-            body = expressions.evaluate(mappings, variables)
-        except PropertyMappingExpressionException as exc:
-            raise StopSync(exc, obj, exc.mapping) from exc
+            # There is no request behind a group's sync; mappings of users reach theirs as request.user too.
+            seen = World(self.state, self.release).seen(obj)
+            variables = expressions.variables_for(
+                seen if kind == "user" else None,
+                seen if kind == "group" else None,
+                {"provider": self.provider, "connection": copy.copy(row)},
+            )
+            try:
+                body = expressions.evaluate(mappings, variables, self.release)
+            except PropertyMappingExpressionException as exc:
+                raise StopSync(exc, obj, exc.mapping) from exc
         if not body:
             raise StopSync(ValueError("No mappings configured"), obj)
         if kind == "user":

@@ -29,6 +29,7 @@ from tests.sandbox.authentik.api import (
     uuid_of,
 )
 from tests.sandbox.authentik.background import Background
+from tests.sandbox.authentik.objects import World
 from tests.sandbox.authentik.settings import Settings
 from tests.sandbox.authentik.shapes import GROUP_AUTOCOMPLETE, USER_AUTOCOMPLETE, Shapes
 from tests.sandbox.authentik.state import Conflict, Connection, Provider, State, User, now
@@ -363,18 +364,19 @@ class Views:
             for given, model in ((user, "user"), (group, "group")):
                 if given is not None:
                     call.demand(f"authentik_core.view_{model}")
-            # Without a user the mapping is tried for whoever asks; and whoever it is stands, whatever the context says.
-            subject = call.user if user is None else self.state.users[user]
-            variables = {**(fields.data.get("context") or {}), **expressions.variables_for(subject)}
-            if group is not None:
-                variables["group"] = self.state.groups[group]
-            expression = mapping.expression
-        try:
-            value = expressions.run(expression, variables)
-        except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever an admin's code raises is the answer
-            return Answer({"result": expressions.failure_text(exc), "successful": False})
-        indent = 4 if call.flag("format_result", False) else None
-        return Answer({"result": json.dumps(value, indent=indent), "successful": True})
+            # Without a user the mapping is tried for whoever asks.
+            world = World(self.state, self.release)
+            variables = expressions.variables_for(
+                world.seen(call.user if user is None else self.state.users[user]),
+                world.seen(None if group is None else self.state.groups[group]),
+                fields.data.get("context") or {},
+            )
+            try:
+                value = expressions.sanitized(expressions.run(mapping.expression, variables, self.release))
+                text = json.dumps(value, indent=4 if call.flag("format_result", False) else None)
+            except (Exception, SystemExit) as exc:  # noqa: BLE001 - whatever an admin's code raises is the answer
+                return Answer({"result": expressions.failure_text(exc), "successful": False})
+        return Answer({"result": text, "successful": True})
 
     # -- connections ----------------------------------------------------------------------------------------------
 
