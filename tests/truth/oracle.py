@@ -437,7 +437,11 @@ def _must_succeed(evidence: Evidence, target: dict[str, Any]) -> None:
     if not evidence.direct or evidence.options.get("verify") not in (None, "auto", "google"):
         return
     names = evidence.mappings()
-    if {"zz fail", "zz group fail"} & names or not [name for name in names if "zz" not in name] or evidence.provider().get("dry_run"):
+    if (
+        {"zz fail", "zz group fail"} & names
+        or not [name for name in names if "zz" not in name]
+        or evidence.provider().get("dry_run")
+    ):
         return
     wanted = evidence.wanted()
     key = "primaryEmail" if evidence.kind == "user" else "email"

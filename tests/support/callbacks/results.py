@@ -27,7 +27,10 @@ class CallbackModule(CallbackBase):
     def _keep(self, result, failed):
         found = result.result if hasattr(result, "result") else result._result
         task = result.task if hasattr(result, "task") else result._task
-        line = {"task": task.get_name(), "failed": failed, "result": json.loads(self._dump_results(found))}
+        # ansible-core 2.19 keeps warnings beside the result, earlier ones in it.
+        warnings = [str(item.event.msg) for item in getattr(result, "warnings", None) or ()]
+        kept = {**json.loads(self._dump_results(found)), "warnings": warnings or found.get("warnings") or []}
+        line = {"task": task.get_name(), "failed": failed, "result": kept}
         with open(os.environ["RESULTS_FILE"], "a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
 
