@@ -11,14 +11,14 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from tests.support.playbook import kept_results, keeping_results
+from tests.support.playbook import keeping_results, kept_results
 from tests.support.tree import ROOT
 from tests.truth.machine import Step, Truth, walk
 from tests.truth.world import VERSIONS
 
 # By the clock of everybody: what ends with a lag or with somebody's patience may end otherwise in another run.
-UNSTEADY = ("lag", "unconfirmed")
-LONGEST_S = 20
+# A fault for ever is waited for, which the clock of the sequences makes short, and nobody's else.
+UNSTEADY = ("lag", "unconfirmed", "'times': -1")
 
 
 def generated() -> list[list[Step]]:
@@ -55,12 +55,10 @@ def brief(result):
 
 
 def is_telling(world, version):
-    """Whether a sequence has enough in it: several runs, one that changed something, one that did not; and not much waiting."""
+    """Whether a sequence has enough in it: several runs, one that changed something, one that did not; no endless fault."""
     changed = [result["changed"] for result in world.results]
     steady = not any(word in str([world.steps, world.results]) for word in UNSTEADY)
-    # By the module's clock, which is everybody's in the replay.
-    short = sum(result["duration"] for result in world.results) < LONGEST_S
-    return world.version == version and len(changed) > 2 and any(changed) and not all(changed) and steady and short
+    return world.version == version and len(changed) > 2 and any(changed) and not all(changed) and steady
 
 
 @pytest.mark.parametrize("version", VERSIONS)
