@@ -71,8 +71,13 @@ def run_module(
             entry.main()
     text = out.getvalue().strip()
     result = json.loads(text.splitlines()[-1])
-    result.pop("invocation", None)
-    return ModuleRun(result, text, bool(result.get("failed")), _texts(result.pop("warnings", [])))
+    return module_run(result, text, bool(result.get("failed")))
+
+
+def module_run(result: dict[str, Any], output: str, failed: bool) -> ModuleRun:
+    """A result in its parts: the warnings apart, and without what was asked."""
+    kept = {key: value for key, value in result.items() if key not in ("invocation", "warnings")}
+    return ModuleRun(kept, output, failed, _texts(result.get("warnings", [])))
 
 
 @contextlib.contextmanager

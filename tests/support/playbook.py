@@ -8,14 +8,18 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .module import PREFIXES
+import yaml
+
+from .module import PREFIXES, ModuleRun, module_run
 from .tree import ROOT
 
 PROGRAM = str(Path(sys.executable).with_name("ansible-playbook"))
+CALLBACKS = Path(__file__).parent / "callbacks"
 
 
 def run_playbook(
@@ -45,3 +49,43 @@ def run_playbook(
         timeout=300,
         check=False,
     )
+
+
+def keeping_results(file: Path) -> dict[str, str]:
+    """The environment in which ansible-playbook also writes each task's result into a file."""
+    return {
+        "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+        "ANSIBLE_CALLBACKS_ENABLED": "results",
+        "RESULTS_FILE": str(file),
+    }
+
+
+def kept_results(file: Path) -> list[dict[str, Any]]:
+    """What tasks returned: ``task`` (its name), ``failed``, ``result``."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def run_task(
+    params: Mapping[str, Any], *, module: str = "google_workspace_sync_object", check: bool = False
+) -> ModuleRun:
+    """Run a module as the one task of a real playbook, in diff mode and with much verbosity.
+
+    What it printed is what ansible-playbook printed.
+    """
+    task = {
+        "name": "Run",
+        f"dirsync.authentik.{module}": dict(params),
+        "check_mode": check,
+        "diff": True,
+        "ignore_errors": True,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        playbook, results = Path(folder, "play.yml"), Path(folder, "results.jsonl")
+        play = {"name": "Run", "hosts": "localhost", "gather_facts": False, "tasks": [task]}
+        playbook.write_text(yaml.safe_dump([play], sort_keys=False))
+        # The parameters stand in the file: only what is printed of them is in question.
+        done = run_playbook(playbook, {}, "-vvv", environment=keeping_results(results))
+        if not results.exists():
+            raise RuntimeError(f"ansible-playbook ran no task: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+        [kept] = kept_results(results)
+    return module_run(kept["result"], done.stdout + done.stderr, kept["failed"])

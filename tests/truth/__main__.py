@@ -38,7 +38,7 @@ def main() -> int:
                 "TRUTH_EXAMPLES": str(count),
                 "PYTHONPATH": str(ROOT / ".build"),
             }
-            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/truth"]
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/truth/test_truth.py"]
             command.append(f"--hypothesis-seed={seed + index}")
             with log.open("wb") as file:
                 process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=file, stderr=subprocess.STDOUT)

@@ -38,26 +38,26 @@ class Lie(NamedTuple):
 LIES = (
     Lie(
         "changed inverted",
-        SYNC + "direct_engine.py",
+        SYNC + "direct_object.py",
         "outcome.changed = bool(outcome.changes)",
         "outcome.changed = not outcome.changes",
     ),
     Lie(
-        "changed always", SYNC + "direct_engine.py", "outcome.changed = bool(outcome.changes)", "outcome.changed = True"
+        "changed always", SYNC + "direct_object.py", "outcome.changed = bool(outcome.changes)", "outcome.changed = True"
     ),
     Lie("changed never", SYNC + "case.py", "outcome.changed = bool(found)", "outcome.changed = False"),
     Lie("changed inverted", SYNC + "case.py", "outcome.changed = bool(found)", "outcome.changed = not found"),
     Lie(
         "a failure swallowed",
         SYNC + "engine.py",
-        'self.outcome.fail(str(exc), "google_%s" % exc.kind)',
-        'self.outcome.status = "synced"',
+        "            self.outcome.fail_by(exc)\n",
+        '            self.outcome.status = "synced"\n',
     ),
     Lie(
         "a failure swallowed",
-        SYNC + "engine.py",
-        'self.outcome.fail(str(exc), "authentik_%s" % exc.kind)',
-        'self.outcome.status = "unchanged"',
+        SYNC + "direct_object.py",
+        "            self.outcome.fail_by(exc)\n",
+        '            self.outcome.status = "unchanged"\n',
     ),
     Lie(
         "a failure swallowed",
@@ -73,14 +73,14 @@ LIES = (
     ),
     Lie(
         "a failure swallowed",
-        SYNC + "direct_engine.py",
-        "                refused.append(str(exc))\n                continue\n            if found is None",
+        SYNC + "direct_object.py",
+        "                self._refused.append(str(exc))\n                continue\n            if found is None",
         "                continue\n            if found is None",
     ),
     Lie(
         "verify skipped",
-        SYNC + "direct_engine.py",
-        "missing = unmet(self.target.kind, wanted, self.after)",
+        SYNC + "direct_object.py",
+        "missing = unmet(self.target.kind, self._wanted, self.after)",
         "missing = []",
     ),
     Lie(
@@ -114,6 +114,18 @@ LIES = (
         "                    return found, False\n",
     ),
     Lie(
+        "a message dropped",
+        SYNC + "server_engine.py",
+        "            outcome.messages = normalise(lines)\n",
+        "            outcome.messages = normalise(lines)[:-1]\n",
+    ),
+    Lie(
+        "a message dropped",
+        SYNC + "enginelog.py",
+        '        self._add("info", event, attributes)\n',
+        '        if not event.startswith("Updated"):\n            self._add("info", event, attributes)\n',
+    ),
+    Lie(
         "an unmanaged field written",
         SYNC + "plan.py",
         "body = {key: wanted[key] for key in wanted if key in fields}",
@@ -121,27 +133,30 @@ LIES = (
     ),
     Lie(
         "an operation invented",
-        SYNC + "direct_engine.py",
-        "        self._verify(wanted)\n",
-        '        self.outcome.operations.append(operation("PUT", "user", "x", by="module"))\n        self._verify(wanted)\n',
+        SYNC + "direct_object.py",
+        "        self.verify()\n",
+        '        self.outcome.operations.append(operation("PUT", "user", "x", by="module"))\n        self.verify()\n',
     ),
     Lie(
         "a member forgotten",
-        SYNC + "direct_engine.py",
-        "        for item in plan.add:\n            try:",
-        "        for item in plan.add[1:]:\n            try:",
+        SYNC + "direct_object.py",
+        "        for item in self.member_plan.add:\n            try:",
+        "        for item in self.member_plan.add[1:]:\n            try:",
     ),
-    Lie("check mode writes", SYNC + "direct_engine.py", "if self.request.check_mode or (", "if ("),
+    Lie(
+        "check mode writes", SYNC + "direct_object.py", "return self.options.check_mode or self.dry", "return self.dry"
+    ),
+    Lie("check mode writes", SYNC + "server_engine.py", "if self.request.check_mode and not", "if False and not"),
     Lie(
         "somebody else's account",
-        SYNC + "direct_engine.py",
+        SYNC + "direct_object.py",
         "            or is_at(record, key)\n",
         "            or True\n",
     ),
     Lie(
         "a secret printed",
-        SYNC + "direct_engine.py",
-        '        fields = given or {"password": random_password()}\n        self.keep_secret([fields["password"]])\n',
+        SYNC + "direct_object.py",
+        '        fields = given or {"password": random_password()}\n        self.run.keep_secret([fields["password"]])\n',
         '        fields = given or {"password": random_password()}\n        self.warn(fields["password"])\n',
     ),
 )
@@ -151,6 +166,7 @@ def caught(lie: Lie) -> tuple[bool, float]:
     """Whether the sequences catch a lie, and the seconds until then."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
+        # A whole checkout, of which the tests of the copy find their own sandbox, and no other.
         tree = Path(folder) / "ansible_collections" / "dirsync" / "authentik"
         shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns(".*", "__pycache__", "output"))
         path = tree / lie.file
@@ -174,6 +190,8 @@ def caught(lie: Lie) -> tuple[bool, float]:
                 "PYTHONPATH": folder,
                 "TRUTH_EXAMPLES": str(EXAMPLES),
                 "TRUTH_SHRINK": "no",
+                # The copy is not where ansible-playbook looks for the collection, and time is short.
+                "TRUTH_PLAYBOOK_SHARE": "0",
                 "PYTHONDONTWRITEBYTECODE": "1",
             }
             done = subprocess.run(

@@ -4,45 +4,40 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
+from tests.contract.test_fault_matrix import FAULTS
 from tests.truth import oracle
-from tests.truth.world import PERMISSIONS, VERSIONS, World
+from tests.truth.world import KEY_CONTENTS, KEY_FILE, PERMISSIONS, VERSIONS, World
 
 DOMAIN = "corp.example.com"
 PEOPLE = ("ada", "bob", "robot")
 GROUPS = ("Team", "Staff")
 people = st.sampled_from(PEOPLE)
+# Ada by her primary key, too, and Bob under the name that he may get.
+asked_people = st.sampled_from([*PEOPLE, *PEOPLE, "6", "bobby"])
 groups = st.sampled_from([*GROUPS, *GROUPS, "Crew"])
 addresses = st.sampled_from([f"{name}{more}@{DOMAIN}" for name in PEOPLE for more in ("", ".new")])
 names = st.sampled_from(["Ada One", "Ada Two", "Mono", "Zoë van der Berg", "A  B"])
 
+# Each row of Google's error table, and what is no answer of its API at all.
 GOOGLE_FAULTS: list[dict[str, Any]] = [
-    {"status": 403, "reason": "userRateLimitExceeded"},
-    {"status": 403, "reason": "quotaExceeded", "message": "Request rate higher than configured."},
-    {"status": 429, "reason": "rateLimitExceeded", "headers": {"Retry-After": "1"}},
-    {"status": 503, "reason": "backendError"},
-    {"status": 503, "reason": "backendError", "when": "after"},
-    {"status": 500, "reason": "backendError"},
-    {"status": 401, "reason": "authError"},
-    {"status": 403, "reason": "forbidden"},
-    {"status": 403, "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "shape": "details"},
-    {"status": 403, "reason": "accessNotConfigured"},
-    {"status": 404, "reason": "notFound", "message": "Resource Not Found"},
-    {"status": 404, "body": "<html>", "content_type": "text/html"},
-    {"status": 409, "reason": "duplicate", "message": "Entity already exists."},
-    {"status": 409, "reason": "conflict", "message": "Conflict"},
-    {"status": 412, "reason": "conditionNotMet", "message": "User creation is not complete"},
-    {"status": 412, "reason": "conditionNotMet", "message": "Cyclic memberships not allowed"},
-    {"status": 400, "reason": "invalid", "message": "Invalid Input: primaryEmail"},
-    {"status": 400, "reason": "invalid", "message": "A system error has occurred"},
+    *(item.fault for item in FAULTS),
+    {"status": 400, "reason": "invalid", "message": "Invalid Input: INVALID_OU_ID"},
+    {"body": "[]", "content_type": "application/json"},
+    {"body": "<html>", "content_type": "text/html"},
+]
+TOKEN_FAULTS: list[dict[str, Any]] = [
+    {"status": 401, "reason": "unauthorized_client", "shape": "oauth"},
+    {"status": 400, "reason": "invalid_grant", "message": "Invalid email or User ID", "shape": "oauth"},
+    {"status": 503, "body": "<html>", "content_type": "text/html"},
     {"drop": True},
-    {"drop": True, "when": "after"},
-    {"truncate": 15, "when": "after"},
     {"body": "[]", "content_type": "application/json"},
 ]
 AUTHENTIK_FAULTS: list[dict[str, Any]] = [
@@ -52,6 +47,9 @@ AUTHENTIK_FAULTS: list[dict[str, Any]] = [
     {"status": 405, "body": "", "content_type": "text/html"},
     {"status": 502, "body": "<html>", "content_type": "text/html"},
     {"status": 503},
+    {"status": 504, "body": "<html>", "content_type": "text/html", "when": "after"},
+    {"status": 429, "headers": {"Retry-After": "1"}},
+    {"status": 400, "body": {"non_field_errors": ["Something is wrong."]}, "content_type": "application/json"},
     {"drop": True},
     {"drop": True, "when": "after"},
     {"truncate": 10, "when": "after"},
@@ -69,8 +67,8 @@ GOOGLE_PLACES = (
     ("POST", "/members"),
     ("DELETE", "/members"),
     ("GET", "/domains"),
-    ("POST", "/token"),
 )
+TOKEN_PLACES = (("POST", "/token"),)
 AUTHENTIK_PLACES = (
     ("GET", "/version"),
     ("GET", r"/google_workspace/\d+/"),
@@ -83,7 +81,8 @@ AUTHENTIK_PLACES = (
     ("POST", "/sync/object/"),
     ("GET", "/tasks/"),
 )
-USER_MAPPINGS = ("zz notes", "zz skip", "zz fail", "zz hash", "zz description")
+DEFAULT_MAPPING = "authentik default Google Workspace Mapping: "
+MAPPINGS = ("zz notes", "zz skip", "zz fail", "zz hash", "zz description", "zz group skip", "zz group fail")
 
 
 def changes(method: str, path: st.SearchStrategy[str], body: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -113,6 +112,10 @@ AUTHENTIK_CHANGES = (
     # Names of groups are unique in authentik.
     changes("PATCH", st.just("groups/Team"), st.just({"name": "Crew"})),
     changes("PATCH", st.just("groups/Crew"), st.just({"name": "Team"})),
+    changes("DELETE", st.just("groups/Team"), nothing),
+    changes("POST", st.just("groups"), st.just({"name": "Team", "members": ["ada"]})),
+    changes("PATCH", st.just("users/bob"), st.just({"username": "bobby"})),
+    changes("PATCH", st.just("users/bobby"), st.just({"username": "bob"})),
     changes("DELETE", each("users/{}", people), nothing),
     changes("POST", st.just("users"), st.builds(born, people)),
     changes(
@@ -154,8 +157,21 @@ GOOGLE_CHANGES = (
             lambda address: {"primaryEmail": address, "name": {"givenName": "Some", "familyName": "Body"}}, addresses
         ),
     ),
+    # Another record under the same address.
+    changes(
+        "RENEW",
+        each("users/{}", addresses),
+        st.just({"name": {"givenName": "Some", "familyName": "Body"}}),
+    ),
+    changes("RENEW", each("groups/{}", group_addresses), st.sampled_from([{"name": "Team"}, {"name": "Other"}])),
     # An address that is somebody else's alias, or a group's.
     changes("POST", st.just(f"users/admin@{DOMAIN}/aliases"), st.builds(lambda alias: {"alias": alias}, addresses)),
+    changes("DELETE", each(f"users/admin@{DOMAIN}/aliases/{{}}", addresses), nothing),
+    changes(
+        "POST",
+        each("groups/{}/aliases", group_addresses),
+        st.builds(lambda alias: {"alias": alias}, addresses | group_addresses),
+    ),
     changes(
         "POST",
         st.just("groups"),
@@ -176,6 +192,7 @@ GOOGLE_CHANGES = (
             st.sampled_from(["MEMBER", "OWNER"]),
         ),
     ),
+    changes("POST", each("groups/{}/members", group_addresses), st.just({"type": "CUSTOMER", "role": "MEMBER"})),
     changes("DELETE", st.builds("groups/{}/members/{}".format, group_addresses, addresses), nothing),
 )
 
@@ -196,26 +213,54 @@ def faults(
 
 
 FAULTS_OF_GOOGLE = faults("google", GOOGLE_PLACES, GOOGLE_FAULTS)
+FAULTS_OF_TOKENS = faults("google", TOKEN_PLACES, TOKEN_FAULTS)
 FAULTS_OF_AUTHENTIK = faults("authentik", AUTHENTIK_PLACES, AUTHENTIK_FAULTS)
 LAGS = st.tuples(
     st.just("lag"),
-    st.sampled_from([{"lag_ms": 60}, {"lag_ms": 60000}, {"rename_lag_ms": 60}, {"rename_lag_ms": 60000}]),
+    st.builds(
+        lambda name, milliseconds: {name: milliseconds},
+        st.sampled_from(["lag_ms", "rename_lag_ms", "update_lag_ms"]),
+        st.sampled_from([60, 60000]),
+    ),
 )
 PERMISSION = st.tuples(st.just("lack"), st.sampled_from(PERMISSIONS))
+CREDENTIALS = st.sampled_from([("service_account_file", KEY_FILE), ("service_account_contents", KEY_CONTENTS)])
+Step = tuple[str, dict[str, Any]]
+
+
+def told(step: Callable[..., None]) -> Callable[..., None]:
+    """Keep a rule's name and what it was called with, so that a sequence can be walked again."""
+
+    @functools.wraps(step)
+    def kept(self: Truth, **data: Any) -> None:
+        self.story.append((step.__name__, data))
+        step(self, **data)
+
+    return kept
 
 
 class Truth(RuleBasedStateMachine):
-    """Sequences of changes and runs."""
+    """Sequences of changes and runs.
+
+    Attributes:
+        story: the rules so far, as (name, arguments): what ``walk`` takes.
+    """
 
     world: World
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.story: list[Step] = []
+
     @initialize(version=st.sampled_from(VERSIONS))
+    @told
     def begin(self, version: str) -> None:
         self.world = World(version)
 
     # Changes. Each is one value, so that runs are about half of all steps.
 
     @rule(change=st.one_of(*AUTHENTIK_CHANGES))
+    @told
     def change_authentik(self, change: tuple[str, str, Any]) -> None:
         method, path, body = change
         if body and "dry_run" in body and self.world.number < (2025, 4):
@@ -223,56 +268,103 @@ class Truth(RuleBasedStateMachine):
         self.world.control(method, "authentik/" + path, body)
 
     @rule(change=st.one_of(*GOOGLE_CHANGES))
+    @told
     def change_google(self, change: tuple[str, str, Any]) -> None:
         method, path, body = change
-        self.world.control(method, "google/" + path, body)
+        if method != "RENEW":
+            self.world.control(method, "google/" + path, body)
+        elif self.world.control("DELETE", "google/" + path):
+            kind, _slash, address = path.partition("/")
+            key = "primaryEmail" if kind == "users" else "email"
+            self.world.control("POST", "google/" + kind, {key: address, **body})
 
-    @rule(name=st.sampled_from(USER_MAPPINGS))
+    @rule(name=st.sampled_from(MAPPINGS))
+    @told
     def assign_mapping(self, name: str) -> None:
-        state = self.world.state()
-        key = "property_mappings_group" if name == "zz description" else "property_mappings"
-        assigned = set(state["providers"][0][key])
-        now = [item["name"] for item in state["mappings"] if item["pk"] in assigned or item["name"] == name]
-        self.world.control("PATCH", "authentik/providers/1", {key: now})
+        self.assign({name}, set())
 
-    @rule(wrong=st.one_of(FAULTS_OF_GOOGLE, FAULTS_OF_AUTHENTIK, LAGS, PERMISSION))
+    @rule(names=st.sampled_from([MAPPINGS, [DEFAULT_MAPPING + "User"], [DEFAULT_MAPPING + "Group"]]))
+    @told
+    def take_mapping_away(self, names: list[str]) -> None:
+        self.assign(set(), set(names))
+
+    @rule()
+    @told
+    def give_default_mappings_back(self) -> None:
+        self.assign({DEFAULT_MAPPING + "User", DEFAULT_MAPPING + "Group"}, set(MAPPINGS))
+
+    def assign(self, more: set[str], less: set[str]) -> None:
+        state = self.world.state()
+        for kind, key in (("user", "property_mappings"), ("group", "property_mappings_group")):
+            assigned = set(state["providers"][0][key])
+            mappings = [item for item in state["mappings"] if item["model"] == kind]
+            before = {item["name"] for item in mappings if item["pk"] in assigned}
+            after = (before | more) - less
+            now = [item["name"] for item in mappings if item["name"] in after]
+            if set(now) != before:
+                self.world.control("PATCH", "authentik/providers/1", {key: now})
+
+    @rule(wrong=st.one_of(FAULTS_OF_GOOGLE, FAULTS_OF_AUTHENTIK, FAULTS_OF_TOKENS, LAGS, PERMISSION))
+    @told
     def go_wrong(self, wrong: tuple[str, Any]) -> None:
         kind, what = wrong
         if kind == "lack":
             self.world.lack(what)
         elif kind == "lag":
-            self.world.faults = True
-            self.world.control("POST", "google/settings", what)
+            self.world.lag(what)
         else:
             self.world.fault(kind, **what)
 
     @precondition(lambda self: self.world.faults or self.world.lacking)
     @rule()
+    @told
     def calm(self) -> None:
         self.world.calm()
 
     # The module
 
     @rule(
-        name=people,
+        name=asked_people,
         options=st.fixed_dictionaries(
             {}, optional={"override_dry_run": st.just(True), "out_of_scope": st.sampled_from(["fail", "ignore"])}
         ),
+        key=st.none() | st.none() | CREDENTIALS,
         check=st.booleans(),
     )
-    def sync_person_directly(self, name: str, options: dict[str, Any], check: bool) -> None:
-        self.sync({"sync_object_model": "user", "sync_object_id": name, "engine": "direct", **options}, check)
+    @told
+    def sync_person_directly(
+        self, name: str, options: dict[str, Any], key: tuple[str, str] | None, check: bool
+    ) -> None:
+        asked = {"sync_object_model": "user", "sync_object_id": name, "engine": "direct", **options}
+        self.sync({**asked, **dict([key] if key else [])}, check)
 
-    @rule(group=groups, membership=st.sampled_from(["add", "exact", "ignore"]), check=st.booleans())
-    def sync_group_directly(self, group: str, membership: str, check: bool) -> None:
-        options = {"sync_object_model": "group", "sync_object_id": group, "engine": "direct", "membership": membership}
-        self.sync(options, check)
+    @rule(
+        group=groups,
+        membership=st.sampled_from(["add", "exact", "exact", "ignore"]),
+        options=st.fixed_dictionaries(
+            {}, optional={"override_dry_run": st.just(True), "keep_members": st.sampled_from([[], ["group"]])}
+        ),
+        check=st.booleans(),
+    )
+    @told
+    def sync_group_directly(self, group: str, membership: str, options: dict[str, Any], check: bool) -> None:
+        asked = {"sync_object_model": "group", "sync_object_id": group, "engine": "direct", "membership": membership}
+        self.sync({**asked, **options}, check)
 
-    @rule(name=people, verify=st.sampled_from(["auto", "auto", "google", "connection", "none"]), check=st.booleans())
-    def sync_person_by_the_server(self, name: str, verify: str, check: bool) -> None:
-        self.sync({"sync_object_model": "user", "sync_object_id": name, "verify": verify}, check)
+    @rule(
+        name=asked_people,
+        verify=st.sampled_from(["auto", "auto", "google", "connection", "none"]),
+        options=st.fixed_dictionaries(
+            {}, optional={"override_dry_run": st.just(True), "fail_on": st.sampled_from([[], ["critical"]])}
+        ),
+        check=st.booleans(),
+    )
+    @told
+    def sync_person_by_the_server(self, name: str, verify: str, options: dict[str, Any], check: bool) -> None:
+        self.sync({"sync_object_model": "user", "sync_object_id": name, "verify": verify, **options}, check)
 
     @rule(group=groups, verify=st.sampled_from(["auto", "auto", "connection"]), check=st.booleans())
+    @told
     def sync_group_by_the_server(self, group: str, verify: str, check: bool) -> None:
         self.sync({"sync_object_model": "group", "sync_object_id": group, "verify": verify}, check)
 
@@ -294,8 +386,9 @@ class Truth(RuleBasedStateMachine):
                 if options.get("engine") == "direct" or self.world.number >= (2025, 10):
                     oracle.claim(not again["changed"], "a second run changed something", again)
                     oracle.claim(again["status"] == "unchanged", "a second run", again["status"], again.get("msg"))
-        except oracle.FalseClaim:
-            note(self.world.script())
+        except Exception:
+            # A traceback instead of a result is no truth either.
+            note(f"walk({self.story!r})\n{self.world.script()}")
             raise
 
     def examine(self, options: dict[str, Any], check: bool) -> dict[str, Any]:
@@ -309,9 +402,18 @@ class Truth(RuleBasedStateMachine):
         run = world.run(options, check)
         google_log, authentik_log = sandbox.google_requests(), sandbox.authentik_requests()
         after = sandbox.google_state()
-        world.settle()
-        state = world.state()
-        evidence = oracle.Evidence(options, check, run, before, after, state, google_log, authentik_log, quiet)
+        state = world.settle()
+        evidence = oracle.Evidence(
+            options, check, run, before, after, state, google_log, authentik_log, quiet, world.version
+        )
         tasks = [task for task in state["tasks"] if task["actor_name"].endswith("sync_objects")]
         oracle.check(evidence, world.secrets, tasks if quiet and not check and world.number >= (2025, 10) else None)
         return run.result
+
+
+def walk(story: list[Step]) -> World:
+    """Walk a sequence again; raises FalseClaim where a claim of it is false, and returns the world as it is then."""
+    machine = Truth()
+    for name, data in story:
+        getattr(machine, name)(**data)
+    return machine.world

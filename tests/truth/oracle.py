@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from datetime import datetime
 from typing import Any
 
 from tests.support.google import unvaried
@@ -25,6 +26,12 @@ PERSON_FIELDS = (
     ("notes", "value"),
 )
 GROUP_FIELDS = (("email",), ("name",), ("description",))
+LEVELS = ("critical", "exception", "error", "warning", "warn", "info", "debug", "notset")
+# What must never be printed, wherever it comes from: password hashes of both kinds, Google's access tokens, a signed
+# assertion.
+NEVER_PRINTED = ("pbkdf2_sha256$", "5f4dcc3b5aa765d61d8327deb882cf99", "ya29.", "eyJhbGciOi")
+# Whom membership: exact leaves alone unless told otherwise.
+KEPT = ("owner", "manager", "group", "customer")
 
 
 class FalseClaim(AssertionError):
@@ -46,6 +53,7 @@ class Evidence:
         authentik: authentik's state at the run.
         google_log, authentik_log: the requests of the run.
         quiet: no fault, lag or missing permission was in force.
+        version: authentik's.
     """
 
     def __init__(
@@ -59,6 +67,7 @@ class Evidence:
         google_log: list[dict[str, Any]],
         authentik_log: list[dict[str, Any]],
         quiet: bool,
+        version: str,
     ) -> None:
         self.options, self.check, self.run, self.quiet = options, check, run, quiet
         self.before, self.after, self.authentik = before, after, authentik
@@ -66,13 +75,37 @@ class Evidence:
         self.result = run.result
         self.kind = options["sync_object_model"]
         self.direct = options.get("engine") == "direct"
+        self.version = version
         self.really_changed = unvaried(before) != unvaried(after)
 
     def target(self) -> dict[str, Any] | None:
         """The object in authentik."""
         key = "username" if self.kind == "user" else "name"
-        found = [item for item in self.authentik[self.kind + "s"] if item[key] == self.options["sync_object_id"]]
+        asked = self.options["sync_object_id"]
+        found = [item for item in self.authentik[self.kind + "s"] if asked in (item[key], str(item["pk"]))]
         return found[0] if found else None
+
+    def saw_the_past(self) -> bool:
+        """Whether Google's own reads showed a state before the last one, before this run wrote anything."""
+        users = {item["id"]: item for item in self.before["users"]}
+        groups = {item["id"]: item for item in self.before["groups"]}
+        for entry in self.google_log:
+            if entry in _writes([entry]):
+                return False
+            reply = entry["reply"]
+            if entry["method"] != "GET" or entry["status"] != 200 or not isinstance(reply, dict):
+                continue
+            members = re.search(r"/groups/([^/]+)/members$", entry["path"])
+            if members:
+                key = members.group(1).lower()
+                there = [item for item in groups.values() if key in (item["id"].lower(), item["email"])]
+                shown = {item["id"] for item in reply.get("members", [])}
+                if there and shown != {item["id"] for item in there[0]["members"]}:
+                    return True
+            now = {**users, **groups}.get(str(reply.get("id")))
+            if now is not None and any(reply.get(key) != now.get(key) for key in {*reply, *now} - {"etag", "members"}):
+                return True
+        return False
 
     def provider(self) -> dict[str, Any]:
         return self.authentik["providers"][0]
@@ -88,9 +121,11 @@ class Evidence:
         fields: dict[str, Any] = {}
         if self.kind == "user":
             given, _blank, family = target["name"].partition(" ")
-            if any("default" in name.lower() or "managed" in name.lower() or "zz" not in name for name in names):
+            # authentik gives the address itself, whatever the mappings say.
+            fields = {"primaryEmail": target["email"].lower()}
+            if any("zz" not in name for name in names):
                 fields = {
-                    "primaryEmail": target["email"].lower(),
+                    **fields,
                     "name.givenName": given,
                     "name.familyName": family,
                     "name.displayName": target["name"],
@@ -101,7 +136,9 @@ class Evidence:
         else:
             plain = unicodedata.normalize("NFKD", target["name"]).encode("ascii", "ignore").decode().lower()
             slug = re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain)).strip("-_")
-            fields = {"name": target["name"], "email": f"{slug}@{DOMAIN}"}
+            fields = {"email": f"{slug}@{DOMAIN}"}
+            if any("zz" not in name for name in names):
+                fields["name"] = target["name"]
             if "zz description" in names:
                 fields["description"] = "from authentik"
         return fields
@@ -127,13 +164,13 @@ def flat(record: dict[str, Any] | None, fields: tuple[tuple[str, ...], ...]) -> 
 def check(evidence: Evidence, secrets: set[str], messages: list[dict[str, Any]] | None) -> None:
     """Hold every claim of a result against the evidence; raises FalseClaim."""
     _forms(evidence)
+    _object(evidence)
     _secrets(evidence, secrets)
     _calls(evidence)
     _changed(evidence)
     _operations(evidence)
     _status(evidence)
-    if messages is not None:
-        _messages(evidence, messages)
+    _messages(evidence, messages)
 
 
 def _forms(evidence: Evidence) -> None:
@@ -143,8 +180,35 @@ def _forms(evidence: Evidence) -> None:
     claim("Traceback" not in evidence.run.output, "a traceback was printed", evidence.run.output[-2000:])
     if evidence.run.failed:
         claim(bool(result.get("msg")) and bool(result.get("code")), "a failure without msg or code", result)
-    if result["status"] == "failed":
+    if result["status"] == "failed" and "fail_on" not in evidence.options:
         claim(evidence.run.failed, "status failed, and the task did not fail", result)
+    if not evidence.run.failed and result["status"] == "failed":
+        claim(bool(evidence.run.warnings), "status failed, and neither a failure nor a warning", result)
+    claim(result["engine"] == evidence.options.get("engine", "server"), "engine", result["engine"])
+    claim(result["server_version"] in (None, evidence.version), "server_version", result["server_version"])
+    claim(0 <= result["duration"] < 600, "duration", result["duration"])
+    for line in result["messages"]:
+        claim(line["log_level"] in LEVELS and bool(line["event"]) and bool(line["logger"]), "a message's form", line)
+        claim(isinstance(line["attributes"], dict), "a message's attributes", line)
+        try:
+            datetime.fromisoformat(line["timestamp"].replace("Z", "+00:00"))
+        except ValueError:
+            claim(False, "a message's timestamp", line)
+
+
+def _object(evidence: Evidence) -> None:
+    """Who is meant, and what it is called at Google."""
+    said, target, result = evidence.result["object"], evidence.target(), evidence.result
+    if target is None or not said:
+        return
+    name = target["username" if evidence.kind == "user" else "name"]
+    claim((said["pk"], said["name"]) == (str(target["pk"]), name), "object", said, target["pk"], name)
+    if result["basis"] == "google" and result["status"] in ("synced", "unchanged") and not evidence.check:
+        known = [
+            {item["id"], item.get("primaryEmail"), item.get("email"), *item.get("aliases", [])}
+            for item in evidence.after[evidence.kind + "s"]
+        ]
+        claim(any(said["google_id"] in names for names in known), "object.google_id", said)
 
 
 def _secrets(evidence: Evidence, secrets: set[str]) -> None:
@@ -154,7 +218,8 @@ def _secrets(evidence: Evidence, secrets: set[str]) -> None:
             found.add(item["body"]["password"])
     for secret in found:
         claim(secret not in evidence.run.output, "a secret was printed", secret[:12])
-    claim("pbkdf2_sha256$" not in evidence.run.output, "a password's hash was printed")
+    for text in NEVER_PRINTED:
+        claim(text not in evidence.run.output, "a secret was printed", text)
 
 
 def _calls(evidence: Evidence) -> None:
@@ -190,6 +255,10 @@ def _changed(evidence: Evidence) -> None:
         return
     if basis == "nothing_sent":
         claim(not really and not result["changed"], "nothing_sent, and Google is another one", result)
+        return
+    if not evidence.quiet and evidence.saw_the_past():
+        # What Google itself still shows cannot be known better; that something was changed must be told all the same.
+        claim(result["changed"] or not really, "a change is kept silent", result)
         return
     claim(result["changed"] == really, "changed", result["changed"], really, result)
     if result["status"] == "dry_run":
@@ -237,12 +306,17 @@ def _differences(evidence: Evidence) -> None:
     if "diff" in result and key in after:
         claim(result["diff"]["after"].get(key) == after[key].lower(), "diff.after", result["diff"]["after"], after)
     if evidence.kind == "group" and evidence.options.get("membership") != "ignore":
-        was = {str(item.get("email")).lower() for item in (old.get(pk) or {"members": []})["members"]}
-        now = {str(item.get("email")).lower() for item in (new.get(pk) or {"members": []})["members"]}
+        was = {_member(item) for item in (old.get(pk) or {"members": []})["members"]}
+        now = {_member(item) for item in (new.get(pk) or {"members": []})["members"]}
         members = [item for item in result["changes"] if item["path"] == "members"]
         added = set(members[0]["added"]) if members else set()
         removed = set(members[0]["removed"]) if members else set()
         claim((added, removed) == (now - was, was - now), "members", members, now - was, was - now)
+
+
+def _member(item: dict[str, Any]) -> str:
+    """How a member is called: by its address, or by its id where it has none (a whole customer)."""
+    return str(item.get("email") or item["id"]).lower()
 
 
 _PATHS = (
@@ -273,6 +347,14 @@ def _operations(evidence: Evidence) -> None:
         claim(told == performed, "operations", told, performed)
     if evidence.quiet:
         claim(not told - performed, "operations that Google did not perform", told, performed)
+    if evidence.direct and evidence.quiet:
+        rows = Counter(
+            item["method"]
+            for item in _writes(evidence.authentik_log)
+            if "/google_workspace_" in item["path"] and item["status"] in SUCCESS
+        )
+        said = Counter(item["method"] for item in evidence.result["operations"] if item["resource"] == "connection")
+        claim(said == rows, "operations on connections", said, rows)
 
 
 def _status(evidence: Evidence) -> None:
@@ -295,14 +377,15 @@ def _status(evidence: Evidence) -> None:
         claim(not evidence.run.failed, "synced and failed", result)
         if not evidence.check and result["basis"] == "google":
             claim(result["changed"] == (status == "synced"), "status and changed", status, result["changed"])
-            _holds_what_is_wanted(evidence)
+            if evidence.quiet or not evidence.saw_the_past():
+                _holds_what_is_wanted(evidence)
     if evidence.quiet and not out and not options.get("override_dry_run"):
         _must_succeed(evidence, target)
 
 
 def _out_of_scope(evidence: Evidence, target: dict[str, Any]) -> bool:
     if evidence.kind == "group":
-        return False
+        return "zz group skip" in evidence.mappings()
     provider = evidence.provider()
     if "zz skip" in evidence.mappings():
         return True
@@ -322,12 +405,17 @@ def _holds_what_is_wanted(evidence: Evidence) -> None:
         same = found[path] == value or (not found[path] and not value)
         claim(same, "synced, and Google does not hold", path, value, found[path])
     if evidence.kind == "group" and evidence.options.get("membership") != "ignore":
-        there = {str(item.get("email")).lower() for item in record["members"]}
+        there = {_member(item) for item in record["members"]}
         people = {item["username"]: item for item in evidence.target()["users_obj"]}
         accounts = {item["primaryEmail"] for item in evidence.after["users"]}
         for name, person in people.items():
-            if name not in evidence.result["skipped_members"] and person["email"].lower() in accounts:
+            skipped = name in evidence.result["skipped_members"]
+            if not skipped and person["email"].lower() in accounts:
                 claim(person["email"].lower() in there, "synced, and a member is missing", name, there)
+            if skipped and evidence.direct and evidence.quiet:
+                claim(person["email"].lower() not in accounts, "skipped, and there is an account", name)
+        strangers = set(evidence.result["skipped_members"]) - set(people)
+        claim(not strangers, "skipped_members that are no members", strangers)
         if evidence.options.get("membership") == "exact":
             known = {person["email"].lower() for person in people.values()}
             ids = {
@@ -336,8 +424,9 @@ def _holds_what_is_wanted(evidence: Evidence) -> None:
                 if row["kind"] == "user"
             }
             google_ids = {row["google_id"] for row in evidence.authentik["connections"] if row["kind"] == "user"}
+            kept = evidence.options.get("keep_members", KEPT)
             for member in record["members"]:
-                if member["role"] == "MEMBER" and member["type"] == "USER":
+                if member["role"].lower() not in kept and member["type"].lower() not in kept:
                     address = str(member.get("email")).lower()
                     fine = address in known or member["id"] in ids or address in google_ids
                     claim(fine, "exact, and somebody is still a member", member)
@@ -348,7 +437,11 @@ def _must_succeed(evidence: Evidence, target: dict[str, Any]) -> None:
     if not evidence.direct or evidence.options.get("verify") not in (None, "auto", "google"):
         return
     names = evidence.mappings()
-    if "zz fail" in names or not [name for name in names if "zz" not in name] or evidence.provider().get("dry_run"):
+    if (
+        {"zz fail", "zz group fail"} & names
+        or not [name for name in names if "zz" not in name]
+        or evidence.provider().get("dry_run")
+    ):
         return
     wanted = evidence.wanted()
     key = "primaryEmail" if evidence.kind == "user" else "email"
@@ -382,14 +475,40 @@ def _must_succeed(evidence: Evidence, target: dict[str, Any]) -> None:
     )
 
 
-def _messages(evidence: Evidence, tasks: list[dict[str, Any]]) -> None:
-    """A server-engine run's messages against the task's own log (servers with a task list)."""
-    if evidence.result["messages_source"] != "task_log" or not tasks:
-        return
-    newest = max(tasks, key=lambda item: item["mtime"])
-    lines = sorted(newest.get("previous_logs", []) + newest.get("logs", []), key=lambda line: line["timestamp"])
-    told = [item["timestamp"] for item in evidence.result["messages"]]
-    claim(told == [line["timestamp"] for line in lines][: len(told)] and bool(told), "messages", told, lines)
+def _messages(evidence: Evidence, tasks: list[dict[str, Any]] | None) -> None:
+    """messages against where they say that they come from."""
+    result = evidence.result
+    told = [item["timestamp"] for item in result["messages"]]
+    if result["messages_source"] == "task_log" and tasks:
+        newest = max(tasks, key=lambda item: item["mtime"])
+        lines = sorted(newest.get("previous_logs", []) + newest.get("logs", []), key=lambda line: line["timestamp"])
+        claim(told == [line["timestamp"] for line in lines][: len(told)] and bool(told), "messages", told, lines)
+    if result["messages_source"] == "response":
+        answers = [item["reply"] for item in evidence.authentik_log if item["path"].endswith("/sync/object/")]
+        lines = answers[-1]["messages"]
+        claim([item["event"] for item in result["messages"]] == [line["event"] for line in lines], "messages", lines)
+    if result["messages_source"] == "unavailable" and _posted(evidence) and not evidence.direct:
+        claim(bool(evidence.run.warnings) or evidence.run.failed, "no messages, and no word about it", result)
+    if evidence.direct:
+        _own_log(evidence)
+
+
+def _posted(evidence: Evidence) -> bool:
+    return any(item["path"].endswith("/sync/object/") for item in evidence.authentik_log)
+
+
+def _own_log(evidence: Evidence) -> None:
+    """The direct engine's log tells each write at Google, and the failure."""
+    result = evidence.result
+    events = [line["event"] for line in result["messages"]]
+    claim(result["messages_source"] == "engine", "messages_source", result["messages_source"])
+    if not evidence.check and result["status"] != "dry_run":
+        for item in result["operations"]:
+            if item["resource"] != "connection":
+                claim(any(item["key"] in event for event in events), "a write without a message", item, events)
+    if evidence.run.failed and result["object"]:
+        levels = [line["log_level"] for line in result["messages"]]
+        claim("error" in levels, "a failure without a message", result["msg"], events)
 
 
 def same_prediction(predicted: dict[str, Any], real: dict[str, Any]) -> None:
@@ -421,3 +540,8 @@ def same_prediction(predicted: dict[str, Any], real: dict[str, Any]) -> None:
         return paths, members, operations
 
     claim(brief(predicted) == brief(real), "prediction", brief(predicted), brief(real))
+    if "diff" in predicted and "diff" in real:
+        claim(predicted["diff"]["before"] == real["diff"]["before"], "predicted diff", predicted["diff"], real["diff"])
+        after, really = predicted["diff"]["after"], real["diff"]["after"]
+        for key in ("primaryEmail", "name.givenName", "name.familyName", "suspended", "name", "email", "members"):
+            claim(after.get(key) == really.get(key), "predicted diff", key, after, really)

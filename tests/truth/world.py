@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import time
+import urllib.parse
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +17,21 @@ import yaml
 
 from tests.sandbox.process import ControlError, Sandbox
 from tests.support.clock import running_faster
-from tests.support.module import ModuleRun, run_module
+from tests.support.module import ModuleRun, reaching, run_module
+from tests.support.playbook import run_task
+from tests.support.tree import ROOT
 
 DATASET = Path(__file__).parent / "dataset.json"
 VERSIONS = ("2025.12.4", "2025.8.6", "2024.8.1")
 # By the module's clock, which runs faster here than the sandbox's.
 LIMITS = {"request_timeout": 4, "sync_timeout": 40, "google_wait": 4}
 FASTER = 20
+# One run in so many goes through a real ansible-playbook, whose clock is everybody's; 0: none does.
+PLAYBOOK_SHARE = int(os.environ.get("TRUTH_PLAYBOOK_SHARE", "100"))
+LIMITS_OF_A_PLAYBOOK = {"request_timeout": 4, "sync_timeout": 8, "google_wait": 1}
+# A value that a playbook looks up at run time, and how it is found here.
+KEY_FILE = "{{ sandbox.service_account_file }}"
+KEY_CONTENTS = "{{ lookup('file', sandbox.service_account_file) }}"
 SETTINGS = {"authentik": {"retry_ms": 5, "answer_ms": 1500}}
 PERMISSIONS = (
     "authentik_providers_google_workspace.view_googleworkspaceprovider",
@@ -56,7 +67,9 @@ class World:
     """One sequence.
 
     Attributes:
-        steps: what was done, as data: ["control", method, path, body] or ["run", options, check].
+        steps: what was done, as data: ["control", method, path, body] or ["run", options, check, whether as the user
+            who lacks a permission].
+        results: what each run returned, in order.
         faults: whether a fault or a lag is or was in force, so that less is known of what must succeed.
         lacking: the permission that the token's user lacks, or "".
     """
@@ -67,6 +80,7 @@ class World:
         self.sandbox = sandbox_of(version)
         self.sandbox.reset()
         self.steps: list[list[Any]] = []
+        self.results: list[dict[str, Any]] = []
         self.faults = False
         self.lacking = ""
         self.token = self.sandbox.authentik_token
@@ -91,6 +105,11 @@ class World:
         self.faults = True
         self.control("POST", f"{side}/faults", fault)
 
+    def lag(self, settings: dict[str, float]) -> None:
+        """Let Google's reads or writes trail behind."""
+        self.faults = True
+        self.control("POST", "google/settings", settings)
+
     def calm(self) -> None:
         """No more faults, lags and missing permissions."""
         for side in ("google", "authentik"):
@@ -111,60 +130,85 @@ class World:
     def state(self) -> dict[str, Any]:
         return self.sandbox.control("GET", "authentik/state")
 
-    def settle(self) -> None:
-        """Wait until authentik's worker has nothing to do."""
+    def settle(self) -> dict[str, Any]:
+        """Wait until authentik's worker has nothing to do; returns authentik's state then."""
+        state = self.state()
         for _turn in range(200):
-            if all(task["state"] in ("done", "rejected", "error") for task in self.state()["tasks"]):
-                return
+            if all(task["state"] in ("done", "rejected", "error") for task in state["tasks"]):
+                break
             time.sleep(0.02)
+            state = self.state()
+        return state
 
     def run(self, options: dict[str, Any], check: bool) -> ModuleRun:
-        self.steps.append(["run", options, check])
-        everything = {
-            "authentik_url": self.sandbox.authentik_url,
-            "authentik_token": self.token,
-            "google_api_endpoint": self.sandbox.google_api_endpoint,
-            "provider_id": self.sandbox.provider_id,
-            **LIMITS,
-            **options,
-        }
+        """Run the module in this process, or the share of runs that is due by a real ansible-playbook."""
+        self.steps.append(["run", options, check, bool(self.lacking)])
+        found = self._run(options, check)
+        self.results.append(found.result)
+        return found
+
+    def _run(self, options: dict[str, Any], check: bool) -> ModuleRun:
+        everything = {**reaching(self.sandbox), "authentik_token": self.token, **LIMITS, **options}
+        if everything.get("service_account_file") == KEY_FILE:
+            everything["service_account_file"] = self.sandbox.service_account_file
+        if everything.get("service_account_contents") == KEY_CONTENTS:
+            everything["service_account_contents"] = Path(self.sandbox.service_account_file).read_text()
+        if self._is_due():
+            return run_task({**everything, **LIMITS_OF_A_PLAYBOOK}, check=check)
         with running_faster(FASTER):
             return run_module(everything, check=check, diff=True)
 
-    def script(self) -> str:
-        """The sequence as a sandbox command and a playbook."""
+    def _is_due(self) -> bool:
+        """Whether this run goes through ansible-playbook: by what was done so far, so that a replay does the same."""
+        if not PLAYBOOK_SHARE:
+            return False
+        return zlib.crc32(json.dumps([self.version, self.steps]).encode()) % PLAYBOOK_SHARE == 0
+
+    def script(self, folder: str = "tests/output") -> str:
+        """The sequence as a playbook, with the commands on top that replay it in a checkout.
+
+        Args:
+            folder: where the commands look for the playbook, replay.yml, and keep what the sandbox says of itself.
+        """
         tasks: list[dict[str, Any]] = []
         for number, (kind, *rest) in enumerate(self.steps, 1):
-            if kind == "control":
-                method, path, body = rest
-                uri = {"url": "{{ sandbox.control_url }}/" + path, "method": method, "status_code": [200, 201, 204]}
-                if body is not None:
-                    uri.update(body_format="json", body=body)
-                task: dict[str, Any] = {"name": f"{number} {method} {path}", "ansible.builtin.uri": uri}
-                if path == "authentik/tokens":
-                    task["register"] = "clerk"
-                tasks.append(task)
-            else:
-                options, check = rest
-                tasks.append(
-                    {
-                        "name": f"{number} Sync",
-                        "dirsync.authentik.google_workspace_sync_object": {
-                            "authentik_url": "{{ sandbox.authentik_url }}",
-                            "authentik_token": "{{ (clerk.json | default({})).token | default(sandbox.authentik_token) }}",
-                            "google_api_endpoint": "{{ sandbox.google_api_endpoint }}",
-                            "provider_id": "{{ sandbox.provider_id }}",
-                            **LIMITS,
-                            **options,
-                        },
-                        "check_mode": check,
-                        "diff": True,
-                        "ignore_errors": True,
-                    }
-                )
+            tasks.append(_control_task(number, *rest) if kind == "control" else _sync_task(number, *rest))
         play = [{"name": "Replay", "hosts": "localhost", "gather_facts": False, "tasks": tasks}]
-        return (
-            f"# make sandbox SANDBOX='--authentik-version {self.version} --dataset tests/truth/dataset.json' > sandbox.json &\n"
-            '# .venv/bin/ansible-playbook -v -e "{\\"sandbox\\": $(head -1 sandbox.json)}" replay.yml\n'
-            + yaml.safe_dump(play, sort_keys=False, width=120)
-        )
+        commands = [
+            f".venv/bin/python -m tests.sandbox --authentik-version {self.version} --dataset {DATASET.relative_to(ROOT)} "
+            f"> {folder}/sandbox.json &",
+            f"until [ -s {folder}/sandbox.json ]; do sleep 0.2; done",
+            f'.venv/bin/ansible-playbook -v -e "{{\\"sandbox\\": $(cat {folder}/sandbox.json)}}" {folder}/replay.yml',
+            "kill %1",
+        ]
+        return "".join(f"# {line}\n" for line in commands) + yaml.safe_dump(play, sort_keys=False, width=120)
+
+
+def _control_task(number: int, method: str, path: str, body: Any) -> dict[str, Any]:
+    uri = {
+        "url": "{{ sandbox.control_url }}/" + urllib.parse.quote(path, safe="/?=&@%"),
+        "method": method,
+        "status_code": [200, 201, 204],
+    }
+    if body is not None:
+        uri.update(body_format="json", body=body)
+    task: dict[str, Any] = {"name": f"{number} {method} {path}", "ansible.builtin.uri": uri}
+    if path == "authentik/tokens":
+        task["register"] = "clerk"
+    return task
+
+
+def _sync_task(number: int, options: dict[str, Any], check: bool, as_clerk: bool) -> dict[str, Any]:
+    connection = {
+        "authentik_url": "{{ sandbox.authentik_url }}",
+        "authentik_token": "{{ clerk.json.token }}" if as_clerk else "{{ sandbox.authentik_token }}",
+        "google_api_endpoint": "{{ sandbox.google_api_endpoint }}",
+        "provider_id": "{{ sandbox.provider_id }}",
+    }
+    return {
+        "name": f"{number} Sync",
+        "dirsync.authentik.google_workspace_sync_object": {**connection, **LIMITS, **options},
+        "check_mode": check,
+        "diff": True,
+        "ignore_errors": True,
+    }

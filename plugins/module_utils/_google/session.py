@@ -149,6 +149,13 @@ class Session:
             raise error from None
         except (ValueError, RecursionError):
             raise self._broken(what) from None
+        except (TypeError, AttributeError):
+            # google-auth takes whatever the token endpoint says for an object.
+            raise GoogleError(
+                "credentials",
+                "Could not %s: Google issues no token (the answer is no JSON object)." % what,
+                "Check token_uri in the service account of %s." % self.credentials.origin,
+            ) from None
         if isinstance(answer, dict):
             return answer
         if request.method == "DELETE" and not answer:

@@ -61,7 +61,7 @@ class Member:
 class Entry:
     """What accounts and groups have in common.
 
-    ``created`` is the clock at creation; ``earlier`` is what reads still show until the clock is at ``visible_at``.
+    ``created`` is the clock at creation; ``changed`` that at the last change, and ``earlier`` what reads showed before it.
     """
 
     id: str
@@ -73,7 +73,7 @@ class Entry:
     resource: dict[str, Any] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     earlier: tuple[dict[str, Any], dict[str, Member]] | None = None
-    visible_at: float = LONG_AGO
+    changed: float = LONG_AGO
 
 
 @dataclass
@@ -132,11 +132,11 @@ class Directory:
 
     def shown(self, entry: Entry) -> dict[str, Any]:
         """Return the resource that reads show at present."""
-        return entry.earlier[0] if entry.earlier and time.monotonic() < entry.visible_at else entry.resource
+        return entry.earlier[0] if entry.earlier and self._trails(entry) else entry.resource
 
     def shown_members(self, group: Group) -> dict[str, Member]:
         """Return the memberships that reads show at present, by member id."""
-        return group.earlier[1] if group.earlier and time.monotonic() < group.visible_at else group.members
+        return group.earlier[1] if group.earlier and self._trails(group) else group.members
 
     def groups_with(self, key: str) -> set[str]:
         """Return the ids of the groups that a member, by id or any address, belongs to directly."""
@@ -389,7 +389,11 @@ class Directory:
 
     def _changed(self, entry: Entry, before: tuple | None, *, by_hand: bool) -> None:
         entry.earlier = None if by_hand else before
-        entry.visible_at = time.monotonic() + self._settings.update_lag_ms / 1000
+        entry.changed = time.monotonic()
+
+    def _trails(self, entry: Entry) -> bool:
+        """Tell whether reads do not show the last change yet."""
+        return time.monotonic() < entry.changed + self._settings.update_lag_ms / 1000
 
     def _would_clear(self, user: User, key: str, value: Any) -> bool:
         present = user.emails if key == "emails" else user.fields.get(key)
