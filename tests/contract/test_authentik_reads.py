@@ -33,6 +33,7 @@ READS = (
     (r"/providers/google_workspace_groups/$", {"provider__id": 1}),
     (r"/propertymappings/provider/google_workspace/$", {}),
     (r"/propertymappings/all/[0-9a-f-]{36}/test/$", {}),
+    (r"/tasks/schedules/$", {"rel_obj_id": 1}),
     (r"/tasks/tasks/$", {"search": "gws:"}),
     (r"/tasks/tasks/status/$", {}),
     (r"/tasks/workers$", {}),
@@ -133,5 +134,7 @@ def test_the_published_client_takes_the_answers():
             assert providers.providers_google_workspace_sync_status_retrieve(1).is_running is False
             mappings = authentik_client.PropertymappingsApi(client)
             assert len(mappings.propertymappings_provider_google_workspace_list().results) == 2
+            (schedule,) = authentik_client.TasksApi(client).tasks_schedules_list(rel_obj_id="1").results
+            assert schedule.description == "Full sync for Google Workspace provider."
             task = authentik_client.TasksApi(client).tasks_tasks_list().results[0]
             assert [line.event for line in task.logs][0] == "Task has been queued"

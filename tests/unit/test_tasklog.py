@@ -80,6 +80,14 @@ def test_the_older_server_does_not_name_the_object():
     )
 
 
+def test_the_older_server_names_nothing_before_an_attempt_has_ended():
+    running = {**task("ours", 1, 1, state="consumed", key="messages", events=("Task has been queued",)), "uid": ACTOR}
+    former = task("former", -0.5, 0.5, uid="gws:user:1", key="messages")
+    assert find(running, former, version=OLD, ended_only=False).task.state == "consumed"
+    beside = task("another person's", 0.9, 3, uid="gws:user:1", key="messages")
+    assert find(running, beside, version=OLD, ended_only=False).problem == "ambiguous"
+
+
 @pytest.mark.parametrize(
     ("data", "phase"),
     [

@@ -204,16 +204,21 @@ class Authentik:
             return self.client.request("POST", path, body=body, what=what, timeout=timeout)
 
     def sync_tasks(self, provider: int, search: str) -> t.List[Json]:
-        """The newest tasks of single-object syncs of a provider (2025.8 and later), newest first."""
-        query = {
+        """The newest tasks of single-object syncs of a provider (2025.8 and later), newest first.
+
+        Args:
+            search: a part of the uid; may be empty.
+        """
+        query: Json = {
             "actor_name": SYNC_ACTOR,
             "rel_obj_content_type__app_label": GWS,
             "rel_obj_content_type__model": "googleworkspaceprovider",
             "rel_obj_id": provider,
-            "search": search,
             "ordering": "-mtime",
             "page_size": 10,
         }
+        if search:
+            query["search"] = search
         with _needs("view_task", "tasks", "authentik_tasks"):
             return self.client.get_page("tasks/tasks/", query, what="read the sync's task")["results"]
 

@@ -10,7 +10,7 @@ import datetime
 import time
 import typing as t
 
-from .._authentik.api import Authentik, Version
+from .._authentik.api import SYNC_ACTOR, Authentik, Version
 from .._authentik.errors import AuthentikError
 
 Json = t.Dict[str, t.Any]
@@ -75,16 +75,17 @@ def find(
     """
     if version.task_uid_names_object:
         search = "%s:%s:manual" % (kind, pk)
-        tail = ":" + search
+        tails: t.Tuple[str, ...] = (":" + search,)
     else:
-        # The uid ends in provider, kind and page; the object is not in it.
-        search = "%s:1" % kind
-        tail = ":" + search
+        # The uid ends in provider, kind and page, and the object is not in it. Not even that is stored before an attempt
+        # has ended: until then any sync of the provider could be ours.
+        search = ""
+        tails = (":%s:1" % kind, SYNC_ACTOR)
     tasks = [Task(data) for data in authentik.sync_tasks(int(provider["pk"]), search)]
     fitting = [
         task
         for task in tasks
-        if task.uid.endswith(tail) and task.queued >= since - CLOCK_SLACK_S and (task.ended or not ended_only)
+        if task.uid.endswith(tails) and task.queued >= since - CLOCK_SLACK_S and (task.ended or not ended_only)
     ]
     if not fitting:
         return Found(None, "none")

@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tests.sandbox.authentik.errors import TransientSyncException
+from tests.sandbox.authentik.full_sync import NO_PROVIDER, FullSyncs
 from tests.sandbox.authentik.releases import Release
 from tests.sandbox.authentik.settings import Settings
 from tests.sandbox.authentik.state import Connection, Group, State, User
@@ -23,6 +26,7 @@ class Background:
         self.worker = worker
         self.settings = settings
         self.endpoint = endpoint
+        self.full_syncs = FullSyncs(self)
 
     def single(self, provider: int, kind: str, object_id: str, override_dry_run: bool) -> Task:
         """Queue the sync of one object, as its endpoint does."""
@@ -30,11 +34,16 @@ class Background:
         label = f"{name}:{kind}:{object_id}:manual" if self.release.task_logs else f"{name}:{kind}:1"
 
         def work(task: Task) -> None:
-            syncer = self._syncer(task, provider, override_dry_run)
+            syncer = self.syncer(task, provider, override_dry_run)
             if syncer is not None:
                 syncer.single(kind, object_id)
 
         return self._send("google_workspace_sync_objects", work, label, provider, kind)
+
+    def provider_saved(self, provider: int) -> None:
+        """A provider was saved: with signals on, that starts its full sync."""
+        if self.settings.signals:
+            self.full_syncs.start(provider)
 
     def saved(self, obj: User | Group) -> None:
         """A user or group was saved: with signals on, every provider syncs it."""
@@ -46,7 +55,7 @@ class Background:
         for provider in self._listening():
 
             def work(task: Task, provider: int = provider) -> None:
-                syncer = self._syncer(task, provider)
+                syncer = self.syncer(task, provider)
                 if syncer is not None:
                     syncer.members_changed(group, users, added)
 
@@ -58,7 +67,7 @@ class Background:
             own = [row for row in rows if row.provider == provider]
 
             def work(task: Task, provider: int = provider, own: list[Connection] = own) -> None:
-                syncer = self._syncer(task, provider)
+                syncer = self.syncer(task, provider)
                 if syncer is not None:
                     syncer.delete(kind, own)
 
@@ -67,7 +76,7 @@ class Background:
 
     def _direct(self, provider: int, obj: User | Group) -> object:
         def work(task: Task) -> None:
-            syncer = self._syncer(task, provider)
+            syncer = self.syncer(task, provider)
             if syncer is not None:
                 syncer.direct(obj)
 
@@ -79,15 +88,21 @@ class Background:
                 [item.pk for item in self.state.providers.values() if item.application] if self.settings.signals else []
             )
 
-    def _send(self, actor: str, work: object, label: str, provider: int, kind: str) -> Task:
+    def _send(self, actor: str, work: Callable[[Task], None], label: str, provider: int, kind: str) -> Task:
+        return self.send(actor, work, label, (*REL, str(provider)), kind)
+
+    def send(
+        self, actor: str, work: Callable[[Task], None], label: str, rel_obj: tuple[str, str, str], kind: str = ""
+    ) -> Task:
+        """Queue a task that belongs to something: its app, model and primary key."""
         # Before tasks had an API nothing was retried, and lines were logged under the provider and the model.
         logger = (
             "" if self.release.tasks_api else f"Google Workspace Provider@authentik.core.models.{kind.capitalize()}"
         )
         retries = {} if self.release.tasks_api else {"max_retries": 0}
-        return self.worker.send(Task(actor, work, label, (*REL, str(provider)), logger=logger, **retries))
+        return self.worker.send(Task(actor, work, label, rel_obj, logger=logger, **retries))
 
-    def _syncer(self, task: Task, pk: int, override_dry_run: bool = False) -> Syncer | None:
+    def syncer(self, task: Task, pk: int, override_dry_run: bool = False) -> Syncer | None:
         """The client for one provider, or None where authentik ends silently."""
 
         def log(level: str, event: str, attributes: dict) -> None:
@@ -95,7 +110,7 @@ class Background:
 
         provider = snapshot(self.state, pk)
         if provider is None or (self.release.needs_application and not provider.application):
-            log("warning", "No provider found. Is it assigned to an application?", {})
+            log("warning", NO_PROVIDER, {})
             return None
         self.worker.announce(task)
         try:

@@ -55,6 +55,10 @@ class AbandonedError(Exception):
     """The sandbox was reset under a sync: it ends here. Real servers know nothing of the kind."""
 
 
+class ResultFailure(Exception):
+    """What a task that waits for another one raises when that one was given up."""
+
+
 class PropertyMappingExpressionException(Exception):
     """A mapping's code failed; the text is empty on real servers, the reason hangs on as its cause."""
 

@@ -5,9 +5,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+from tests.sandbox.authentik.full_sync import NAME, SystemTask
 from tests.sandbox.authentik.releases import Release
+from tests.sandbox.authentik.schedules import Schedule
 from tests.sandbox.authentik.state import Connection, Group, Mapping, Provider, State, User
-from tests.sandbox.authentik.tasks import Task, aggregated
+from tests.sandbox.authentik.tasks import ACTORS, DESCRIPTIONS, Task, aggregated
 
 AVATAR = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
 PROVIDER_NAMES = {
@@ -248,6 +252,7 @@ class Shapes:
     def task(self, task: Task) -> dict:
         release = self._release
         app_label, model, pk = task.rel_obj
+        seen = vars(task) if release.task_logs else task.stored
         shown = {
             "message_id": task.message_id,
             "queue_name": task.queue,
@@ -257,12 +262,52 @@ class Shapes:
         }
         if release.task_logs:
             shown.update(retries=task.retries, eta=task.eta)
-        shown.update(rel_obj_app_label=app_label, rel_obj_model=model, rel_obj_id=pk, uid=task.uid)
+        shown.update(rel_obj_app_label=app_label, rel_obj_model=model, rel_obj_id=pk, uid=seen["uid"])
         lines = "logs" if release.task_logs else "messages"
-        shown[lines] = list(task.logs)
-        shown["previous_" + lines] = list(task.previous_logs)
+        shown[lines] = list(seen["logs"])
+        shown["previous_" + lines] = list(seen["previous_logs"])
         shown.update(aggregated_status=aggregated(task, release), description=task.description)
         return shown
+
+    def schedule(self, schedule: Schedule, last: Task | None) -> dict:
+        """A schedule with the last of its tasks."""
+        provider = self._state.providers[schedule.provider]
+        return {
+            "id": schedule.id,
+            "identifier": str(provider.pk),
+            "uid": "%s%s:%s" % (ACTORS, NAME, provider.name),
+            "actor_name": ACTORS + NAME,
+            "rel_obj_app_label": "authentik_providers_google_workspace",
+            "rel_obj_model": "googleworkspaceprovider",
+            "rel_obj_id": str(provider.pk),
+            "crontab": schedule.crontab,
+            "paused": schedule.paused,
+            "next_run": schedule.next_run,
+            "description": DESCRIPTIONS[NAME],
+            "last_task_status": aggregated(last, self._release) if last is not None else None,
+        }
+
+    @staticmethod
+    def system_task(row: SystemTask) -> dict:
+        """The last full sync, up to 2025.6."""
+        return {
+            "uuid": row.uuid,
+            "name": NAME,
+            "full_name": "%s:%s" % (NAME, row.uid),
+            "uid": row.uid,
+            "description": "Run full sync for Google Workspace provider",
+            "start_timestamp": moment(row.started),
+            "finish_timestamp": moment(row.finished),
+            "duration": (row.finished - row.started).total_seconds(),
+            "status": row.status,
+            "messages": row.messages,
+            "expires": moment(row.expires),
+            "expiring": True,
+        }
+
+
+def moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def application_name(slug: str | None) -> str | None:

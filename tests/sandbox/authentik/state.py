@@ -12,6 +12,12 @@ import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
+
+from tests.sandbox.authentik.schedules import Schedule
+
+if TYPE_CHECKING:
+    from tests.sandbox.authentik.full_sync import SystemTask
 
 NAMESPACE = uuid.UUID("5a0d7b1e-32cf-4f0c-9d52-0f6f2a4f7f10")
 SCOPES = ",".join(
@@ -189,6 +195,10 @@ class State:
             # The same rows by kind, provider and object: large directories look up thousands of them.
             self._rows: dict[tuple, list[Connection]] = {}
             self.tokens: dict[str, Token] = {}
+            self.schedules: dict[str, Schedule] = {}
+            # The providers whose full sync runs, with the task that does it, and what is kept of past ones.
+            self.syncing: dict[int, str] = {}
+            self.system_tasks: dict[str, SystemTask] = {}
             self._next_user = FIRST_USER
             self._serial = 0
             self._add_user(1, {"username": "AnonymousUser"})
@@ -285,6 +295,7 @@ class State:
                 self.assigned(provider, mapping.model).append(mapping.pk)
         self.change_provider(provider, entry)
         self.providers[provider.pk] = provider
+        self.schedules[provider.schedule] = Schedule(provider.schedule, provider.pk)
         return provider
 
     def change_provider(self, provider: Provider, changes: dict) -> None:

@@ -77,9 +77,17 @@ class Syncer:
     def single(self, kind: str, object_id: str) -> None:
         """Sync one object, as the endpoint asks for it."""
         key = parse_pk(kind, object_id)
-        self.discover(kind)
-        self.log("info", "Syncing page 1 or %ss" % kind.capitalize(), {})
+        self._begin(kind, 1)
         self.page([obj for obj in self.scope(kind) if obj.pk == key])
+
+    def numbered(self, kind: str, number: int, size: int) -> None:
+        """Sync one page of everything in scope, as a full sync asks for it; each page lists the whole directory."""
+        self._begin(kind, number)
+        self.page(self.scope(kind)[(number - 1) * size : number * size])
+
+    def _begin(self, kind: str, number: int) -> None:
+        self.discover(kind)
+        self.log("info", "Syncing page %d or %ss" % (number, kind.capitalize()), {})
 
     def page(self, objects: list[User | Group]) -> None:
         self._take_own_time()
@@ -114,7 +122,13 @@ class Syncer:
             except NotFoundSyncException:
                 with self.state.lock:
                     self.state.remove_connection(row)
-                row = self.create(obj)
+                try:
+                    row = self.create(obj)
+                except IntegrityError:
+                    # Another row of the same object stands in the way, and authentik drops the first one once more.
+                    raise ValueError(
+                        "%s object can't be deleted because its id attribute is set to None." % UNIQUE[kind][1]
+                    )
         if kind == "group":
             self.insert_members(row, obj.users)
 
@@ -191,7 +205,7 @@ class Syncer:
         with self.state.lock:
             if kind == "user":
                 return [replace(user) for user in self.state.users_in_scope(self.provider)]
-            return [copy.deepcopy(group) for group in self.state.groups.values()]
+            return [copy.deepcopy(group) for group in sorted(self.state.groups.values(), key=lambda item: item.pk)]
 
     def body(self, obj: User | Group, row: Connection | None) -> dict:
         """The resource that the mappings make of an object."""

@@ -52,8 +52,12 @@ class Task:
     uid: str = ""
     logs: list[dict] = field(default_factory=list)
     previous_logs: list[dict] = field(default_factory=list)
+    # What the API shows of it on 2025.8, which stores lines and uid only when an attempt begins to wait and when it ends.
+    stored: dict = field(default_factory=dict)
     # Resolved when it is over: True when it went well.
     over: Future = field(default_factory=Future)
+    # What the last attempt that crashed raised.
+    failure: Exception | None = None
 
     @property
     def actor_name(self) -> str:
@@ -89,6 +93,7 @@ class Worker:
         with self._condition:
             self.tasks.append(task)
             self._frame(task, "info", "Task has been queued", {"delay": None})
+            self._store(task)
             self._queue.append(task)
             self._condition.notify()
         return task
@@ -161,17 +166,19 @@ class Worker:
         return None
 
     def _run(self, task: Task, generation: int) -> None:
-        self._enter(task, "running")
+        self._enter(task, "running" if self._release.task_logs else "consumed")
         task.eta = None
         task.queue = "default"
         self._frame(task, "info", "Task is being processed", {})
         try:
             task.work(task)
         except Exception as exc:  # noqa: BLE001 - whatever ends a task, from Google or from a mapping
+            task.failure = exc
             self._frame(task, "error", str(exc), {"exception": chain(exc)})
             self._failed(task, generation)
         else:
             self._frame(task, "info", "Task finished processing without errors", {})
+            self._store(task)
             self._enter(task, "done")
             self._resolve(task, True)
 
@@ -181,6 +188,7 @@ class Worker:
 
     def _failed(self, task: Task, generation: int) -> None:
         if task.retries >= task.max_retries:
+            self._store(task)
             self._enter(task, "rejected")
             self._resolve(task, False)
             return
@@ -192,6 +200,7 @@ class Worker:
             task.previous_logs += task.logs
             task.logs = []
             self._frame(task, "info", "Task will be retried", {"delay": delay})
+            self._store(task)
             due = datetime.now(timezone.utc) + timedelta(milliseconds=delay)
             task.eta = due.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
             self._enter(task, "queued" if self._release.task_logs else "consumed")
@@ -200,6 +209,10 @@ class Worker:
             self._count += 1
             heapq.heappush(self._later, (time.monotonic() + delay / 1000, self._count, task))
             self._condition.notify_all()
+
+    @staticmethod
+    def _store(task: Task) -> None:
+        task.stored = {"uid": task.uid, "logs": list(task.logs), "previous_logs": list(task.previous_logs)}
 
     @staticmethod
     def _enter(task: Task, state: str) -> None:

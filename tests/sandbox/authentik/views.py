@@ -29,6 +29,7 @@ from tests.sandbox.authentik.api import (
     uuid_of,
 )
 from tests.sandbox.authentik.background import Background
+from tests.sandbox.authentik.full_sync_views import FullSyncViews
 from tests.sandbox.authentik.objects import World
 from tests.sandbox.authentik.settings import Settings
 from tests.sandbox.authentik.shapes import GROUP_AUTOCOMPLETE, USER_AUTOCOMPLETE, Shapes
@@ -71,13 +72,13 @@ class Views:
             route("/providers/all/{pk}/", get=self.any_provider),
             route("/providers/google_workspace/", get=self.providers, post=self.create_provider),
             route("/providers/google_workspace/{pk}/", get=self.provider, patch=self.change_provider),
-            route("/providers/google_workspace/{pk}/sync/status/", get=self.sync_status),
             route("/providers/google_workspace/{pk}/sync/object/", post=self.sync_object),
             route("/propertymappings/provider/google_workspace/", get=self.mappings),
             route("/propertymappings/provider/google_workspace/{pk}/", get=self.mapping),
             route("/propertymappings/all/{pk}/test/", post=self.test_mapping),
             *self._connection_routes("user"),
             *self._connection_routes("group"),
+            *FullSyncViews(self.state, self.api, self.worker, self.background, self.provider_of).routes(),
         ]
         if self.release.tasks_api:
             paths += [
@@ -89,7 +90,6 @@ class Views:
         else:
             paths += [
                 route("/admin/workers/", get=self.worker_count),
-                route("/events/system_tasks/", get=lambda call: self.api.page(call, [], dict)),
             ]
         # Nothing redirects: a missing final slash is an unknown address.
         unknown = Route("/{path:path}", unknown_path, methods=list(METHODS))
@@ -280,7 +280,8 @@ class Views:
 
     # -- providers and mappings -----------------------------------------------------------------------------------
 
-    def _provider(self, call: Call) -> Provider:
+    def provider_of(self, call: Call) -> Provider:
+        """The provider of a path, for whoever may see it. The caller holds the state's lock."""
         pk = number_of(call.path["pk"])
         call.demand(VIEW, pk)
         provider = self.state.providers.get(pk)
@@ -299,7 +300,7 @@ class Views:
 
     def provider(self, call: Call) -> Answer:
         with self.state.lock:
-            return Answer(self.shapes.provider(self._provider(call)))
+            return Answer(self.shapes.provider(self.provider_of(call)))
 
     def create_provider(self, call: Call) -> Answer:
         call.demand(ADD)
@@ -307,7 +308,7 @@ class Views:
 
     def change_provider(self, call: Call) -> Answer:
         with self.state.lock:
-            provider = self._provider(call)
+            provider = self.provider_of(call)
             call.demand(f"{GWS}.change_googleworkspaceprovider", provider.pk)
             if not self.settings.licensed:
                 raise ApiError(400, ENTERPRISE)
@@ -315,7 +316,9 @@ class Views:
                 self.state.change_provider(provider, call.data())
             except (KeyError, ValueError) as exc:
                 raise ApiError(400, {"non_field_errors": [str(exc)]}) from exc
-            return Answer(self.shapes.provider(provider))
+            shown = self.shapes.provider(provider)
+        self.background.provider_saved(provider.pk)
+        return Answer(shown)
 
     def all_providers(self, call: Call) -> Answer:
         call.demand("authentik_core.view_provider")
@@ -474,15 +477,10 @@ class Views:
 
     # -- the sync -------------------------------------------------------------------------------------------------
 
-    def sync_status(self, call: Call) -> Answer:
-        with self.state.lock:
-            self._provider(call)
-        return Answer({"is_running": False} if self.release.tasks_api else {"is_running": False, "tasks": []})
-
     def _queue_sync(self, call: Call) -> Task:
         pk = number_of(call.path["pk"])
         with self.state.lock:
-            self._provider(call)
+            self.provider_of(call)
             call.demand(ADD, pk)
             fields = Fields(call.data())
             model = fields.choice("sync_object_model", MODELS)
