@@ -14,8 +14,17 @@ from typing import Any
 
 from .module import PREFIXES
 from .tree import ROOT
+from .venvs import beside
 
-PROGRAM = str(Path(sys.executable).with_name("ansible-playbook"))
+PROGRAM = beside("ansible-playbook")
+
+
+def empty_configuration() -> Path:
+    """A configuration file that says nothing: Ansible takes no other into account then."""
+    path = ROOT / ".cache" / "empty.cfg"
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    return path
 
 
 def run_playbook(

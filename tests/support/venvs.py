@@ -72,6 +72,11 @@ def environment(name: str, requirements: Sequence[str], python: str = sys.execut
     if not (stamp.is_file() and stamp.read_text() == wanted):
         shutil.rmtree(place, ignore_errors=True)
         subprocess.run([python, "-m", "venv", str(place)], check=True)
-        subprocess.run([place / "bin" / "python", "-m", "pip", "install", "--quiet", *requirements], check=True)
+        subprocess.run([place / "bin" / "python", "-m", "pip", "install", "-qq", *requirements], check=True)
         stamp.write_text(wanted)
     return place / "bin"
+
+
+def beside(program: str) -> str:
+    """The path of a program of the environment that this runs in."""
+    return str(Path(sys.executable).with_name(program))
