@@ -3,8 +3,7 @@
 """``make artifact``: build the collection's artifact, install it into an empty folder and run the demo from there.
 
 ``ansible-galaxy collection build`` writes the order of the file system and the time of day into the artifact. Here it is
-packed anew in the order of names, with the time of the last commit (or SOURCE_DATE_EPOCH): the same files give the same
-bytes, on any machine.
+packed anew in the order of names, with the day of the release: the same files give the same bytes, on any machine.
 """
 
 from __future__ import annotations
@@ -18,8 +17,11 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from . import demo
 from .playbook import empty_configuration
@@ -29,13 +31,13 @@ from .venvs import beside
 FOLDER = ROOT / ".build" / "artifact"
 
 
-def commit_time() -> int:
-    """Seconds since 1970: SOURCE_DATE_EPOCH, or the time of the last commit."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    if given:
-        return int(given)
-    command = ["git", "log", "-1", "--format=%ct"]
-    return int(subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
+def release_day(tree: Path) -> int:
+    """Midnight of the day on which the version was released, in seconds since 1970; for an unreleased one, 1980."""
+    version = yaml.safe_load((tree / "galaxy.yml").read_text())["version"]
+    changelog = tree / "changelogs" / "changelog.yaml"
+    releases = yaml.safe_load(changelog.read_text())["releases"] if changelog.is_file() else {}
+    day = releases.get(version, {}).get("release_date", "1980-01-01")
+    return int(datetime.fromisoformat(f"{day}T00:00:00+00:00").timestamp())
 
 
 def build(folder: Path = FOLDER) -> Path:
@@ -44,9 +46,9 @@ def build(folder: Path = FOLDER) -> Path:
     tree = copy_collection(work)
     command = [beside("ansible-galaxy"), "collection", "build", "--force", "--output-path", str(folder), str(tree)]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=isolated())
-    shutil.rmtree(work)
     (artifact,) = folder.glob("dirsync-authentik-*.tar.gz")
-    artifact.write_bytes(repacked(artifact, commit_time()))
+    artifact.write_bytes(repacked(artifact, release_day(tree)))
+    shutil.rmtree(work)
     return artifact
 
 
@@ -67,6 +69,8 @@ def repacked(artifact: Path, time: int) -> bytes:
         for name in [*first, *sorted(set(found) - set(first))]:
             item = found[name][0]
             item.mtime = time
+            # The former time of day stands there, too.
+            item.pax_headers = {}
             item.size = len(content[name])
             archive.addfile(item, io.BytesIO(content[name]) if item.isfile() else None)
     return gzip.compress(out.getvalue(), mtime=0)
