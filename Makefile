@@ -16,14 +16,15 @@ export PATH := $(BIN):$(PATH)
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test unit truth lies lint sanity bench docs clean
+.PHONY: help setup demo sandbox test unit truth lies bench release clean gates \
+	lint types licences changelog workflows docs sanity compat artifact importer environments
 
 help: ## Show what there is
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Install everything into .venv and .build
 
-$(READY): requirements.txt tests/requirements.txt
+$(READY): requirements.txt tests/requirements.txt tests/requirements-run.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (PYTHON=/path/to/python3)" >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -50,19 +51,48 @@ truth: $(READY) ## Try to catch the modules lying (TRUTH_EXAMPLES=1000 sequences
 lies: $(READY) ## Make the modules lie on purpose, and see that the truth machine catches each lie
 	$(BIN)/python -m tests.truth.lies
 
-lint: $(READY) ## Check style: ruff, and ansible-lint with the profile production
+lint: $(READY) ## Check style: ruff, and ansible-lint with the profile production over the whole repository
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python -m tests.support.lint
 
-sanity: $(READY) ## Run ansible-test sanity (SANITY='--python 3.11' for one Python only)
+types: $(READY) ## Check the types of plugins and tests: mypy
+	$(BIN)/mypy
+
+licences: $(READY) ## Check that every file states its licence: REUSE
+	$(BIN)/reuse lint
+
+changelog: $(READY) ## Check the changelog's fragments
+	$(BIN)/antsibull-changelog lint
+
+workflows: $(READY) ## Check pipelines and issue forms: actionlint, and their published schemas
+	$(BIN)/python -m tests.support.workflows
+
+docs: $(READY) ## Check the documentation, and build it as a site into .build/docs/site
+	$(BIN)/python -m tests.support.docs
+
+sanity: $(READY) ## Run ansible-test sanity, on each ansible-core (SANITY='--core 2.19 --python 3.11' for one)
 	$(BIN)/python -m tests.support.sanity $(SANITY)
+
+compat: $(READY) ## Run unit and integration tests on the oldest and the newest ansible-core (COMPAT='-k ...')
+	$(BIN)/python -m tests.support.compat $(COMPAT)
+
+artifact: $(READY) ## Build the collection, install it into an empty folder, run the demo from there
+	$(BIN)/python -m tests.support.artifact
+
+importer: $(READY) ## Run galaxy-importer on the built collection
+	$(BIN)/python -m tests.support.importer
+
+environments: $(READY) ## Check what execution environments are made of
+	$(BIN)/python -m tests.support.environments
+
+gates: lint types licences changelog workflows docs sanity artifact importer environments compat ## All of these
+
+release: $(READY) ## Everything up to the artifact and the tag's message (VERSION=1.2.3)
+	@$(BIN)/python -m tests.support.release $(VERSION)
 
 bench: $(READY) ## Measure, side by side
 	$(BIN)/python -m tests.bench $(BENCH)
-
-docs: $(READY) ## Generate the reference into docs/reference
-	$(BIN)/python -m tests.support.docs
 
 clean: ## Remove what make made
 	rm -rf .venv .build .cache .pytest_cache .ruff_cache .ansible .hypothesis tests/output

@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.sandbox.process import Sandbox
 
-from .playbook import run_playbook
+from .playbook import empty_configuration, run_playbook
 from .tree import ROOT
 
 ORGANISATION = ROOT / "tests" / "sandbox" / "data" / "organisation.json"
@@ -74,8 +74,17 @@ def shown(state: dict[str, Any], administrators: set[str]) -> str:
     return "\n\n".join(parts)
 
 
-def main() -> int:
-    """Return 0 only if everything was as the playbook expects."""
+def main(collections: Path | None = None) -> int:
+    """Return 0 only if everything was as the playbook expects.
+
+    Args:
+        collections: a folder with the installed collection, to run its demo instead of this checkout's.
+    """
+    playbook = ROOT / "playbooks" / "demo.yml"
+    installed = {}
+    if collections:
+        playbook = Path("dirsync.authentik.demo")
+        installed = {"ANSIBLE_COLLECTIONS_PATH": str(collections), "ANSIBLE_CONFIG": str(empty_configuration())}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "dataset.json")
         path.write_text(json.dumps(dataset()))
@@ -88,8 +97,9 @@ def main() -> int:
                 "AUTHENTIK_URL": sandbox.authentik_url,
                 "AUTHENTIK_TOKEN": sandbox.authentik_token,
                 "GOOGLE_WORKSPACE_API_ENDPOINT": sandbox.google_api_endpoint,
+                **installed,
             }
-            done = run_playbook(ROOT / "playbooks" / "demo.yml", {}, environment=environment, capture=False)
+            done = run_playbook(playbook, {}, environment=environment, capture=False)
             after = sandbox.google_state()
             print("\nAt Google after:\n\n" + shown(after, administrators) + "\n", flush=True)
     if done.returncode == 0 and not reached(after):

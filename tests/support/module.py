@@ -19,7 +19,16 @@ from unittest import mock
 
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings as ansible_warnings
-from ansible.module_utils.testing import patch_module_args
+
+try:
+    from ansible.module_utils.testing import patch_module_args
+except ImportError:  # ansible-core 2.18
+
+    def patch_module_args(args: dict[str, Any]) -> Any:
+        """Hand parameters to a module in the form of ansible-core 2.18."""
+        given = json.dumps({"ANSIBLE_MODULE_ARGS": args}).encode()
+        return mock.patch.object(basic, "_ANSIBLE_ARGS", given)
+
 
 PACKAGE = "ansible_collections.dirsync.authentik.plugins.modules"
 # What the modules read from the environment: a test sees only what it sets itself.

@@ -17,9 +17,18 @@ import yaml
 
 from .module import PREFIXES, ModuleRun, module_run
 from .tree import ROOT
+from .venvs import beside
 
-PROGRAM = str(Path(sys.executable).with_name("ansible-playbook"))
+PROGRAM = beside("ansible-playbook")
 CALLBACKS = Path(__file__).parent / "callbacks"
+
+
+def empty_configuration() -> Path:
+    """A configuration file that says nothing: Ansible takes no other into account then."""
+    path = ROOT / ".cache" / "empty.cfg"
+    path.parent.mkdir(exist_ok=True)
+    path.touch()
+    return path
 
 
 def run_playbook(

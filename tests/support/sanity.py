@@ -1,6 +1,7 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run ``ansible-test sanity`` on a copy of the collection, in virtual environments of its own.
+"""``make sanity``: ``ansible-test sanity`` on a copy of the collection, without an ignore file, for each version of
+ansible-core that the collection supports and this machine has a Python for, each with every Python that it finds.
 
 ansible-test downloads the script that bootstraps pip; where it cannot, one that uses the interpreter's own ensurepip
 does the same. Its home is a folder of the project, so that nothing is left elsewhere.
@@ -8,16 +9,21 @@ does the same. Its home is a folder of the project, so that nothing is left else
 
 from __future__ import annotations
 
+import argparse
 import os
 import re
 import subprocess
 import sys
-import sysconfig
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from .cores import CORES, available, core_environment
 from .tree import ROOT, copy_collection
+from .venvs import SKIPPED, folders, pythons
 
 CACHE = ROOT / ".cache" / "sanity"
+JOBS = 2
 BOOTSTRAP = """\
 import subprocess, sys
 wanted = [a for a in sys.argv[1:] if a not in ("--no-setuptools", "--no-wheel")]
@@ -27,9 +33,20 @@ if any(not a.startswith("-") for a in wanted):
 """
 
 
-def provide_pip(home: Path) -> None:
+def ansible_test(programs: Path) -> Path:
+    """Where an environment keeps ansible-test's own code."""
+    done = subprocess.run(
+        [programs / "python", "-c", "import ansible_test; print(ansible_test.__path__[0])"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return Path(done.stdout.strip())
+
+
+def provide_pip(home: Path, code: Path) -> None:
     """Put the bootstrap script where ansible-test keeps the one it downloads."""
-    source = Path(sysconfig.get_paths()["purelib"]) / "ansible_test" / "_internal" / "python_requirements.py"
+    source = code / "_internal" / "python_requirements.py"
     versions = re.findall(r"""\bpip=['"]([0-9.]+)['"]""", source.read_text())
     if not versions:
         raise SystemExit(f"no version of pip found in {source}: ansible-test bootstraps it in another way now")
@@ -39,33 +56,67 @@ def provide_pip(home: Path) -> None:
         (cache / f"get_pip_{version.replace('.', '_')}.py").write_text(BOOTSTRAP)
 
 
-def interpreters() -> list[str]:
-    """Folders with a Python of each version that can be found: pyenv's shims answer for versions that are not active."""
-    folders = [str(Path(sys.executable).parent)]
-    try:
-        root = subprocess.run(["pyenv", "root"], check=True, capture_output=True, text=True).stdout.strip()
-        folders += [str(path / "bin") for path in sorted(Path(root, "versions").iterdir())]
-    except (OSError, subprocess.CalledProcessError):
-        # No pyenv: the Pythons on PATH are real ones.
-        pass
-    return folders + [entry for entry in os.environ["PATH"].split(os.pathsep) if "shims" not in entry]
+def supported(code: Path) -> list[str]:
+    """The Pythons that a version of ansible-core supports on managed hosts and controllers."""
+    text = (code / "_util" / "target" / "common" / "constants.py").read_text()
+    return sorted(set(re.findall(r"'(3\.\d+)'", text)), key=lambda version: int(version.split(".")[1]))
 
 
-def main() -> int:
-    """Run it with the given arguments (default: the Python of this environment) and return its exit status."""
-    collection = copy_collection(CACHE / "tree")
+def checked(core: str, arguments: list[str]) -> int:
+    """Run it with one version of ansible-core and return its exit status; its output is shown if it found something."""
+    programs = core_environment(core)
+    collection = copied(core)
+    code = ansible_test(programs)
+    home = CACHE / f"home-{core}"
+    provide_pip(home, code)
+    missing = [version for version in supported(code) if version not in pythons()]
+    if missing and "--python" not in arguments:
+        print(f"{SKIPPED} ansible-core {core} with Python {', '.join(missing)}: not on this machine.", flush=True)
+    path = os.pathsep.join([str(programs), *folders()[1:]])
+    environment = {**os.environ, "HOME": str(home), "PATH": path}
+    environment.pop("ANSIBLE_CONFIG", None)
+    environment.pop("ANSIBLE_COLLECTIONS_PATH", None)
+    command = [str(programs / "ansible-test"), "sanity", "--venv", "--color", "no", *arguments]
+    log = CACHE / f"log-{core}.txt"
+    with log.open("w") as out:
+        done = subprocess.run(command, cwd=collection, env=environment, stdout=out, stderr=out, check=False)
+    if done.returncode:
+        print(log.read_text(), file=sys.stderr)
+    return done.returncode
+
+
+def copied(core: str) -> Path:
+    """A copy of the collection for one version: each writes its reports into its copy."""
+    collection = copy_collection(CACHE / f"tree-{core}")
     # Inside this checkout ansible-test would take the copy for ignored files: it gets a repository of its own.
     (collection / ".gitignore").write_text("tests/output/\n")
     for command in (["git", "init", "--quiet"], ["git", "add", "--all"]):
         subprocess.run(command, cwd=collection, check=True)
-    home = CACHE / "home"
-    provide_pip(home)
-    arguments = sys.argv[1:] or ["--python", f"{sys.version_info.major}.{sys.version_info.minor}"]
-    environment = {**os.environ, "HOME": str(home), "PATH": os.pathsep.join(interpreters())}
-    environment.pop("ANSIBLE_CONFIG", None)
-    environment.pop("ANSIBLE_COLLECTIONS_PATH", None)
-    command = ["ansible-test", "sanity", "--venv", "--color", "no", *arguments]
-    return subprocess.run(command, cwd=collection, env=environment, check=False).returncode
+    return collection
+
+
+def main() -> int:
+    """Return 0 if nothing was found with any version; arguments other than --core go to ansible-test."""
+    parser = argparse.ArgumentParser(prog="make sanity", description=__doc__, allow_abbrev=False)
+    parser.add_argument("--core", action="append", choices=CORES, help="only this version (may be repeated)")
+    options, arguments = parser.parse_known_args()
+    if (ROOT / "tests" / "sanity").exists():
+        print("tests/sanity exists: the collection is to be clean without ignore files.", file=sys.stderr)
+        return 1
+    cores = available(options.core or tuple(CORES))
+    failed = []
+
+    def timed(core: str) -> None:
+        begun = time.monotonic()
+        found = checked(core, arguments)
+        print(f"ansible-core {core}: {'findings' if found else 'clean'}, {time.monotonic() - begun:.0f} s", flush=True)
+        if found:
+            failed.append(core)
+
+    with ThreadPoolExecutor(JOBS) as pool:
+        # Reading the results lets an exception of a thread through.
+        list(pool.map(timed, cores))
+    return 1 if failed or not cores else 0
 
 
 if __name__ == "__main__":

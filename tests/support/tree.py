@@ -7,6 +7,7 @@ from __future__ import annotations
 import fnmatch
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -14,8 +15,8 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def packed_files() -> list[str]:
-    """The files that belong to the built collection: those git knows, less galaxy.yml's build_ignore."""
+def known_files() -> list[str]:
+    """The files that git knows, or would."""
     listing = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -23,20 +24,24 @@ def packed_files() -> list[str]:
         capture_output=True,
         text=True,
     ).stdout
+    return [name for name in listing.splitlines() if (ROOT / name).is_file()]
+
+
+def packed_files() -> list[str]:
+    """Those of them that belong to the built collection: less galaxy.yml's build_ignore."""
     ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
     return [
         name
-        for name in listing.splitlines()
-        if (ROOT / name).is_file()
-        and not any(fnmatch.fnmatch(name, rule) or name.startswith(f"{rule}/") for rule in ignored)
+        for name in known_files()
+        if not any(fnmatch.fnmatch(name, rule) or name.startswith(f"{rule}/") for rule in ignored)
     ]
 
 
-def copy_collection(target: Path) -> Path:
-    """Copy the collection to target/ansible_collections/dirsync/authentik and return that path."""
+def copy_collection(target: Path, files: Sequence[str] | None = None) -> Path:
+    """Copy the collection (or the given files) to target/ansible_collections/dirsync/authentik and return that path."""
     path = target / "ansible_collections" / "dirsync" / "authentik"
     shutil.rmtree(target, ignore_errors=True)
-    for name in packed_files():
+    for name in packed_files() if files is None else files:
         (path / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / name, path / name)
     return path

@@ -83,8 +83,3 @@ def test_google_is_imported_in_one_place_only():
         if path.name != "deps.py":
             found = [name for name in imports(path) if name.split(".")[0] in ("google", "googleapiclient", "httplib2")]
             assert not found, path
-
-
-def test_every_python_file_states_its_licence():
-    for path in [*(ROOT / "plugins").rglob("*.py"), *(ROOT / "tests").rglob("*.py")]:
-        assert "SPDX-License-Identifier: GPL-3.0-or-later" in path.read_text()[:600], path
