@@ -34,6 +34,7 @@ from .outcome import Outcome
 from .pool import Pool
 from .progress import Progress
 from .request import DirectoryRequest, split_object
+from .restricted import MissingLibrary
 from .secrets import MASK
 from .target import Target, described, find, scope
 
@@ -467,7 +468,10 @@ class DirectorySync(Engine):
         evaluator = MappingEvaluator(
             self.authentik, self._provider, kind, mode, groups=self._survey.group, pool_map=self._asking.map
         )
-        evaluator.prepare(self._sample(kind) if mode == "auto" else [])
+        try:
+            evaluator.prepare(self._sample(kind) if mode == "auto" else [])
+        except MissingLibrary as exc:
+            raise RunEnded("mapping_evaluation: local is not possible here. %s" % exc, "libraries") from None
         return evaluator
 
     def _sample(self, kind: str) -> t.List[t.Tuple[Json, t.Optional[str]]]:
