@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.truth.machine import walk
 
 DOMAIN = "corp.example.com"
-ADA = {"name": "ada", "options": {}, "key": None, "check": False}
+ADA: dict[str, Any] = {"name": "ada", "options": {}, "key": None, "check": False}
 FOUND = {
     "a token endpoint that answers with a list": [
         ("begin", {"version": "2025.12.4"}),
