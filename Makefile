@@ -16,7 +16,7 @@ export PATH := $(BIN):$(PATH)
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test unit truth lies bench release clean gates \
+.PHONY: help setup demo sandbox test unit truth lies mutants bench release clean gates \
 	lint types licences changelog workflows docs sanity compat artifact importer environments
 
 help: ## Show what there is
@@ -50,6 +50,9 @@ truth: $(READY) ## Try to catch the modules lying (TRUTH_EXAMPLES=1000 sequences
 
 lies: $(READY) ## Make the modules lie on purpose, and see that the truth machine catches each lie
 	$(BIN)/python -m tests.truth.lies
+
+mutants: $(READY) ## Change the heart of the collection in single places, and see that tests notice (MUTANTS=300, MUTANTS_SEED=0)
+	$(BIN)/python -m tests.truth.mutants
 
 lint: $(READY) ## Check style: ruff, and ansible-lint with the profile production over the whole repository
 	$(BIN)/ruff check .

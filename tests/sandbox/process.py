@@ -110,11 +110,13 @@ class Sandbox:
         """The requests that authentik got."""
         return self.control("GET", "authentik/requests")
 
+    def observed(self) -> dict[str, dict[str, Any]]:
+        """``state`` and ``requests`` of both sides, ``google`` and ``authentik``, by one call."""
+        return self.control("GET", "observed")
+
     def clear_requests(self) -> None:
         """Forget the requests so far, on both sides."""
-        self.control("DELETE", "google/requests")
-        if "authentik_url" in self.info:
-            self.control("DELETE", "authentik/requests")
+        self.control("DELETE", "observed")
 
     def fault(self, side: str, **fault: Any) -> None:
         """Add a fault on one side, "google" or "authentik"."""

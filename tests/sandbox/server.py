@@ -16,7 +16,7 @@ from collections.abc import Callable
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
 from tests.sandbox.google import Google
@@ -87,7 +87,7 @@ class Servers:
         key = self.google.service_account(google_server.url)
         self._servers = [google_server]
         self._sides: list = [self.google]
-        mounts = [Mount("/google", routes=self.google.control_routes())]
+        mounts: list[Mount | Route] = [Mount("/google", routes=self.google.control_routes())]
         self.info: dict[str, object] = {}
         if not google_only:
             from tests.sandbox.authentik import Authentik
@@ -107,7 +107,9 @@ class Servers:
             self.info.update(
                 authentik_url=authentik_server.url, authentik_token=authentik.token, provider_id=authentik.provider_id
             )
-        control = Server(Starlette(routes=[*mounts, Route("/reset", self._reset, methods=["POST"])]), 0)
+        mounts.append(Route("/reset", self._reset, methods=["POST"]))
+        mounts.append(Route("/observed", self._observed, methods=["GET", "DELETE"]))
+        control = Server(Starlette(routes=mounts), 0)
         self._servers.append(control)
         self._key_file = _private_file(json.dumps(key))
         self.info.update(
@@ -121,6 +123,14 @@ class Servers:
         for side in self._sides:
             side.reset()
         return Response(status_code=204)
+
+    async def _observed(self, request: Request) -> Response:
+        """Everything at once, for whoever asks often."""
+        if request.method == "DELETE":
+            for side in self._sides:
+                side.wire.forget()
+            return Response(status_code=204)
+        return JSONResponse({type(side).__name__.lower(): side.observed() for side in self._sides})
 
     def start(self) -> None:
         """Start everything, and return when all of it accepts connections."""

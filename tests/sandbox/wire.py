@@ -193,6 +193,16 @@ class Wire:
             self.faults = []
             self._count = 0
 
+    def recorded(self) -> list[dict]:
+        """Return a copy of the record."""
+        with self._lock:
+            return [dict(entry) for entry in self.requests]
+
+    def forget(self) -> None:
+        """Forget all requests."""
+        with self._lock:
+            self.requests = []
+
     def add_faults(self, faults: object) -> None:
         """Add one fault or a list of them; raises FaultError, and adds none, when one is wrong."""
         checked = [check_fault(fault) for fault in (faults if isinstance(faults, list) else [faults])]
@@ -203,12 +213,10 @@ class Wire:
         """Return the control routes ``/requests`` (GET, DELETE) and ``/faults`` (GET, POST, DELETE)."""
 
         async def requests(request: Request) -> Response:
-            with self._lock:
-                if request.method == "DELETE":
-                    self.requests = []
-                    return Response(status_code=204)
-                listed = [dict(entry) for entry in self.requests]
-            return JSONResponse(listed)
+            if request.method == "DELETE":
+                self.forget()
+                return Response(status_code=204)
+            return JSONResponse(self.recorded())
 
         async def faults(request: Request) -> Response:
             if request.method == "DELETE":

@@ -74,8 +74,8 @@ LIES = (
     Lie(
         "a failure swallowed",
         SYNC + "direct_object.py",
-        "                self._refused.append(str(exc))\n                continue\n            if found is None",
-        "                continue\n            if found is None",
+        "            self._refused.append(str(exc))\n            return\n        if found is None",
+        "            return\n        if found is None",
     ),
     Lie(
         "verify skipped",
@@ -104,8 +104,8 @@ LIES = (
     Lie(
         "a retry that hides an error",
         "plugins/module_utils/_google/session.py",
-        "self._run(request, what, lambda exc: exc.passing and not exc.maybe_done)",
-        "self._run(request, what, lambda exc: exc.passing)",
+        "self._run(request, what, lambda exc: exc.passing and not exc.maybe_done, creates_user)",
+        "self._run(request, what, lambda exc: exc.passing, creates_user)",
     ),
     Lie(
         "a retry that hides an error",
@@ -140,8 +140,8 @@ LIES = (
     Lie(
         "a member forgotten",
         SYNC + "direct_object.py",
-        "        for item in self.member_plan.add:\n            try:",
-        "        for item in self.member_plan.add[1:]:\n            try:",
+        "        for item in self.member_plan.add:\n            self.add_member(item)\n",
+        "        for item in self.member_plan.add[1:]:\n            self.add_member(item)\n",
     ),
     Lie(
         "check mode writes", SYNC + "direct_object.py", "return self.options.check_mode or self.dry", "return self.dry"
@@ -156,7 +156,7 @@ LIES = (
     Lie(
         "a secret printed",
         SYNC + "direct_object.py",
-        '        fields = given or {"password": random_password()}\n        self.run.keep_secret([fields["password"]])\n',
+        '        fields = given or {"password": random_password()}\n        self.keep_secret([fields["password"]])\n',
         '        fields = given or {"password": random_password()}\n        self.warn(fields["password"])\n',
     ),
 )

@@ -395,16 +395,16 @@ class Truth(RuleBasedStateMachine):
         """One run, held against what the sandbox saw; returns its result."""
         world = self.world
         sandbox = world.sandbox
-        world.settle()
-        before = sandbox.google_state()
+        before = world.settled()["google"]["state"]
         quiet = not world.faults and not world.lacking
         sandbox.clear_requests()
         run = world.run(options, check)
-        google_log, authentik_log = sandbox.google_requests(), sandbox.authentik_requests()
-        after = sandbox.google_state()
-        state = world.settle()
+        seen = sandbox.observed()
+        google, log = seen["google"], seen["authentik"]["requests"]
+        # What authentik still does then is not the run's any more.
+        state = world.settled(seen)["authentik"]["state"]
         evidence = oracle.Evidence(
-            options, check, run, before, after, state, google_log, authentik_log, quiet, world.version
+            options, check, run, before, google["state"], state, google["requests"], log, quiet, world.version
         )
         tasks = [task for task in state["tasks"] if task["actor_name"].endswith("sync_objects")]
         oracle.check(evidence, world.secrets, tasks if quiet and not check and world.number >= (2025, 10) else None)

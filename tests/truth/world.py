@@ -130,15 +130,19 @@ class World:
     def state(self) -> dict[str, Any]:
         return self.sandbox.control("GET", "authentik/state")
 
-    def settle(self) -> dict[str, Any]:
-        """Wait until authentik's worker has nothing to do; returns authentik's state then."""
-        state = self.state()
+    def settled(self, seen: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Wait until authentik's worker has nothing to do; returns what the sandbox then observes of both sides.
+
+        Args:
+            seen: what it observed a moment ago.
+        """
+        seen = seen or self.sandbox.observed()
         for _turn in range(200):
-            if all(task["state"] in ("done", "rejected", "error") for task in state["tasks"]):
+            if all(task["state"] in ("done", "rejected", "error") for task in seen["authentik"]["state"]["tasks"]):
                 break
             time.sleep(0.02)
-            state = self.state()
-        return state
+            seen = self.sandbox.observed()
+        return seen
 
     def run(self, options: dict[str, Any], check: bool) -> ModuleRun:
         """Run the module in this process, or the share of runs that is due by a real ansible-playbook."""

@@ -65,6 +65,11 @@ class Authentik:
         """The control routes, to be mounted at ``authentik``."""
         return control.routes(self)
 
+    def observed(self) -> dict:
+        """What stands here, and the requests that came in."""
+        with self.state.lock:
+            return {"state": control.state_of(self), "requests": self.wire.recorded()}
+
     def configure(self, values: object) -> None:
         """Change settings. Raises ValueError."""
         self.settings.update(values)

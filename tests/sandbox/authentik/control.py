@@ -32,7 +32,7 @@ def routes(server: Authentik) -> list[Route]:
 
     async def state(_request: Request) -> Response:
         with server.state.lock:
-            return JSONResponse(_shown(server))
+            return JSONResponse(state_of(server))
 
     def change(action: Callable[[State, dict, dict], dict | None]) -> Callable:
         async def endpoint(request: Request) -> Response:
@@ -73,7 +73,8 @@ def routes(server: Authentik) -> list[Route]:
     ]
 
 
-def _shown(server: Authentik) -> dict:
+def state_of(server: Authentik) -> dict:
+    """All that stands in authentik's database, in the API's shapes."""
     state, shapes = server.state, Shapes(server.state, server.release)
     return {
         "users": [shapes.user(user) for user in state.users.values()],

@@ -59,6 +59,11 @@ class Google:
         """Return the control routes, to be mounted at ``google``."""
         return control.routes(self)
 
+    def observed(self) -> dict:
+        """Return what stands here, and the requests that came in."""
+        with self.lock:
+            return {"state": control.state_of(self), "requests": self.wire.recorded()}
+
     def reset(self) -> None:
         """Go back to the dataset and to the settings of the start; forget requests, faults and violations.
 

@@ -28,7 +28,7 @@ def routes(google: Google) -> list[Route]:
 
     async def state(_request: Request) -> Response:
         with google.lock:
-            return JSONResponse(_state(google))
+            return JSONResponse(state_of(google))
 
     async def violations(_request: Request) -> Response:
         return JSONResponse(list(google.violations))
@@ -84,7 +84,8 @@ async def _change(google: Google, action: Action, schema: str | None, request: R
     return Response(status_code=204) if answer is None else JSONResponse(answer)
 
 
-def _state(google: Google) -> dict:
+def state_of(google: Google) -> dict:
+    """Return all that stands at Google."""
     directory = google.directory
     return {
         "domains": google.api.domains(),

@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Sequences in which a claim was false once, or a traceback was printed; each is walked as it was found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.truth.machine import walk
+
+DOMAIN = "corp.example.com"
+ADA: dict[str, Any] = {"name": "ada", "options": {}, "key": None, "check": False}
+FOUND = {
+    "a token endpoint that answers with a list": [
+        ("begin", {"version": "2025.12.4"}),
+        (
+            "go_wrong",
+            {
+                "wrong": (
+                    "google",
+                    {
+                        "body": "[]",
+                        "content_type": "application/json",
+                        "method": "POST",
+                        "path": "/token",
+                        "times": 1,
+                        "skip": 0,
+                    },
+                )
+            },
+        ),
+        ("sync_group_by_the_server", {"group": "Team", "verify": "auto", "check": False}),
+        ("sync_person_directly", ADA),
+    ],
+    "somebody else has the old address by now": [
+        ("begin", {"version": "2025.12.4"}),
+        ("sync_person_by_the_server", {"name": "ada", "verify": "auto", "options": {}, "check": False}),
+        ("change_authentik", {"change": ("PATCH", "users/ada", {"email": f"ada.new@{DOMAIN}"})}),
+        ("change_google", {"change": ("RENEW", f"users/ada@{DOMAIN}", {"name": {"givenName": "Some"}})}),
+        ("sync_person_directly", ADA),
+        ("sync_person_directly", {**ADA, "check": True}),
+    ],
+    "an account that Google does not show yet, and another name by then": [
+        ("begin", {"version": "2025.12.4"}),
+        ("go_wrong", {"wrong": ("lag", {"lag_ms": 60})}),
+        ("sync_person_directly", ADA),
+        ("change_authentik", {"change": ("PATCH", "users/ada", {"name": "Ada Two"})}),
+        ("sync_person_directly", ADA),
+        ("calm", {}),
+        ("sync_person_directly", ADA),
+    ],
+}
+
+
+@pytest.mark.parametrize("story", FOUND.values(), ids=FOUND)
+def test_no_claim_is_false_any_more(story):
+    walk(story)
