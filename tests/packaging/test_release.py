@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,10 @@ def copied(place: Path, seed: int) -> Path:
     for name in names:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)
+        if name.startswith(("plugins/modules/", "roles/")):
+            # As a person does before the first release that has them.
+            path = place / name
+            path.write_text(re.sub(r"version_added: .*", f"version_added: {VERSION}", path.read_text()))
         os.utime(place / name, (seed * 1e6, seed * 1e6))
     for command in (
         ["init", "--quiet"],
