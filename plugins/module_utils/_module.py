@@ -94,6 +94,8 @@ class Edge:
 
     def __init__(self, module: AnsibleModule, engine: str) -> None:
         self.module = module
+        self._fail: t.Callable[..., t.NoReturn] = module.fail_json
+        self._exit: t.Callable[..., t.NoReturn] = module.exit_json
         self.engine = engine
         self.warnings: t.List[str] = []
         # Ansible knows the values as they were given; these are the forms that they have here and in the invocation.
@@ -123,7 +125,7 @@ class Edge:
         outcome = Outcome(self.engine)
         outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
         outcome.fail(message, code)
-        self.module.fail_json(**outcome.result(False))
+        self._fail(**outcome.result(False))
 
     def authentik(self) -> Authentik:
         """The API client."""
@@ -164,7 +166,8 @@ class Edge:
             origin = "service_account_contents"
             info = google_credentials.parse_key(params["service_account_contents"], origin)
         else:
-            info = provider.get("credentials") if isinstance(provider.get("credentials"), dict) else {}
+            shown = provider.get("credentials")
+            info = shown if isinstance(shown, dict) else {}
             if not info:
                 raise GoogleError(
                     "credentials",
@@ -226,8 +229,8 @@ class Edge:
         """End the module with an outcome."""
         result = outcome.result(diff=bool(self.module._diff))
         if outcome.fails_task:
-            self.module.fail_json(**result)
-        self.module.exit_json(**result)
+            self._fail(**result)
+        self._exit(**result)
 
     def _check_seconds(self, name: str) -> None:
         value = self.module.params[name]

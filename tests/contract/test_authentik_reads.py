@@ -18,7 +18,7 @@ from tests.sandbox.process import Sandbox
 HERE = Path(__file__).parent
 VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4")
 # The recorded reads that the sandbox serves: part of the path, and the query that finds the like here.
-READS = (
+READS: tuple[tuple[str, dict], ...] = (
     (r"/admin/version/$", {}),
     (r"/admin/workers/$", {}),
     (r"/core/users/me/$", {}),
@@ -126,7 +126,7 @@ def test_the_published_client_takes_the_answers():
             assert group.users == [6, 7, 8]
             assert providers.providers_google_workspace_retrieve(1).name == "gws"
             request = authentik_client.SyncObjectRequest(
-                sync_object_model="authentik.core.models.User", sync_object_id="6"
+                sync_object_model=authentik_client.SyncObjectModelEnum("authentik.core.models.User"), sync_object_id="6"
             )
             assert providers.providers_google_workspace_sync_object_create(1, request).messages == []
             row = providers.providers_google_workspace_users_list(provider__id=1).results[0]

@@ -71,6 +71,7 @@ def at_once(*calls):
         for _call in calls
     ]
     for process, call in zip(processes, calls, strict=True):
+        assert process.stdin
         process.stdin.write(json.dumps([call, moment]))
         process.stdin.close()
         process.stdin = None

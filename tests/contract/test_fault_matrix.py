@@ -238,7 +238,7 @@ def wanted(state, operation):
     groups = {item["email"]: item for item in state["groups"]}
     if operation in ("user_create", "user_update", "read"):
         person = users.get(f"{USER}@corp.example.com")
-        return bool(person) and person["name"]["givenName"] == "Ada"
+        return person is not None and person["name"]["givenName"] == "Ada"
     if operation in ("group_create", "group_update"):
         return "empty@corp.example.com" in groups and groups["empty@corp.example.com"]["name"] == "empty"
     members = {item["email"] for item in groups[f"{GROUP}@corp.example.com"]["members"]}

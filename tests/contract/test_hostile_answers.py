@@ -29,6 +29,7 @@ class Hostile(BaseHTTPRequestHandler):
     """Answers everything in the way that the server's ``manner`` says."""
 
     protocol_version = "HTTP/1.1"
+    server: Server
 
     def log_message(self, *_args: object) -> None:
         pass

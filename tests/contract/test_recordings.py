@@ -240,7 +240,8 @@ def test_answers_without_a_sync(servers, version):
         ):
             continue
         name = item["id"]
-        headers, token = {}, ""
+        headers: dict[str, str] = {}
+        token: str | None = ""
         if "form-encoded" in name:
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
         elif "text-plain" in name:
@@ -304,7 +305,7 @@ def test_an_old_server_without_a_worker_gives_no_answer_at_all(servers):
 
 
 # What saving something in authentik starts by itself: the recording, what was there before, the request.
-SAVED = (
+SAVED: tuple[tuple[str, str, list[str], str, str, dict | None], ...] = (
     ("2024.8.1", "027", ["Team One"], "POST", "core/groups/{team}/add_user/", {"pk": "{heidi}"}),
     ("2024.8.1", "298", [], "DELETE", "core/users/{alice}/", None),
     ("2025.8.6", "07b", ["Team One"], "POST", "core/groups/{team}/remove_user/", {"pk": "{alice}"}),

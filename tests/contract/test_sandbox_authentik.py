@@ -334,7 +334,7 @@ def test_providers_change_only_with_a_licence(server):
 
 def lines(task: dict, which: str = "") -> list[str]:
     """The events of a task's lines, wherever this release keeps them."""
-    return [line["event"] for line in task.get(which + "logs", task.get(which + "messages"))]
+    return [line["event"] for line in task.get(which + "logs", task.get(which + "messages")) or []]
 
 
 def test_tasks_are_found_and_tell_what_they_did(tasks_server):

@@ -60,7 +60,9 @@ class Sandbox:
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=self._errors, text=True
         )
         lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=lambda: lines.put(self._process.stdout.readline()), daemon=True).start()
+        said = self._process.stdout
+        assert said is not None
+        threading.Thread(target=lambda: lines.put(said.readline()), daemon=True).start()
         try:
             line = lines.get(timeout=START_WITHIN_S)
         except queue.Empty:
@@ -74,6 +76,7 @@ class Sandbox:
 
     def __exit__(self, *exc: object) -> None:
         process = self._process
+        assert process is not None and process.stdout is not None
         process.terminate()
         try:
             status = process.wait(STOP_WITHIN_S)

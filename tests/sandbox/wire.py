@@ -358,7 +358,7 @@ def _query(text: str) -> dict[str, str | list[str]]:
 
 
 async def _read_body(receive: Callable) -> bytes:
-    parts = []
+    parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] != "http.request":

@@ -21,17 +21,25 @@ TESTS = ("tests/unit", "tests/integration/test_targets.py")
 
 def main() -> int:
     """Return 0 if the tests passed with each."""
-    extremes = available((min(CORES, key=_number), max(CORES, key=_number)))
-    if not extremes:
-        return 1
-    newest = available()[-1]
-    failed = []
-    for core in dict.fromkeys([*extremes, newest]):
+    found = available(sorted(CORES, key=_number))
+    failed = [] if found else list(CORES)
+    for core in dict.fromkeys([*found[:1], *found[-1:]]):
         requirements = [ROOT / "tests" / "requirements-run.txt", ROOT / "requirements.txt"]
         programs = core_environment(core, *[item for file in requirements for item in ("-r", str(file))])
         print(f"unit and integration tests with ansible-core {core}", flush=True)
         environment = {**os.environ, "PATH": os.pathsep.join([str(programs), os.environ["PATH"]])}
-        command = [programs / "python", "-m", "pytest", "-n", "2", "--dist", "worksteal", "-q", "-k", OLDER_SERVERS]
+        command = [
+            str(programs / "python"),
+            "-m",
+            "pytest",
+            "-n",
+            "2",
+            "--dist",
+            "worksteal",
+            "-q",
+            "-k",
+            OLDER_SERVERS,
+        ]
         done = subprocess.run([*command, *TESTS, *sys.argv[1:]], cwd=ROOT, env=environment, check=False)
         if done.returncode:
             failed.append(core)

@@ -117,6 +117,7 @@ class Evidence:
     def wanted(self) -> dict[str, Any]:
         """What the assigned mappings want of the object's record, by path."""
         target = self.target()
+        assert target, "nothing is wanted of what is not there"
         names = self.mappings()
         fields: dict[str, Any] = {}
         if self.kind == "user":
@@ -399,6 +400,8 @@ def _holds_what_is_wanted(evidence: Evidence) -> None:
     record = evidence.record(evidence.after)
     wanted = evidence.wanted()
     claim(record is not None, "synced, and Google has no such record", wanted)
+    target = evidence.target()
+    assert record and target
     fields = PERSON_FIELDS if evidence.kind == "user" else GROUP_FIELDS
     found = flat(record, fields)
     for path, value in wanted.items():
@@ -406,7 +409,7 @@ def _holds_what_is_wanted(evidence: Evidence) -> None:
         claim(same, "synced, and Google does not hold", path, value, found[path])
     if evidence.kind == "group" and evidence.options.get("membership") != "ignore":
         there = {_member(item) for item in record["members"]}
-        people = {item["username"]: item for item in evidence.target()["users_obj"]}
+        people = {item["username"]: item for item in target["users_obj"]}
         accounts = {item["primaryEmail"] for item in evidence.after["users"]}
         for name, person in people.items():
             skipped = name in evidence.result["skipped_members"]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,6 +13,10 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.error
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import desired
 
 ADA = {"pk": 6, "username": "ada", "email": "ada@corp.example.com"}
+
+
+def stand_in(names, answers) -> Any:
+    return Mappings(names, answers)
 
 
 class Mappings:
@@ -40,7 +45,7 @@ def bad(line):
 
 
 def test_merged_in_the_order_of_names_deeply():
-    api = Mappings(
+    api: Any = Mappings(
         {"b": "1 first", "a": "2 second"},
         {
             "a": ok({"name": {"givenName": "B"}, "phones": [2]}),
@@ -58,7 +63,7 @@ def test_names_are_asked_for_only_where_the_order_matters():
         def mapping_names(self):
             raise AssertionError("not needed")
 
-    api = Unnamed({}, {"a": ok({"suspended": True}), "b": ok(None), "c": ok({"notes": {"value": "x"}})})
+    api: Any = Unnamed({}, {"a": ok({"suspended": True}), "b": ok(None), "c": ok({"notes": {"value": "x"}})})
     found, _secret = desired.evaluate(api, {"property_mappings": ["a", "b", "c"]}, "user", ADA, None)
     assert found == {"suspended": True, "notes": {"value": "x"}, "primaryEmail": ADA["email"]}
 
@@ -68,7 +73,7 @@ def test_of_two_mappings_that_give_nothing_the_first_by_name_decides():
     for names, kind in (({"a": "1", "b": "2"}, "skip"), ({"a": "2", "b": "1"}, "failed")):
         with pytest.raises(desired.MappingProblem) as caught:
             desired.evaluate(
-                Mappings(names, {"a": skip, "b": fail}), {"property_mappings": ["a", "b"]}, "user", ADA, None
+                stand_in(names, {"a": skip, "b": fail}), {"property_mappings": ["a", "b"]}, "user", ADA, None
             )
         assert caught.value.kind == kind
 
@@ -100,19 +105,19 @@ def test_passwords_never_get_into_the_wanted_record():
 )
 def test_why_a_mapping_gives_nothing(line, kind):
     with pytest.raises(desired.MappingProblem) as caught:
-        desired.evaluate(Mappings({}, {"a": bad(line)}), {"property_mappings": ["a"]}, "user", ADA, None)
+        desired.evaluate(stand_in({}, {"a": bad(line)}), {"property_mappings": ["a"]}, "user", ADA, None)
     assert caught.value.kind == kind
 
 
 @pytest.mark.parametrize(("mappings", "answer"), [([], None), (["a"], ok(None)), (["a"], ok({}))])
 def test_no_mapping_yields_anything(mappings, answer):
     with pytest.raises(desired.MappingProblem) as caught:
-        desired.evaluate(Mappings({}, {"a": answer}), {"property_mappings": mappings}, "user", ADA, None)
+        desired.evaluate(stand_in({}, {"a": answer}), {"property_mappings": mappings}, "user", ADA, None)
     assert caught.value.kind == "empty"
 
 
 def test_not_allowed_to_ask():
-    api = Mappings({}, {"a": AuthentikError("forbidden", "No.", "Give view_propertymapping.")})
+    api: Any = Mappings({}, {"a": AuthentikError("forbidden", "No.", "Give view_propertymapping.")})
     with pytest.raises(desired.MappingProblem, match="view_propertymapping") as caught:
         desired.evaluate(api, {"property_mappings": ["a"]}, "user", ADA, None)
     assert caught.value.kind == "unavailable"

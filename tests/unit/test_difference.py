@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import difference
 
+NAME = {"givenName": "Ada", "familyName": "Example", "fullName": "Ada Example"}
 ADA = {
     "id": "1",
     "primaryEmail": "ada@corp.example.com",
-    "name": {"givenName": "Ada", "familyName": "Example", "fullName": "Ada Example"},
+    "name": NAME,
     "suspended": False,
     "etag": '"x"',
     "lastLoginTime": "2026-01-01T00:00:00Z",
@@ -34,7 +35,7 @@ users = st.fixed_dictionaries(
 
 
 def test_a_changed_field_is_one_difference_with_its_path():
-    now = {**ADA, "name": {**ADA["name"], "givenName": "Adah", "fullName": "Adah Example"}}
+    now = {**ADA, "name": {**NAME, "givenName": "Adah", "fullName": "Adah Example"}}
     assert difference.changes("user", now, ADA) == [{"path": "name.givenName", "before": "Adah", "after": "Ada"}]
 
 

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
@@ -43,18 +45,20 @@ ADA = {"pk": 6, "username": "ada", "email": "ada@x.test", "name": "Ada", "uuid":
     ],
 )
 def test_one_person_by_many_names(value, lookup):
-    assert target.find(People(ADA), "user", value, lookup).pk == "6"
+    people: Any = People(ADA)
+    assert target.find(people, "user", value, lookup).pk == "6"
 
 
 def test_an_address_that_means_two_people_is_ambiguous():
     other = {"pk": 7, "username": "ada@x.test", "email": "other@x.test", "name": "Other"}
+    people: Any = People(ADA, other)
     with pytest.raises(AuthentikError, match=r"ada \(pk 6.*ada@x.test \(pk 7|ada@x.test \(pk 7.*ada \(pk 6") as caught:
-        target.find(People(ADA, other), "user", "ada@x.test", "auto")
+        target.find(people, "user", "ada@x.test", "auto")
     assert caught.value.kind == "ambiguous"
 
 
 def test_an_integer_is_never_taken_for_a_name():
-    people = People({**ADA, "username": "77"})
+    people: Any = People({**ADA, "username": "77"})
     with pytest.raises(AuthentikError, match="no user '77'"):
         target.find(people, "user", "77", "auto")
     assert people.asked == [77]
@@ -91,7 +95,7 @@ def test_what_cannot_fit_is_refused_beforehand(kind, value, lookup):
 )
 def test_scope(provider, user, rule):
     found = target.scope({"name": "gws", **provider}, target.Target("user", {**ADA, **user}))
-    assert (found is None) if rule is None else (rule in found)
+    assert (found is None) if rule is None else (rule in str(found))
 
 
 def test_a_filter_group_does_not_restrict_groups():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import datetime
+from typing import Any
 
 import pytest
 
@@ -44,7 +45,8 @@ class Tasks:
 
 
 def find(*tasks, version=NEW, ended_only=True, since=0.0):
-    return tasklog.find(Tasks(*tasks), version, {"pk": 1}, "user", "6", START.timestamp() + since, ended_only)
+    api: Any = Tasks(*tasks)
+    return tasklog.find(api, version, {"pk": 1}, "user", "6", START.timestamp() + since, ended_only)
 
 
 def test_the_newest_of_our_object_is_ours():

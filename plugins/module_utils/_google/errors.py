@@ -149,10 +149,12 @@ def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
     error = data.get("error") if isinstance(data, dict) else None
     if not isinstance(error, dict):
         return False, "", []
+    lists = [error.get(key) for key in ("errors", "details")]
     reasons = [
         item["reason"]
-        for key in ("errors", "details")
-        for item in (error.get(key) if isinstance(error.get(key), list) else [])
+        for items in lists
+        if isinstance(items, list)
+        for item in items
         if isinstance(item, dict) and isinstance(item.get("reason"), str)
     ]
     return True, str(error.get("message") or ""), reasons

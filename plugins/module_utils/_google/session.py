@@ -180,10 +180,10 @@ class Session:
 
     def _sign(self) -> t.Any:
         """The service account, whose token is asked for once, however many threads want it."""
-        lib = self._libraries
+        base: t.Any = self._libraries.service_account.Credentials
         lock = self._lock
 
-        class Signer(lib.service_account.Credentials):
+        class Signer(base):
             def before_request(self, *args: t.Any, **kwargs: t.Any) -> t.Any:
                 with lock:
                     return super().before_request(*args, **kwargs)
@@ -209,7 +209,9 @@ class Session:
         owner = self
         counting = self._counting
 
-        class Transport(lib.httplib2.Http):
+        base: t.Any = lib.httplib2.Http
+
+        class Transport(base):
             """Counts what really goes out, the token's requests apart."""
 
             def request(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:

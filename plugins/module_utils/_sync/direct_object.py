@@ -214,7 +214,7 @@ class DirectObject:
             key = default_address(self.target, self.run.provider)
             record = self._read(key)
         asked = self._google_id(record)
-        self._take(t.cast(Evaluated, (yield asked)))
+        self._take((yield asked))
         address = str(self._wanted.get("primaryEmail") or self._wanted.get("email") or "")
         if record is not None and not self._is_ours(record, key, address):
             # Found by somebody's alias: a mapping may have another address for this object.
@@ -227,7 +227,7 @@ class DirectObject:
                 raise HeldByAnother(alias_text(self.target.kind, address, record))
         if self._google_id(record) != asked:
             # authentik evaluates with the connection that there is, and without one for what it makes anew.
-            self._take(t.cast(Evaluated, (yield self._google_id(record))))
+            self._take((yield self._google_id(record)))
         self.before = self.after = record
         if self.target.kind == "group" and self.run.options.membership != "ignore":
             self._observe_members()

@@ -12,6 +12,7 @@ destroyed for it. A failed listing ends the run before any write; a failed objec
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import typing as t
@@ -558,7 +559,7 @@ class DirectorySync(Engine):
             pks = [pk for pk in self._reader.rows[kind].pks() if pk not in self._survey.kept[kind]]
             mine = [pk for pk in pks if self._mine(kind, pk)]
             self.progress.begin("look at %ss out of scope" % kind, len(mine))
-            for orphan in self._pool.map(lambda pk, kind=kind: finder.look(kind, pk), mine):
+            for orphan in self._pool.map(functools.partial(finder.look, kind), mine):
                 self.progress.step()
                 if orphan is not None:
                     self._orphans.append(orphan)

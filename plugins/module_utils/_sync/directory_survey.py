@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from .._authentik.api import Authentik
@@ -61,10 +62,10 @@ class Survey:
         for kind in ("user", "group"):
             if kind == "group" and "group" not in models:
                 continue
-            jobs.append(("Google's %ss" % kind, lambda kind=kind: self._list_google(kind)))
-            jobs.append(("authentik's connections", lambda kind=kind: self._list_rows(kind)))
+            jobs.append(("Google's %ss" % kind, functools.partial(self._list_google, kind)))
+            jobs.append(("authentik's connections", functools.partial(self._list_rows, kind)))
         wanted = [kind for kind in ("group", "user") if kind in models or kind == "user" or with_groups]
-        jobs.extend(("authentik's %ss" % kind, lambda kind=kind: self._list_authentik(kind)) for kind in wanted)
+        jobs.extend(("authentik's %ss" % kind, functools.partial(self._list_authentik, kind)) for kind in wanted)
         self._progress.begin("list both sides", len(jobs))
         # One after the other on authentik's side (its pages come in parallel), all at once with Google's.
         google = [job for name, job in jobs if name.startswith("Google")]

@@ -187,9 +187,9 @@ class Writer:
                     found = self._await_member(group, address, exc)
                     return found if ours else None
                 if exc.maybe_done:
-                    found = self._look_member(group, address, exc)
-                    if found is not None:
-                        return found
+                    there = self._look_member(group, address, exc)
+                    if there is not None:
+                        return there
                     raise
                 if exc.kind not in ("not_found", "not_ready"):
                     raise

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from starlette.applications import Starlette
 
 from tests.sandbox.authentik import control
@@ -41,7 +43,7 @@ class Authentik:
         answer_ms: float = 10000,
     ) -> None:
         self.release = release(version)
-        self._start = {"sync_ms": sync_ms, "answer_ms": answer_ms}
+        self._start: dict[str, Any] = {"sync_ms": sync_ms, "answer_ms": answer_ms}
         self.settings = Settings(**self._start)
         self.state = State(dataset, service_account)
         self.worker = Worker(self.release)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import google_auth_httplib2
 import httplib2
@@ -34,7 +35,7 @@ SOCKET_TIMEOUT = 120
 class Directory:
     """The calls a sync makes. Making one asks for the tenant's domains, as authentik does for every task."""
 
-    def __init__(self, provider: object, endpoint: str, dry_run: bool, wanted: Callable[[], bool]) -> None:
+    def __init__(self, provider: Any, endpoint: str, dry_run: bool, wanted: Callable[[], bool]) -> None:
         self._endpoint = endpoint.rstrip("/")
         self._dry_run = dry_run
         self._wanted = wanted
@@ -81,7 +82,7 @@ class Directory:
                 raise BadRequestSyncException("Bad request", request.body) from exc
             raise TransientSyncException("Failed to send request: %s" % exc) from exc
 
-    def listing(self, collection: object, key: str) -> Iterator[dict]:
+    def listing(self, collection: Any, key: str) -> Iterator[dict]:
         """Everything Google lists, page by page. Errors stay what they are: discovery does not translate them."""
         request = collection.list(customer="my_customer", maxResults=500, orderBy="email")
         while request is not None:

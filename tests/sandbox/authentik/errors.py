@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class SyncError(Exception):
     """Common ground of what can go wrong with one object."""
@@ -39,7 +41,7 @@ class DryRunRejected(SyncError):
 class StopSync(SyncError):
     """An error after which going on with other objects makes no sense."""
 
-    def __init__(self, cause: Exception, obj: object = None, mapping: object = None) -> None:
+    def __init__(self, cause: Exception, obj: Any = None, mapping: Any = None) -> None:
         super().__init__(str(cause))
         self.obj = obj
         self.mapping = mapping

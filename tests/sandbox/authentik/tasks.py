@@ -80,7 +80,7 @@ class Worker:
         self._generation = 0
         self.tasks: list[Task] = []
         self.running = True
-        self.retry_ms = 10000
+        self.retry_ms = 10000.0
         self._closed = False
         self._threads = [threading.Thread(target=self._loop, daemon=True) for _ in range(THREADS)]
         for thread in self._threads:

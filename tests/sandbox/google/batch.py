@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from email.parser import BytesParser
+from typing import Any
 
 from starlette.responses import Response
 
@@ -43,7 +44,7 @@ def split(content_type: str, body: bytes) -> list[Call]:
     message = BytesParser().parsebytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + body)
     if message.get_content_type() != "multipart/mixed" or not message.is_multipart():
         raise malformed("Failed to parse batch request, error: the body is not multipart/mixed.")
-    parts = message.get_payload()
+    parts: Any = message.get_payload()
     if len(parts) > MOST_CALLS:
         raise malformed(f"The batch request cannot contain more than {MOST_CALLS} calls.")
     return [_call(part.get("Content-ID", ""), part.get_payload(decode=True)) for part in parts]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from tests.sandbox.wire import reason_phrase
 
@@ -126,7 +127,7 @@ def fault_body(status: int, fault: dict) -> tuple[bytes, str]:
 
 
 def _error_info(reason: str, domain: str, metadata: dict) -> dict:
-    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": domain}
+    info: dict[str, Any] = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": domain}
     if metadata:
         info["metadata"] = {"service": "admin.googleapis.com", **metadata}
     return info
