@@ -45,10 +45,16 @@ class Version:
 
 
 class Authentik:
-    """authentik's API by name. Every method raises AuthentikError with a remedy."""
+    """authentik's API by name. Every method raises AuthentikError with a remedy.
+
+    Attributes:
+        audit: callable taking a dict, told of every connection's creation or removal before it is sent and when it has
+            been answered.
+    """
 
     def __init__(self, client: Client) -> None:
         self.client = client
+        self.audit: t.Optional[t.Callable[[Json], None]] = None
 
     def version(self) -> Version:
         """The server's version; any valid token may read it."""
@@ -165,7 +171,7 @@ class Authentik:
         body: Json = {"google_id": google_id, "provider": provider, kind: int(pk) if kind == "user" else pk}
         with _needs("add_googleworkspaceprovider%s" % kind, "new %s connections" % kind):
             try:
-                self.client.request(
+                self._audited(
                     "POST",
                     "providers/google_workspace_%ss/" % kind,
                     body=body,
@@ -179,7 +185,7 @@ class Authentik:
         """Unlink; nothing is touched at Google. A row that is gone counts as done."""
         with _needs("delete_googleworkspaceprovider%s" % kind, "the removal of %s connections" % kind):
             try:
-                self.client.request(
+                self._audited(
                     "DELETE",
                     "providers/google_workspace_%ss/%s/" % (kind, quoted(row)),
                     what="remove the %s connection %s" % (kind, row),
@@ -270,6 +276,18 @@ class Authentik:
         if not isinstance(data, dict) or not isinstance(data.get("result"), str):
             raise AuthentikError("json", "Could not %s: the answer has no result." % what)
         return data
+
+    def _audited(self, method: str, path: str, *, what: str, body: t.Any = None) -> None:
+        """A request that writes, noted before it is sent, and again with what became of it."""
+        line = {"method": method, "path": path, "what": what}
+        note = self.audit or (lambda line: None)
+        note(dict(line, event="sent"))
+        try:
+            self.client.request(method, path, body=body, what=what)
+        except AuthentikError as exc:
+            note(dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.sent))
+            raise
+        note(dict(line, event="answered", result="ok"))
 
     def _get_or_none(self, path: str, what: str) -> t.Optional[Json]:
         try:

@@ -169,15 +169,24 @@ class Client:
         yield first["results"]
         pagination = first["pagination"]
         last = pagination.get("total_pages")
-        if not isinstance(last, int) or last < 2 or not pagination.get("next"):
-            return
+        found, announced = len(first["results"]), _count(first)
+        if isinstance(last, int) and last > 1 and pagination.get("next"):
 
-        def page(number: int) -> t.List[t.Dict[str, t.Any]]:
-            return t.cast(
-                t.List[t.Dict[str, t.Any]], self.get_page(path, dict(query, page=number), what=what)["results"]
+            def page(number: int) -> t.Dict[str, t.Any]:
+                return self.get_page(path, dict(query, page=number), what=what)
+
+            for answer in pool_map(page, range(2, last + 1)):
+                found += len(answer["results"])
+                # What is removed while the pages are read shifts them, and the count goes down with it.
+                announced = min(announced, _count(answer))
+                yield answer["results"]
+        if found < announced:
+            raise AuthentikError(
+                "json",
+                "Could not %s: %s announced %d entries and gave %d." % (what, self.url, announced, found),
+                "Try again; check what stands between this host and authentik.",
+                sent=True,
             )
-
-        yield from pool_map(page, range(2, last + 1))
 
     def get_page(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.Dict[str, t.Any]:
         """GET one page of a list: a dict with ``pagination`` and ``results`` (a list of dict)."""
@@ -396,6 +405,12 @@ def _read(reply: t.Any, seconds: float) -> bytes:
     if length and length.isdigit() and not encoded and len(raw) < int(length):
         raise ConnectionError("the answer was cut off after %d of %s bytes" % (len(raw), length))
     return raw
+
+
+def _count(page: t.Mapping[str, t.Any]) -> int:
+    """How many entries a page of a list says that the whole list has; 0 if it does not say."""
+    value = page["pagination"].get("count")
+    return int(value) if isinstance(value, (int, float)) else 0
 
 
 def _query_value(value: t.Any) -> str:

@@ -10,6 +10,7 @@ Partial answers (``fields``) keep what is read small. Every method raises Google
 from __future__ import annotations
 
 import random
+import threading
 import typing as t
 
 from .credentials import Credentials
@@ -58,6 +59,7 @@ class Directory:
         self.session = Session(credentials, endpoint, timeout, sleep, jitter)
         self._service = self.session.service
         self._domains: t.Optional[t.List[str]] = None
+        self._reading_domains = threading.Lock()
 
     def pace(self, limiter: AnyLimiter) -> None:
         """Let a limiter decide when requests are sent."""
@@ -121,11 +123,12 @@ class Directory:
 
     def domains(self) -> t.List[str]:
         """The names of the workspace's domains, in lower case; read once."""
-        if self._domains is None:
-            request = self._service.domains().list(customer="my_customer", fields="domains(domainName)")
-            found = self.session.read(request, "read the domains at Google").get("domains") or []
-            self._domains = [str(item.get("domainName")).lower() for item in found]
-        return self._domains
+        with self._reading_domains:
+            if self._domains is None:
+                request = self._service.domains().list(customer="my_customer", fields="domains(domainName)")
+                found = self.session.read(request, "read the domains at Google").get("domains") or []
+                self._domains = [str(item.get("domainName")).lower() for item in found]
+            return self._domains
 
     def is_inside(self, address: str) -> bool:
         """Whether an address belongs to one of the workspace's domains."""

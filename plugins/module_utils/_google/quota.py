@@ -81,7 +81,7 @@ class Limiter:
             self.refusals += 1
             if now - self._changed > 1.0:
                 # Requests that were under way together are refused together: that is one sign, and not many.
-                self._rate = max(SLOWEST_PER_MINUTE, self._rate * SLOWER)
+                self._rate = max(min(SLOWEST_PER_MINUTE, self._most), self._rate * SLOWER)
                 self._changed = now
             self._next = max(self._next, now + pause)
 

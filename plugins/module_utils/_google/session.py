@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import random
 import ssl
 import threading
@@ -20,9 +21,11 @@ from .errors import GoogleError, explain, retry_after
 from .quota import AnyLimiter, Unlimited
 
 Json = t.Dict[str, t.Any]
+MASK = "********"
 ATTEMPTS = 5
-# Where a limiter paces many requests, a refusal because of the quota costs time and never the request.
-ATTEMPTS_AT_QUOTA = 12
+# Where a limiter paces many requests, a refusal because of the quota costs time and not the request: a quarter of an hour.
+ATTEMPTS_AT_QUOTA = 32
+LONGEST_PAUSE_AT_QUOTA_S = 900.0
 
 
 class Session:
@@ -107,7 +110,8 @@ class Session:
                 attempt += 1
                 paced = exc.kind == "rate" and not isinstance(self.limiter, Unlimited)
                 most = ATTEMPTS_AT_QUOTA if paced else ATTEMPTS
-                if not again(exc) or attempt >= most or (waited + pause > self._timeout and not paced):
+                longest = LONGEST_PAUSE_AT_QUOTA_S if paced else self._timeout - waited
+                if not again(exc) or attempt >= most or pause > longest:
                     raise
                 self.notice("%s Waiting %.1f seconds." % (exc.message, pause))
                 if exc.kind == "rate":
@@ -135,6 +139,8 @@ class Session:
             answer = request.execute(http=self._http(), num_retries=0)
         except lib.http_error as exc:
             error = explain(int(exc.resp.status), exc.content, what, self._context)
+            for secret in _passwords(request):
+                error.message = error.message.replace(secret, MASK)
             error.retry_after = retry_after(exc.resp.get("retry-after", ""))
             raise error from None
         except lib.auth_exceptions.TransportError as exc:
@@ -271,3 +277,12 @@ class Session:
         error.maybe_done = sent and not isinstance(reason, not_sent)
         error.dropped = error.maybe_done and isinstance(reason, (ConnectionError, http.client.HTTPException))
         return error
+
+
+def _passwords(request: t.Any) -> t.List[str]:
+    """The password that a request carries, which an answer may quote."""
+    body = request.body if isinstance(request.body, str) else ""
+    if '"password"' not in body:
+        return []
+    value = json.loads(body).get("password")
+    return [value] if isinstance(value, str) and value else []

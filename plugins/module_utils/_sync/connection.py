@@ -60,7 +60,7 @@ def plan_row(
         written: whether this run writes to the record or its members.
         tolerant: see tolerates_rows.
     """
-    if row is not None and not written and _leads_to(row, record, earlier):
+    if row is not None and not written and leads_to(row, record, earlier):
         return RowPlan(None, None, "")
     if not tolerant():
         if row is None:
@@ -75,7 +75,7 @@ def plan_row(
             "The connection in authentik was removed, since on servers up to 2025.8 one that is not exactly as Google's record "
             "stops every later sync; authentik makes it anew.",
         )
-    if row is not None and _leads_to(row, record, earlier):
+    if row is not None and leads_to(row, record, earlier):
         return RowPlan(None, None, "")
     google_id = address_of(record) if kind == "user" else str(record["id"])
     return RowPlan(row, google_id, "")
@@ -100,7 +100,7 @@ def connected_id(row: t.Optional[Json]) -> str:
     return str(attributes.get("id") or "") if isinstance(attributes, dict) else ""
 
 
-def _leads_to(row: Json, record: Json, earlier: t.Optional[Json]) -> bool:
+def leads_to(row: Json, record: Json, earlier: t.Optional[Json] = None) -> bool:
     """Whether authentik, using the row's google_id, reaches this very record."""
     names = {str(record.get("id")).lower(), address_of(record).lower()}
     names.update(str(item).lower() for item in record.get("aliases") or [])

@@ -72,13 +72,13 @@ def accounts_of(
 
 def _account(person: Json, address: str, reader: Reader, sure: bool) -> t.Optional[Json]:
     """A person's account: the one whose own address is theirs, else the one that they are connected to."""
-    found = reader.record("user", address, sure) if address else None
+    found = reader.account(address, sure) if address else None
     if found is not None and is_at(found, address):
         return found
     for row in reader.connections("user", str(person["pk"])):
         own_id = connected_id(row)
         for key in (own_id, str(row.get("google_id") or "")):
-            found = reader.record("user", key, sure) if key else None
+            found = reader.account(key, sure) if key else None
             if found is not None and (found.get("id") == own_id or is_at(found, key)):
                 return found
     return None

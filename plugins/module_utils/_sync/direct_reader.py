@@ -43,6 +43,10 @@ class Reader:
         """
         return self.directory.account(key) if kind == "user" else self.directory.group(key)
 
+    def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
+        """As record() for a "user", as it will be once this run has written the users."""
+        return self.record("user", key, sure)
+
     def members(self, group: str) -> t.List[Json]:
         """A group's direct members at Google; none for a group that Google does not show yet."""
         return self.directory.members(group) or []

@@ -15,12 +15,15 @@ from __future__ import annotations
 import functools
 import hashlib
 import itertools
+import json
 import typing as t
 
 from .._authentik.errors import AuthentikError
+from .._google.errors import GoogleError
 from .._google.quota import Limiter
-from .connection import connected_id, first_row
+from .connection import connected_id, first_row, leads_to
 from .desired import MappingProblem, default_address
+from .difference import member_key
 from .direct_object import DirectObject, DirectRun, Evaluated
 from .directory_outcome import MOST_MESSAGES, DirectoryOutcome
 from .directory_survey import Survey
@@ -38,6 +41,7 @@ from .request import DirectoryRequest, split_object
 from .restricted import MissingLibrary
 from .secrets import MASK
 from .target import Target, described, find, scope
+from .writer import address_of
 
 Json = t.Dict[str, t.Any]
 # Requests to authentik at once: it serves people, too.
@@ -116,8 +120,12 @@ class Item:
     def give_up(self, why: str) -> None:
         """Not tried, or not any further, because the run is given up."""
         if self.going:
-            self.outcome.fail("Not synced as a whole, since the run was given up: %s" % why, "not_tried")
-            self.going = False
+            self.settle("Not synced as a whole, since the run was given up: %s" % why, "not_tried")
+
+    def settle(self, why: str, code: str) -> None:
+        """It fails for a reason that lies outside of it."""
+        self.outcome.fail(why, code)
+        self.going = False
 
     def masked(self) -> None:
         """Take passwords out of all that may be told; too many runs through here for Ansible to look for each in the end."""
@@ -162,6 +170,8 @@ class DirectorySync(Engine):
         self._journal: t.Optional[Journal] = None
         self._in_a_row = 0
         self._hopeless = ""
+        # By kind: who has a record, by its id, or is to get an address, by "@" and the address.
+        self._holders: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
         self._work: t.Dict[str, t.List[Item]] = {"user": [], "group": []}
         self._orphans: t.List[Orphan] = []
 
@@ -181,6 +191,9 @@ class DirectorySync(Engine):
         try:
             self._open_files()
             self._run()
+        except (AuthentikError, GoogleError) as exc:
+            # A listing failed, or what comes before it: nothing was written.
+            outcome.fail_by(exc)
         except RunEnded as exc:
             if exc.code == "guard" and self.options.check_mode:
                 # What the guards hold back can be looked at here; a real run would change nothing.
@@ -203,7 +216,9 @@ class DirectorySync(Engine):
         directory.session.notice = self._notice
         if self._journal is not None:
             directory.session.audit = self._journal.write
+            self.authentik.audit = self._journal.write
         reader = self._reader = ListedReader(directory, self.authentik, int(self._provider["pk"]))
+        reader.visits_users = "user" in options.models and options.shard_count == 1
         self._shared = DirectRun(self.authentik, self._provider, options, directory, reader)
         with Pool(options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
             try:
@@ -318,21 +333,35 @@ class DirectorySync(Engine):
         for page in self._survey.pages(kind):
             for data in page:
                 target = Target(kind, data)
-                if not self._mine(kind, target.pk):
-                    continue
-                self.outcome.count(kind, "total")
+                mine = self._mine(kind, target.pk)
+                if mine:
+                    self.outcome.count(kind, "total")
                 if scope(self._provider, target) is not None:
-                    self.outcome.count(kind, "out_of_scope")
+                    if mine:
+                        self.outcome.count(kind, "out_of_scope")
                     continue
                 self._survey.kept[kind].add(target.pk)
+                if not mine:
+                    # Its account is no orphan of this shard's, either.
+                    self._claim(target)
+                    continue
                 if kind == "group":
-                    if self._journal is not None and (kind, target.pk) in self._journal.done:
+                    self._survey.fill_members(data)
+                    if self._journal is not None and self._journal.was_done(kind, target.pk, self._mark(target)):
                         # Saves the listing of its members; people are in the listing anyway.
                         self._claim(target)
                         self.outcome.count(kind, "skipped")
                         continue
-                    self._survey.fill_members(data)
                 yield target
+
+    def _mark(self, target: Target) -> str:
+        """Tells whether an object, its members, and what is asked for are as they were in an earlier run."""
+        provider = self._provider
+        shown = [
+            target.data,
+            [provider.get(name) for name in ("pk", "property_mappings_group", "default_group_email_domain", "dry_run")],
+        ]
+        return hashlib.sha256(json.dumps(shown, sort_keys=True, default=str).encode("utf-8")).hexdigest()[:16]
 
     def _claim(self, target: Target) -> None:
         """Remember the records that belong to an object, as far as the listings tell: nobody's else, and no orphan's."""
@@ -416,6 +445,13 @@ class DirectorySync(Engine):
             guards.append(
                 held_against(
                     "max_missing", limit, missing, len(rows), "connected %ss are missing in Google's listing" % kind
+                )
+            )
+            # With an object authentik removes its connections: what is connected is there.
+            hidden = sum(1 for pk in rows.pks() if not self._survey.has(kind, pk))
+            guards.append(
+                held_against(
+                    "max_missing", limit, hidden, len(rows), "connected %ss are missing in authentik's listing" % kind
                 )
             )
         self._hold(guards)
@@ -506,7 +542,9 @@ class DirectorySync(Engine):
         waiting = list(items)
         given: t.Sequence[t.Optional[Evaluated]] = [None] * len(waiting)
         while waiting:
-            self._pool.each(lambda pair: pair[0].look(pair[1]), zip(waiting, given))
+            self._pool.each(self._look, zip(waiting, given))
+            if self._hopeless:
+                raise RunEnded("The run was given up before anything was written: %s" % self._hopeless, "given_up")
             waiting = [item for item in waiting if item.asked is not None]
             if waiting:
                 given = evaluator.evaluate([(item.target.data, t.cast(t.Any, item.asked)[0]) for item in waiting])
@@ -516,23 +554,32 @@ class DirectorySync(Engine):
                 if len(refused) == len(given):
                     raise RunEnded("The property mappings cannot be evaluated: %s" % refused[0], "mapping_unavailable")
 
+    def _look(self, pair: t.Tuple[Item, t.Optional[Evaluated]]) -> None:
+        item, given = pair
+        if not self._hopeless:
+            item.look(given)
+            self._watch(item.outcome)
+
     def _take(self, kind: str, item: Item) -> None:
         """Plan for an observed object, and keep it if there is something to do."""
         obj, outcome = item.obj, item.outcome
         item.attempt(obj.plan)
+        if outcome.status == "out_of_scope" and not outcome.failure:
+            self._survey.left_out[kind].add(item.target.pk)
+            self._survey.kept[kind].discard(item.target.pk)
+            self.outcome.count(kind, "out_of_scope")
+            return
         if obj.before is not None:
             self._survey.claimed[kind].add(str(obj.before.get("id")))
         else:
             self._claim(item.target)
+        if item.going:
+            self._contend(kind, item)
         if not item.going:
-            if outcome.status == "out_of_scope":
-                self._survey.kept[kind].discard(item.target.pk)
-                self.outcome.count(kind, "out_of_scope")
-            else:
-                self._finish(kind, item)
+            self._finish(kind, item)
             return
-        if obj.record_plan.method is not None:
-            self._reader.note(kind, obj.foretold())
+        if kind == "user" and obj.record_plan.method is not None:
+            self._reader.foretell(obj.foretold())
         if obj.differs:
             self.progress.differ()
         if self._shared.foretells:
@@ -549,8 +596,46 @@ class DirectorySync(Engine):
         else:
             # Most objects of most runs: they need no line of their own.
             self.outcome.count(kind, "unchanged")
-            if self._journal is not None and kind == "group":
-                self._journal.finish(kind, item.target.pk, item.target.name, "unchanged")
+            self._note_done(kind, item)
+
+    # Two objects, one record
+
+    def _contend(self, kind: str, item: Item) -> None:
+        """See that no two objects write to one record, nor make two with one address: who is connected to it has it."""
+        obj, target = item.obj, item.target
+        keys = [] if obj.before is None else [str(obj.before.get("id"))]
+        address = str(obj.record_plan.body.get("primaryEmail") or obj.record_plan.body.get("email") or "")
+        if obj.record_plan.method is not None and address:
+            keys.append("@" + address.lower())
+        holders = self._holders[kind]
+        mine = _tie(obj.row, obj.before)
+        others = {holders[key] for key in keys if key in holders}
+        if obj.before is not None and not mine and kind in self._reader.listed:
+            others.update(pk for pk in self._reader.rows[kind].owners(obj.before) if pk in self._survey.kept[kind])
+        for pk in sorted(others - {target.pk}):
+            earlier = next((one for one in self._work[kind] if one.target.pk == pk), None)
+            row = earlier.obj.row if earlier is not None else first_row(self._reader.connections(kind, pk))
+            theirs = _tie(row, obj.before)
+            if earlier is not None and mine >= theirs:
+                self._work[kind].remove(earlier)
+                if kind == "user":
+                    self._reader.take_back(earlier.obj.foretold())
+                self._conflict(earlier, address, str(target))
+                self._finish(kind, earlier)
+            if theirs >= mine:
+                self._conflict(item, address, str(earlier.target) if earlier is not None else "%s %s" % (kind, pk))
+        if item.going:
+            for key in keys:
+                holders[key] = target.pk
+
+    def _conflict(self, item: Item, address: str, other: str) -> None:
+        text = (
+            "%s was not synced: %s at Google would be the %s of %s, too. Nothing was written for it. Give one of them another "
+            "address, or remove the connection in authentik that is wrong."
+        )
+        found = address_of(item.obj.before) or address or "its record"
+        what = "account" if item.target.kind == "user" else "group"
+        item.settle(text % (str(item.target).capitalize(), found, what, other), "conflict")
 
     def _find_orphans(self) -> None:
         """Connected accounts whose object the provider no longer syncs."""
@@ -559,9 +644,9 @@ class DirectorySync(Engine):
             pks = [pk for pk in self._reader.rows[kind].pks() if pk not in self._survey.kept[kind]]
             mine = [pk for pk in pks if self._mine(kind, pk)]
             self.progress.begin("look at %ss out of scope" % kind, len(mine))
-            for orphan in self._pool.map(functools.partial(finder.look, kind), mine):
+            for found in self._asking.map(functools.partial(finder.look, kind), mine):
                 self.progress.step()
-                if orphan is not None:
+                for orphan in found:
                     self._orphans.append(orphan)
                     self.outcome.count(kind, "orphans")
         if self.options.orphans == "apply":
@@ -574,43 +659,32 @@ class DirectorySync(Engine):
         """Hold the whole plan against the ceilings, before anything of it is written."""
         options = self.options
         applied = self._orphans if options.orphans == "apply" else []
-        totals = {"user": len(self._reader.users), "group": len(self._reader.groups)}
+        totals = self._survey.found
+        shard = (options.shard_index, options.shard_count)
         suspended = sum(1 for item in self._work["user"] if item.obj.suspends)
         suspended += sum(1 for orphan in applied if orphan.action == "suspended")
-        guards = [
-            held_against(
-                "max_suspensions",
-                options.limits["max_suspensions"],
-                suspended,
-                totals["user"],
-                "accounts would be suspended",
-                options.shard_count,
-            )
-        ]
-        guards.extend(
-            held_against(
-                "max_deletions",
-                options.limits["max_deletions"],
-                sum(1 for orphan in applied if orphan.kind == kind and orphan.action == "deleted"),
-                totals[kind],
-                "%ss would be deleted" % kind,
-                options.shard_count,
-            )
-            for kind in options.models
-        )
-        for item in self._work["group"]:
-            removed = len(item.obj.member_plan.remove)
-            if removed:
-                guard = held_against(
-                    "max_removals_per_group",
-                    options.limits["max_removals_per_group"],
-                    removed,
-                    len(item.obj.members_observed),
-                    "members of group %s would be removed" % item.target.name,
-                )
-                if guard.exceeded:
-                    guards.append(guard)
+        guards: t.List[Guard] = []
+        limit = options.limits["max_suspensions"]
+        # Who is named is not listed: there is nothing to take a share of.
+        if not (options.objects and limit.percent):
+            text = "accounts would be suspended"
+            guards.append(held_against("max_suspensions", limit, suspended, totals["user"], text, shard))
+        limit = options.limits["max_deletions"]
+        for kind in () if options.objects else options.models:
+            deleted = sum(1 for orphan in applied if orphan.kind == kind and orphan.action == "deleted")
+            text = "%ss would be deleted" % kind
+            guards.append(held_against("max_deletions", limit, deleted, totals[kind], text, shard))
+        guards.extend(guard for guard in map(self._removals, self._work["group"]) if guard.exceeded)
         self._hold(guards)
+
+    def _removals(self, item: Item) -> Guard:
+        return held_against(
+            "max_removals_per_group",
+            self.options.limits["max_removals_per_group"],
+            len(item.obj.member_plan.remove),
+            len(item.obj.members_observed),
+            "members of group %s would be removed" % item.target.name,
+        )
 
     def _hold(self, guards: t.Sequence[Guard]) -> None:
         options = self.options
@@ -633,6 +707,7 @@ class DirectorySync(Engine):
     def _write(self) -> None:
         users, groups = self._work["user"], self._work["group"]
         self._phase("write users", users, self._write_user)
+        self._reader.forget_foretold()
         self._phase("write groups", groups, self._write_group)
         pairs = [[(item, address) for address in item.obj.member_plan.add] for item in groups if item.going]
         # A fresh group refuses members for a while: one is tried before the others follow.
@@ -662,31 +737,35 @@ class DirectorySync(Engine):
 
     def _write_user(self, item: Item) -> None:
         obj = item.obj
-        if self._hopeless:
-            item.give_up(self._hopeless)
-        if item.attempt(obj.write_record):
+        if self._try(item, obj.write_record):
             item.attempt(obj.keep_row, obj.verify)
         if obj.after is not None:
             self._reader.note("user", obj.after)
-        else:
-            # It was foretold to the groups.
-            self._reader.users.forget(obj.foretold())
-        self._watch(item.outcome)
         self._finish("user", item)
 
     def _write_group(self, item: Item) -> None:
-        if self._hopeless:
-            item.give_up(self._hopeless)
+        foreseen = {member_key(member) for member in item.obj.member_plan.remove}
         # Who has an account is known for certain only now.
-        item.attempt(item.obj.write_record, item.obj.plan_members)
-        self._watch(item.outcome)
+        if self._try(item, item.obj.write_record, item.obj.plan_members):
+            guard = self._removals(item)
+            fresh = {member_key(member) for member in item.obj.member_plan.remove} - foreseen
+            if fresh and guard.exceeded and not self.options.force:
+                # Google has shown a group that nobody had seen before.
+                item.settle("Members of it were left alone: %s; force: true overrides that." % guard.text(), "guard")
 
     def _write_member(self, pair: t.Tuple[Item, t.Any], step: t.Callable[[DirectObject, t.Any], None]) -> None:
         item, member = pair
+        self._try(item, lambda: step(item.obj, member))
+
+    def _try(self, item: Item, *steps: t.Callable[[], t.Any]) -> bool:
+        """Steps that write, unless the object is settled or the run is given up."""
         if self._hopeless:
             item.give_up(self._hopeless)
-        item.attempt(lambda: step(item.obj, member))
+        if not item.going:
+            return False
+        item.attempt(*steps)
         self._watch(item.outcome)
+        return item.going
 
     def _settle_group(self, item: Item) -> None:
         obj = item.obj
@@ -698,7 +777,7 @@ class DirectorySync(Engine):
 
     def _apply_orphan(self, orphan: Orphan) -> None:
         if self._hopeless:
-            orphan.outcome.fail("Not tried, since the run was given up: %s" % self._hopeless, "not_tried")
+            orphan.not_tried(self._hopeless)
             return
         orphan.apply(self._shared)
         self._watch(orphan.outcome)
@@ -725,8 +804,15 @@ class DirectorySync(Engine):
         self.outcome.add(kind, item.outcome, item.obj.action, item.warnings)
         if item.outcome.failure:
             self.outcome.log(item.obj.log.lines[-1])
-        elif self._journal is not None:
-            self._journal.finish(kind, item.target.pk, item.target.name, item.outcome.status)
+        else:
+            self._note_done(kind, item)
+
+    def _note_done(self, kind: str, item: Item) -> None:
+        """Let an interrupted run know that this object needs no second look."""
+        status = item.outcome.status
+        done = status == "synced" or (kind == "group" and status == "unchanged")
+        if self._journal is not None and not self._shared.foretells and done:
+            self._journal.finish(kind, item.target.pk, item.target.name, status, self._mark(item.target))
 
     def _report_plan(self) -> None:
         for kind in self.options.models:
@@ -770,6 +856,15 @@ class DirectorySync(Engine):
             outcome.fail(text, "objects", options.fail_on_objects)
             if not options.fail_on_objects:
                 self.warn(text)
+
+
+def _tie(row: t.Optional[Json], record: t.Optional[Json]) -> int:
+    """How a connection leads to a record: 2 by the immutable id, 1 by the address, 0 not."""
+    if row is None or record is None:
+        return 0
+    if connected_id(row) and connected_id(row) == record.get("id"):
+        return 2
+    return 1 if leads_to(row, record) else 0
 
 
 def _in_turn(lists: t.Sequence[t.Sequence[t.Any]]) -> t.List[t.Any]:

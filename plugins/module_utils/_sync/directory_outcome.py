@@ -85,20 +85,26 @@ class DirectoryOutcome(BaseOutcome):
             with self._lock:
                 self._write(line)
 
-    def add(self, kind: str, item: Outcome, action: t.Optional[str], warnings: t.Sequence[str] = ()) -> None:
+    def add(
+        self, kind: str, item: Outcome, action: t.Optional[str], warnings: t.Sequence[str] = (), why: str = ""
+    ) -> None:
         """Take over the outcome of one object.
 
         Args:
             action: "created", "updated", "suspended", "deleted" or "unlinked", where something changed or would; None
                 where nothing does.
+            why: for an account whose object is out of scope, why.
         """
         failed = item.status == "failed" or item.fails_task
+        if not item.changes and (failed or action not in ("deleted", "unlinked")):
+            # Planned, and not done or found to be so already.
+            action = None
         self.count(kind, item.status if failed or item.status == "unconfirmed" else action or "unchanged")
         line = {
             "kind": "object",
             **{key: item.object.get(key) for key in ("model", "pk", "name", "google_id")},
             "status": item.status,
-            "action": action if item.changes or action in ("deleted", "unlinked") else None,
+            "action": action,
             "changed": item.changed,
             "basis": item.basis,
             "changes": item.changes,
@@ -107,6 +113,7 @@ class DirectoryOutcome(BaseOutcome):
         for key, value in (
             ("skipped_members", item.skipped_members),
             ("warnings", list(warnings)),
+            ("why", why),
             ("msg", item.failure),
             ("code", item.code),
         ):
@@ -125,12 +132,13 @@ class DirectoryOutcome(BaseOutcome):
             action: what was, or would be, done about it; None for nothing.
             why: why it is out of scope.
         """
+        taken = None if item.failure and not item.changes else action
         with self._lock:
             if len(self.orphans) < self.most:
                 brief = {key: item.object.get(key) for key in ("model", "pk", "name", "google_id")}
-                self.orphans.append(dict(brief, action=action, why=why))
+                self.orphans.append(dict(brief, action=taken, why=why))
         if action is not None or item.failure:
-            self.add(kind, item, action, [why])
+            self.add(kind, item, action, why=why)
         else:
             self.report({"kind": "orphan", **item.object, "why": why})
 

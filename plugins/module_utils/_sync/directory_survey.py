@@ -21,8 +21,10 @@ class Survey:
     """What was listed, and what came of it.
 
     Attributes:
-        kept: {kind: primary keys of the objects that the provider syncs}.
-        claimed: {kind: ids at Google of the records that belong to them}.
+        kept: {kind: primary keys of the objects that the provider syncs, of all shards}.
+        left_out: {kind: primary keys of those of them that a property mapping leaves out}.
+        claimed: {kind: ids at Google of the records that belong to the others}.
+        found: {kind: int, how many records Google listed}.
     """
 
     def __init__(
@@ -43,7 +45,9 @@ class Survey:
         self._pages = {"user": Pages(), "group": Pages()}
         self._groups: t.Optional[t.Dict[str, Json]] = None
         self._people: t.Dict[t.Any, t.Tuple[str, str]] = {}
+        self.found = {"user": 0, "group": 0}
         self.kept: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
+        self.left_out: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
         self.claimed: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
 
     def list_all(self, models: t.Sequence[str], with_groups: bool) -> None:
@@ -84,6 +88,7 @@ class Survey:
         reader.listed.add("user")
         if "group" in models:
             reader.listed.add("group")
+        self.found = {"user": len(reader.users), "group": len(reader.groups)}
 
     def pages(self, kind: str) -> t.Iterator[t.List[Json]]:
         """The objects of a kind as authentik lists them."""

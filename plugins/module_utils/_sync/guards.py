@@ -26,11 +26,16 @@ class Limit(t.NamedTuple):
     number: float
     percent: bool
 
-    def of(self, total: int, shards: int = 1) -> int:
-        """What it allows of so many; a number is divided by the shards of a run, and nothing that is allowed is lost."""
-        if self.percent:
-            return math.ceil(total * self.number / 100.0)
-        return math.ceil(self.number / shards)
+    def of(self, total: int, shard: t.Tuple[int, int] = (0, 1)) -> int:
+        """What it allows of so many.
+
+        Args:
+            shard: (index, count): the part of it that falls to one of so many runs side by side. All parts together are
+                what is allowed, and never more.
+        """
+        whole = math.ceil(total * self.number / 100.0) if self.percent else int(self.number)
+        index, count = shard
+        return whole // count + (1 if index < whole % count else 0)
 
 
 def parse_limit(option: str, text: str) -> Limit:
@@ -93,11 +98,13 @@ class Guard(t.NamedTuple):
         }
 
 
-def held_against(option: str, limit: Limit, planned: int, total: int, what: str, shards: int = 1) -> Guard:
+def held_against(
+    option: str, limit: Limit, planned: int, total: int, what: str, shard: t.Tuple[int, int] = (0, 1)
+) -> Guard:
     """A ceiling held against a plan.
 
     Args:
         planned: how many are planned; total: of how many.
-        shards: by how many runs side by side a number is shared.
+        shard: (index, count), see Limit.of.
     """
-    return Guard(option, limit, limit.of(total, shards), planned, total, what)
+    return Guard(option, limit, limit.of(total, shard), planned, total, what)

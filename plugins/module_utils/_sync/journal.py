@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import stat
 import threading
 import time
 import typing as t
@@ -30,6 +31,18 @@ def now_text() -> str:
     return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def seconds_of(text: t.Any) -> float:
+    """A time as now_text() gives it, in seconds since 1970; 0 for anything else."""
+    try:
+        return (
+            datetime.datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%S.%fZ")
+            .replace(tzinfo=datetime.timezone.utc)
+            .timestamp()
+        )
+    except ValueError:
+        return 0.0
+
+
 class Lines:
     """A file of JSON Lines. Safe for threads.
 
@@ -42,7 +55,15 @@ class Lines:
 
     def __init__(self, path: str, append: bool, sync: bool) -> None:
         flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
-        self._file = os.fdopen(os.open(path, flags, 0o600), "a" if append else "w", encoding="utf-8")
+        handle = os.open(path, flags, 0o600)
+        try:
+            if stat.S_ISREG(os.fstat(handle).st_mode):
+                # Also where it was there before, with other rights.
+                os.fchmod(handle, 0o600)
+            self._file = os.fdopen(handle, "a" if append else "w", encoding="utf-8")
+        except OSError:
+            os.close(handle)
+            raise
         self._sync = sync
         self._lock = threading.Lock()
 
@@ -74,24 +95,30 @@ class Journal:
         key: str, tells runs that do the same job: only those are gone on with.
 
     Attributes:
-        done: set of (kind, pk) that the interrupted run had finished.
-        unanswered: list of dict, the writes of which nobody knows the answer.
+        unanswered: list of dict, the writes of an interrupted run of which nobody knows the answer.
     """
 
     def __init__(self, path: str, key: str) -> None:
-        self.done: t.Set[t.Tuple[str, str]] = set()
         self.unanswered: t.List[Json] = []
+        self._done: t.Dict[t.Tuple[str, str], str] = {}
         self._same = False
+        self._since = time.time() - RESUME_WITHIN_S
         self._read(path, key)
         self._lines = Lines(path, append=True, sync=True)
-        self._lines.write({"event": "start", "time": now_text(), "key": key, "goes_on": bool(self.done)})
+        self._lines.write({"event": "start", "time": now_text(), "key": key, "goes_on": bool(self._done)})
+
+    def was_done(self, kind: str, pk: str, mark: str) -> bool:
+        """Whether the interrupted run had finished an object, which is in authentik as it was then.
+
+        Args:
+            mark: what finish() was given.
+        """
+        return self._done.get((kind, pk)) == mark
 
     def _read(self, path: str, key: str) -> None:
         """What the last run left, if it did the same job, did not end, and is not too long ago."""
         try:
             with open(path, encoding="utf-8") as file:
-                if time.time() - os.fstat(file.fileno()).st_mtime > RESUME_WITHIN_S:
-                    return
                 for text in file:
                     self._take(text, key)
         except FileNotFoundError:
@@ -107,26 +134,32 @@ class Journal:
             return
         event = line.get("event")
         if event == "start" and not (line.get("key") == key and line.get("goes_on")):
-            self.done.clear()
+            self._done.clear()
             self.unanswered.clear()
             self._same = line.get("key") == key
         elif event == "end":
-            self.done.clear()
+            self._done.clear()
             self.unanswered.clear()
         elif event == "sent":
             self.unanswered.append(line)
         elif event == "answered":
             self.unanswered = [item for item in self.unanswered if _write(item) != _write(line)]
-        elif event == "done" and self._same:
-            self.done.add((str(line.get("kind")), str(line.get("pk"))))
+        elif event == "done" and self._same and seconds_of(line.get("time")) > self._since:
+            self._done[str(line.get("kind")), str(line.get("pk"))] = str(line.get("mark"))
 
     def write(self, line: Json) -> None:
         """A request that writes, before it is sent (``event: sent``) and after it was answered."""
-        self._lines.write(dict(line, time=now_text()))
+        # Of an answer that is lost with the power, the next run sees the trace.
+        self._lines.write(dict(line, time=now_text()), through=line.get("event") != "answered")
 
-    def finish(self, kind: str, pk: str, name: str, status: str) -> None:
-        """An object is done."""
+    def finish(self, kind: str, pk: str, name: str, status: str, mark: str) -> None:
+        """An object is done.
+
+        Args:
+            mark: tells whether it is still the same in authentik when the next run comes by.
+        """
         line = {"event": "done", "time": now_text(), "kind": kind, "pk": pk, "name": name, "status": status}
+        line["mark"] = mark
         self._lines.write(line, through=False)
 
     def close(self, status: str) -> None:

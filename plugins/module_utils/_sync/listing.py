@@ -18,6 +18,7 @@ import zlib
 
 from .connection import connected_id
 from .direct_reader import Reader
+from .writer import address_of
 
 Json = t.Dict[str, t.Any]
 
@@ -89,14 +90,6 @@ class Index:
         """Whether there is a record with this id, address or alias."""
         return key in self._places or key.lower() in self._by_address
 
-    def forget(self, record: Json) -> None:
-        """A record that is no more."""
-        with self._lock:
-            self._places.pop(str(record.get("id") or ""), None)
-            names = [record.get("primaryEmail"), record.get("email"), *(record.get("aliases") or [])]
-            for name in names:
-                self._by_address.pop(str(name or "").lower(), None)
-
 
 class Rows:
     """The connections of one kind, by the primary key of what they connect."""
@@ -104,6 +97,7 @@ class Rows:
     def __init__(self, kind: str) -> None:
         self.kind = kind
         self._rows: t.Dict[str, t.List[t.Tuple[str, str, str]]] = {}
+        self._owners: t.Optional[t.Dict[str, t.List[str]]] = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -129,6 +123,18 @@ class Rows:
         """The primary keys of all that is connected."""
         return iter(self._rows)
 
+    def owners(self, record: Json) -> t.List[str]:
+        """The primary keys of what is connected to a record, by its id or its address."""
+        if self._owners is None:
+            self._owners = {}
+            for pk, rows in self._rows.items():
+                for _row, google_id, own_id in rows:
+                    self._owners.setdefault(own_id or google_id.lower(), []).append(pk)
+        found: t.List[str] = []
+        for key in (str(record.get("id") or ""), address_of(record).lower()):
+            found.extend(pk for pk in self._owners.get(key, ()) if pk not in found)
+        return found
+
 
 class ListedReader(Reader):
     """Looks at what was listed first, and asks only about what that does not show: Google's listings trail behind.
@@ -137,6 +143,8 @@ class ListedReader(Reader):
         users, groups: Index, of what was listed, read and written in this run.
         rows: {"user": Rows, "group": Rows}.
         listed: set of the kinds whose records and rows were listed as a whole.
+        visits_users: bool, whether this run looks for the account of everybody whom the provider syncs, so that whoever
+            has none in the index has none.
     """
 
     sure = False
@@ -147,7 +155,9 @@ class ListedReader(Reader):
         self.groups = Index()
         self.rows = {"user": Rows("user"), "group": Rows("group")}
         self.listed: t.Set[str] = set()
+        self.visits_users = False
         self._absent: t.Set[t.Tuple[str, str]] = set()
+        self._foretold: t.Dict[str, Json] = {}
 
     def index(self, kind: str) -> Index:
         """The index of "user" or "group"."""
@@ -156,7 +166,8 @@ class ListedReader(Reader):
     def record(self, kind: str, key: str, sure: bool = True) -> t.Optional[Json]:
         index = self.index(kind)
         found = index.get(key)
-        if found is not None or (not sure and kind in self.listed) or (kind, key.lower()) in self._absent:
+        enough = not sure and kind in self.listed and (kind != "user" or self.visits_users)
+        if found is not None or enough or (kind, key.lower()) in self._absent:
             return found
         found = super().record(kind, key)
         if found is None:
@@ -165,9 +176,27 @@ class ListedReader(Reader):
             index.add(found)
         return found
 
+    def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
+        return self._foretold.get(key.lower()) or super().account(key, sure)
+
     def note(self, kind: str, record: Json) -> None:
-        """A record that this run wrote, or would write."""
+        """A record that this run wrote."""
         self.index(kind).add(record)
+
+    def foretell(self, record: Json) -> None:
+        """An account as this run will make or change it, for the groups to be planned with."""
+        for key in (str(record.get("id") or ""), address_of(record).lower()):
+            if key:
+                self._foretold[key] = record
+
+    def take_back(self, record: Json) -> None:
+        """It will not come to what was foretold."""
+        for key in (str(record.get("id") or ""), address_of(record).lower()):
+            self._foretold.pop(key, None)
+
+    def forget_foretold(self) -> None:
+        """The users are done: what Google answered counts from now on."""
+        self._foretold.clear()
 
     def connections(self, kind: str, pk: str) -> t.List[Json]:
         return self.rows[kind].of(pk) if kind in self.listed else super().connections(kind, pk)

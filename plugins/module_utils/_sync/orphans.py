@@ -33,31 +33,41 @@ class Orphan:
 
     Attributes:
         kind: "user" or "group".
-        row: its connection.
+        rows: the connections that lead to the record, or to none.
         record: Google's record, or None where there is none that is surely the connected one.
         why: str, why it is out of scope.
+        certain: bool, whether authentik shows that it is.
         action: "deleted", "suspended", "unlinked", or None where nothing is to be done.
         outcome: Outcome.
     """
 
     def __init__(
-        self, kind: str, pk: str, name: t.Optional[str], row: Json, record: t.Optional[Json], why: str
+        self,
+        kind: str,
+        pk: str,
+        name: t.Optional[str],
+        rows: t.List[Json],
+        record: t.Optional[Json],
+        why: str,
+        certain: bool = True,
     ) -> None:
         self.kind = kind
         self.pk = pk
-        self.row = row
+        self.rows = rows
         self.record = record
         self.why = why
+        self.certain = certain
         self.action: t.Optional[str] = None
-        self.going = True
         self.outcome = Outcome("direct")
         self.outcome.object = described(kind, pk, name, False)
-        self.outcome.object["google_id"] = row.get("google_id")
+        self.outcome.object["google_id"] = t.cast(Json, first_row(rows)).get("google_id")
         self.outcome.status = "out_of_scope"
         self.outcome.basis = "google"
 
     def decide(self, provider: Json, allow_group_deletion: bool) -> None:
         """What the provider's delete action comes down to here."""
+        if not self.certain or self.outcome.failure:
+            return
         wanted = str(provider.get("%s_delete_action" % self.kind) or "do_nothing")
         self.action = "unlinked"
         if self.record is None:
@@ -97,14 +107,20 @@ class Orphan:
                     outcome.operations.append(operation("DELETE", self.kind, address_of(record), by="module"))
                 outcome.changes, outcome.changed = foretold, True
                 outcome.status = "synced"
-            run.authentik.delete_connection(self.kind, str(self.row["id"]))
-            outcome.operations.append(operation("DELETE", "connection", str(self.row.get("google_id")), by="module"))
+            for row in self.rows:
+                run.authentik.delete_connection(self.kind, str(row["id"]))
+                outcome.operations.append(operation("DELETE", "connection", str(row.get("google_id")), by="module"))
             outcome.status = "synced"
         except (AuthentikError, GoogleError) as exc:
             outcome.fail_by(exc)
             if isinstance(exc, GoogleError) and exc.maybe_done and not outcome.changed:
                 outcome.changed = True
                 outcome.basis = "assumed"
+
+    def not_tried(self, why: str) -> None:
+        """The run was given up before it."""
+        self.outcome.changes, self.outcome.changed = [], False
+        self.outcome.fail("Not tried, since the run was given up: %s" % why, "not_tried")
 
     def _delete(self, run: DirectRun, key: str) -> None:
         try:
@@ -126,35 +142,57 @@ class Orphans:
         self._survey = survey
         self._reader = reader
 
-    def look(self, kind: str, pk: str) -> t.Optional[Orphan]:
-        """The orphan behind a connection whose object was not found in scope; None if it is none after all.
+    def look(self, kind: str, pk: str) -> t.List[Orphan]:
+        """The orphans behind the connections of an object that was not found in scope; none if it is there after all."""
+        rows = self._reader.rows[kind].of(pk)
+        try:
+            return self._look(kind, pk, rows)
+        except (AuthentikError, GoogleError) as exc:
+            found = Orphan(kind, pk, None, rows, None, "it was not found in scope", certain=False)
+            found.outcome.fail_by(exc)
+            return [found]
 
-        Raises:
-            AuthentikError, GoogleError.
-        """
+    def _look(self, kind: str, pk: str, rows: t.List[Json]) -> t.List[Orphan]:
         authentik = self._run.authentik
         data = authentik.user(int(pk)) if kind == "user" else authentik.group(pk)
-        name = None
-        why = "authentik no longer has it"
-        if data is not None:
-            target = Target(kind, data)
-            name = target.name
-            rule = scope(self._run.provider, target)
-            if rule is None and not self._survey.has(kind, pk):
-                # It is in scope, and the listing did not show it.
-                return None
-            why = rule or "a property mapping leaves it out (SkipObject)"
-        row = t.cast(Json, first_row(self._reader.rows[kind].of(pk)))
+        if data is None:
+            # With an object authentik removes its connections, so that this one is hidden rather than gone.
+            why = (
+                "authentik does not show it: it was deleted just now, or the token's user may not see it; nothing is done "
+                "about its account"
+            )
+            return [Orphan(kind, pk, None, rows, None, why, certain=False)]
+        target = Target(kind, data)
+        why = scope(self._run.provider, target)
+        if why is None:
+            if pk not in self._survey.left_out[kind]:
+                # It is in scope, and the listing did not show it so.
+                return []
+            why = "a property mapping leaves it out (SkipObject)"
+        found: t.Dict[str, Orphan] = {}
+        for row in rows:
+            record = self._record(kind, row)
+            own_id = "" if record is None else str(record.get("id"))
+            reason = why
+            if own_id in self._survey.claimed[kind]:
+                record = None
+                reason += "; the account belongs to somebody else in scope by now"
+            elif record is not None and is_at(record, self._run.directory.session.credentials.subject):
+                record = None
+                reason += "; the account is the one that this run acts as"
+            if own_id in found:
+                found[own_id].rows.append(row)
+            else:
+                found[own_id] = Orphan(kind, pk, target.name, [row], record, reason)
+        return list(found.values())
+
+    def _record(self, kind: str, row: Json) -> t.Optional[Json]:
+        """The record that is surely the connected one."""
         own_id, google_id = connected_id(row), str(row.get("google_id") or "")
-        record = None
         for key in (own_id, google_id):
             found = self._reader.record(kind, key) if key else None
             if found is not None and (
                 found.get("id") == own_id or (not own_id and is_at(found, google_id)) or found.get("id") == google_id
             ):
-                record = found
-                break
-        if record is not None and str(record.get("id")) in self._survey.claimed[kind]:
-            record = None
-            why += "; the account belongs to somebody else in scope by now"
-        return Orphan(kind, pk, name, row, record, why)
+                return found
+        return None

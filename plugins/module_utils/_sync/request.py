@@ -145,6 +145,10 @@ class DirectoryRequest(SyncOptions):
                 self.shard_count - 1,
                 self.shard_index,
             )
+        if self.objects and self.orphans == "apply":
+            return (
+                "objects and orphans: apply exclude each other: only a sync of the whole directory knows all accounts."
+            )
         if self.objects and self.shard_count > 1:
             return "objects and shard_count exclude each other: what is named needs no shards."
         for item in self.objects:
