@@ -563,13 +563,18 @@ class Records(Facade):
             if lookup in tests_of:
                 return lambda found: tests_of[lookup](found, value)
             if lookup[:1] == "i" and lookup[1:] in tests_of:
-                return lambda found: tests_of[lookup[1:]](self._upper(found), self._upper(value))
+                return lambda found: tests_of[lookup[1:]](self._upper(found), self._upper(value, True))
         return self.run.refuse("it queries with '%s' in a way that is not known here" % lookup)
 
-    def _upper(self, text: str) -> str:
-        if not text.isascii():
-            self.run.refuse("what a database takes for the upper case of a letter outside ASCII is not known here")
-        return text.upper()
+    def _upper(self, text: str, pattern: bool = False) -> str:
+        """A text as a database compares it without regard to case, as far as that is the same in every locale."""
+        for char in text:
+            if not char.isascii() and (pattern or any(form.isascii() for form in char.upper() + char.lower())):
+                self.run.refuse(
+                    "how a database compares letters outside ASCII without regard to case is not known here"
+                )
+        # A letter outside ASCII, left as it is, is none of the pattern's, whatever its upper case is.
+        return "".join(char.upper() if char.isascii() else char for char in text)
 
 
 def group_of(run: Run, pk: t.Any) -> Group:

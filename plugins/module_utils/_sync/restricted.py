@@ -291,6 +291,8 @@ def _plain(value: t.Any, run: Run, depth: int, budget: t.List[int]) -> t.Any:
             else _plain(item, run, depth + 1, budget)
             for key, item in value.items()
         }
+    if type(value) is Secret:
+        value.look("")
     return run.refuse("its result holds a %s" % (value.what if isinstance(value, Facade) else kind.__name__))
 
 
