@@ -37,17 +37,25 @@ def arguments() -> argparse.Namespace:
 
 def hint(info: dict) -> str:
     """How a person uses it."""
-    lines = ["", "In another terminal:"]
-    if "authentik_url" in info:
+    both = "authentik_url" in info
+    lines = ["", f"{'An authentik and a' if both else 'A'} Google Directory run here, on loopback, until Ctrl-C.", ""]
+    lines += ["In another terminal, in this folder:", ""]
+    if both:
         lines += [
             f"  export AUTHENTIK_URL={info['authentik_url']}",
             f"  export AUTHENTIK_TOKEN={info['authentik_token']}",
-            f"  export GOOGLE_WORKSPACE_API_ENDPOINT={info['google_api_endpoint']}",
+        ]
+    lines += [
+        f"  export GOOGLE_WORKSPACE_API_ENDPOINT={info['google_api_endpoint']}",
+        f"  export SANDBOX={info['control_url']}",
+        "",
+    ]
+    if both:
+        lines += [
             "  .venv/bin/ansible localhost -m dirsync.authentik.google_workspace_sync_object \\",
             f"      -a 'provider_id={info['provider_id']} sync_object_model=user sync_object_id=ada.example'",
         ]
-    lines += [f"  curl {info['control_url']}/google/state", "Ctrl-C ends it.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, "  curl $SANDBOX/google/state", ""])
 
 
 def main() -> int:
@@ -76,9 +84,8 @@ def main() -> int:
         print(f"a port cannot be used: {exc}", file=sys.stderr)
         return 2
     servers.start()
-    print(json.dumps(servers.info), flush=True)
-    if sys.stderr.isatty():
-        print(hint(servers.info), file=sys.stderr, flush=True)
+    # A program reads JSON; a person reads what to do.
+    print(hint(servers.info) if sys.stdout.isatty() else json.dumps(servers.info), flush=True)
     while not over.wait(1.0):
         if options.parent_pid and os.getppid() != options.parent_pid:
             break

@@ -23,6 +23,7 @@ PLACE = ROOT / ".build" / "docs"
 SITE = PLACE / "site"
 # The labels of Ansible's own documentation that a generated reference points to, and where they are.
 ANSIBLE = {
+    "action_plugins": "plugins/action.html#action-plugins",
     "ansible_configuration_settings": "reference_appendices/config.html#ansible-configuration-settings",
     "common_return_values": "reference_appendices/common_return_values.html#common-return-values",
 }
