@@ -79,7 +79,8 @@ def drift_report(
     """
     if not isinstance(result, dict):
         raise AnsibleFilterError(
-            "drift_report wants the registered result of google_workspace_sync, a dictionary, not %s." % type(result).__name__
+            "drift_report wants the registered result of google_workspace_sync, a dictionary, not %s."
+            % type(result).__name__
         )
     if form == "summary":
         return summary(result)

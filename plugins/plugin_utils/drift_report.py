@@ -22,19 +22,6 @@ Json = t.Dict[str, t.Any]
 PARTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drift_page")
 FORMAT = 1
 
-# What of the module's arguments a reader wants to know; none of them is a secret.
-SETTINGS = (
-    "models",
-    "objects",
-    "membership",
-    "keep_members",
-    "orphans",
-    "allow_group_deletion",
-    "mapping_evaluation",
-    "force",
-    "shard_index",
-    "shard_count",
-)
 # The keys of the module's result that the document takes over as they are.
 KEPT = (
     "status",
@@ -106,15 +93,15 @@ def build(result: Json, report: str, title: str) -> Json:
     lines, unreadable = _lines(report)
     told = next((line for line in lines if line.get("kind") == "run"), {})
     ended = next((line for line in reversed(lines) if line.get("kind") == "summary"), {})
-    arguments = ((result.get("invocation") or {}).get("module_args")) or {}
+    provider = next((line for line in lines if line.get("kind") == "provider"), {})
     document: Json = {
         "format": FORMAT,
         "title": title,
         "started": told.get("time"),
         "ended": ended.get("time"),
-        "authentik": _without_password(str(arguments.get("authentik_url") or "")) or None,
-        "provider": {"id": arguments.get("provider_id"), "name": arguments.get("provider_name")},
-        "settings": {key: arguments[key] for key in SETTINGS if key in arguments},
+        "authentik": told.get("authentik"),
+        "provider": {"pk": provider.get("pk"), "name": provider.get("name")},
+        "options": told.get("options") or {},
     }
     document.update({key: result.get(key) for key in KEPT})
     document["objects"] = [_object(line) for line in lines if line.get("kind") in ("object", "orphan")]
@@ -168,7 +155,7 @@ def as_json(document: Json) -> str:
     """The document as JSON, one object of the directories a line, so that tools for lines can be of use, too."""
     head = json.dumps({key: value for key, value in document.items() if key != "objects"}, indent=2)
     objects = ",\n".join("    %s" % json.dumps(item) for item in document["objects"])
-    return "%s,\n  \"objects\": [%s]\n}\n" % (head[: head.rindex("\n")], "\n%s\n  " % objects if objects else "")
+    return '%s,\n  "objects": [%s]\n}\n' % (head[: head.rindex("\n")], "\n%s\n  " % objects if objects else "")
 
 
 def as_page(document: Json) -> str:
@@ -227,10 +214,11 @@ def _complete(result: Json, stopping: t.Sequence[Json]) -> bool:
 def _headline(found: Json) -> str:
     counts = found["counts"]
     compared = {
-        kind: int(numbers.get("total") or 0) - int(numbers.get("out_of_scope") or 0)
-        for kind, numbers in counts.items()
+        kind: int(numbers.get("total") or 0) - int(numbers.get("out_of_scope") or 0) for kind, numbers in counts.items()
     }
-    compared_text = _and([_count(compared.get("users", 0), "person", "people"), _count(compared.get("groups", 0), "group")])
+    compared_text = _and(
+        [_count(compared.get("users", 0), "person", "people"), _count(compared.get("groups", 0), "group")]
+    )
     if found["state"] == "incomplete":
         return "The comparison did not come to its end, so that what differs is not known."
     parts = []
@@ -291,12 +279,12 @@ def _told(line: Json, kind: str) -> Json:
     words = dict(OUTCOMES)[outcome]
     reasons = line.get("warnings") or []
     why = {
-        "failed": line.get("msg"),
-        "unconfirmed": line.get("msg"),
+        "failed": _reason(line, kind),
+        "unconfirmed": _reason(line, kind),
         "deleted": _gone(reasons),
         "suspended": _gone(reasons)
         if line.get("status") == "out_of_scope"
-        else "deactivated in authentik, as its property mappings tell",
+        else "deactivated in authentik (as its property mappings give it)",
         "created": "Google has no such %s yet" % ("account" if kind == "user" else "group"),
         "updated": _differences(line.get("changes") or []),
         "unlinked": "%s; Google's side stays as it is" % (_gone(reasons) or "it is no longer synced"),
@@ -313,6 +301,19 @@ def _outcome(line: Json) -> str:
     if line.get("status") == "failed" or line.get("msg"):
         return "failed"
     return str(line.get("action") or "remark")
+
+
+def _reason(line: Json, kind: str) -> str:
+    """Why an object failed, without what the row says anyway."""
+    text, name = str(line.get("msg") or ""), "%s %s" % (kind, line.get("name"))
+    for start in (
+        "Could not sync %s: " % name,
+        "%s was not synced: " % name.capitalize(),
+        "%s%s was not synced: " % (name[:1].upper(), name[1:]),
+    ):
+        if text.startswith(start):
+            return text[len(start) :]
+    return text
 
 
 def _gone(reasons: t.Sequence[str]) -> str:
@@ -334,9 +335,10 @@ def _differences(found: t.Sequence[Json]) -> str:
             parts.append("would be reactivated")
         else:
             fields.append(label(str(path)))
+    differ = "differs" if len(fields) == 1 else "differ"
     if len(fields) > LABELS_SHOWN:
         fields[LABELS_SHOWN - 1 :] = ["%d more" % (len(fields) - LABELS_SHOWN + 1)]
-    return "; ".join(parts + ([_and(fields)] if fields else []))
+    return "; ".join(parts + (["%s %s" % (_and(fields), differ)] if fields else []))
 
 
 def label(path: str) -> str:
@@ -413,7 +415,9 @@ def _without_script(document: Json) -> str:
     """The numbers for viewers that run no script, as HTML."""
     rows = []
     for kind, numbers in (document.get("counts") or {}).items():
-        cells = "; ".join("%s: %s" % (name.replace("_", " "), format(int(number), ",")) for name, number in numbers.items())
+        cells = "; ".join(
+            "%s: %s" % (name.replace("_", " "), format(int(number), ",")) for name, number in numbers.items()
+        )
         rows.append("<li>%s: %s</li>" % (html.escape(str(kind)), html.escape(cells)))
     reason = "<p>%s</p>" % html.escape(str(document["msg"])) if document.get("msg") else ""
     return "<h1>%s</h1><p>%s</p>%s<ul>%s</ul>" % (
@@ -422,10 +426,6 @@ def _without_script(document: Json) -> str:
         reason,
         "".join(rows),
     )
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/?#]*@", "//", url)
 
 
 def _plain(value: t.Any) -> t.Any:

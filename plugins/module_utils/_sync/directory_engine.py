@@ -66,6 +66,19 @@ HOPELESS = frozenset(
     )
 )
 IN_A_ROW = 10
+# What the report says was asked for.
+REPORTED = (
+    "models",
+    "objects",
+    "membership",
+    "keep_members",
+    "orphans",
+    "allow_group_deletion",
+    "mapping_evaluation",
+    "force",
+    "shard_index",
+    "shard_count",
+)
 
 
 class RunEnded(Exception):
@@ -208,6 +221,7 @@ class DirectorySync(Engine):
     def _run(self) -> None:
         options = self.options
         self._provider = self._find_provider("This authentik")
+        self.outcome.report({"kind": "provider", "pk": self._provider["pk"], "name": self._provider.get("name")})
         directory = self.directory = self.open_directory(self._provider)
         limiter = Limiter(
             options.queries_per_minute / options.shard_count, options.user_creations_per_second / options.shard_count
@@ -258,7 +272,16 @@ class DirectorySync(Engine):
                     "writable for its user." % (option, path, reason),
                     "invalid_option",
                 ) from None
-        self.outcome.report({"kind": "run", "time": now_text(), "check_mode": self.options.check_mode})
+        options = self.options
+        self.outcome.report(
+            {
+                "kind": "run",
+                "time": now_text(),
+                "check_mode": options.check_mode,
+                "authentik": self.authentik.client.url,
+                "options": {name: _json(getattr(options, name)) for name in REPORTED},
+            }
+        )
 
     def _close_files(self) -> None:
         outcome = self.outcome
@@ -871,3 +894,8 @@ def _in_turn(lists: t.Sequence[t.Sequence[t.Any]]) -> t.List[t.Any]:
     """One of each list in turn, so that requests that run side by side concern different groups."""
     gone = object()
     return [item for row in itertools.zip_longest(*lists, fillvalue=gone) for item in row if item is not gone]
+
+
+def _json(value: t.Any) -> t.Any:
+    """A value of the options as JSON has it."""
+    return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value

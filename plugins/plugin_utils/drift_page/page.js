@@ -75,7 +75,7 @@
       at("reason").textContent = plain(data.msg);
       at("reason").hidden = false;
     }
-    var provider = data.provider.name || (data.provider.id !== null ? "number " + data.provider.id : null);
+    var provider = data.provider.name || (data.provider.pk !== null ? "number " + data.provider.pk : null);
     var parts = [when(data.ended || data.started), provider && "provider " + provider,
       data.authentik && "authentik at " + data.authentik, data.server_version && "version " + data.server_version];
     at("meta").textContent = plain(parts.filter(Boolean).join("  \u00b7  "));
@@ -118,8 +118,10 @@
     if (!sum) { return; }
     var box = at("share");
     box.hidden = false;
-    box.setAttribute("role", "img");
-    box.setAttribute("aria-label", Math.floor(1000 * same / sum) / 10 + " percent of what was compared is in sync");
+    box.setAttribute("aria-hidden", "true");
+    at("share-text").hidden = false;
+    // Never rounded up to all of it.
+    at("share-text").textContent = Math.floor(1000 * same / sum) / 10 + " % is in sync.";
     parts.forEach(function (part) {
       var node = make("span", "part tone-" + part[2]);
       node.style.flexGrow = part[1];
@@ -128,21 +130,23 @@
     });
   }
 
-  var COLUMNS = [["total", "listed"], ["out_of_scope", "out of scope"], ["unchanged", "in sync"], ["created", "to create"],
-    ["updated", "to update"], ["suspended", "to suspend"], ["deleted", "to delete"], ["unlinked", "to disconnect"],
-    ["failed", "cannot be synced"], ["unconfirmed", "not confirmed"], ["orphans", "no longer synced"],
-    ["members_added", "members to add"], ["members_removed", "members to remove"], ["members_skipped", "members without account"]];
-  var ALWAYS = ["total", "unchanged", "created", "updated"];
+  var MEASURES = [["total", "listed by authentik"], ["out_of_scope", "left out by the provider"], ["unchanged", "in sync"],
+    ["created", "would be created"], ["updated", "would be updated"], ["suspended", "would be suspended"],
+    ["deleted", "would be deleted"], ["unlinked", "would be disconnected"], ["failed", "cannot be synced"],
+    ["unconfirmed", "could not be confirmed"], ["orphans", "connected, and no longer synced"],
+    ["members_added", "members that would be added to groups"], ["members_removed", "members that would be removed from groups"],
+    ["members_skipped", "members left out, without an account"]];
+  var ALWAYS = ["total", "unchanged", "created", "updated", "suspended", "deleted"];
 
   function numbers() {
     var kinds = Object.keys(counts);
-    var columns = COLUMNS.filter(function (pair) { return ALWAYS.indexOf(pair[0]) >= 0 || counted(pair[0]); });
     at("numbers").hidden = !kinds.length;
-    grid(at("numbers"), [""].concat(columns.map(function (pair) { return pair[1]; })), kinds.map(function (kind) {
-      return [kind === "users" ? "People" : "Groups"].concat(columns.map(function (pair) {
-        return counts[kind][pair[0]] === undefined ? "" : number(counts[kind][pair[0]]);
-      }));
-    }), true);
+    grid(at("numbers"), [""].concat(kinds.map(function (kind) { return kind === "users" ? "People" : "Groups"; })),
+      MEASURES.filter(function (pair) { return ALWAYS.indexOf(pair[0]) >= 0 || counted(pair[0]); }).map(function (pair) {
+        return [pair[1]].concat(kinds.map(function (kind) {
+          return counts[kind][pair[0]] === undefined ? "" : number(counts[kind][pair[0]]);
+        }));
+      }), true);
   }
 
   // A table of texts; the first cell of each row is its heading.
@@ -365,11 +369,11 @@
   // About the run
 
   function run() {
-    var settings = data.settings || {};
+    var settings = data.options || {};
     var lines = [
       ["Compared", when(data.started) && when(data.ended) ? when(data.started) + ", in " + seconds(data.duration) : when(data.ended)],
       ["authentik", [data.authentik, data.server_version && "version " + data.server_version].filter(Boolean).join(", ")],
-      ["Provider", [data.provider.name, data.provider.id !== null && "number " + data.provider.id].filter(Boolean).join(", ")],
+      ["Provider", [data.provider.name, data.provider.pk !== null && "number " + data.provider.pk].filter(Boolean).join(", ")],
       ["What", (settings.models || []).map(function (kind) { return kind === "user" ? "people" : "groups"; }).join(" and ") +
         ((settings.objects || []).length ? ", only " + number(settings.objects.length) + " that were named" : "") +
         (settings.shard_count > 1 ? ", part " + (settings.shard_index + 1) + " of " + settings.shard_count : "")],
