@@ -21,7 +21,7 @@ ENGINES = ("server", "direct")
 # Those that are about one engine only name it; the others run with both, and with the same expectations.
 PLAYBOOKS = [
     (playbook, engine)
-    for playbook in sorted(TARGETS.glob("*/*.yml"))
+    for playbook in sorted(TARGETS.glob("google_workspace_sync_object/*.yml"))
     for engine in ENGINES
     if engine == "direct" or not playbook.stem.startswith("direct")
 ]

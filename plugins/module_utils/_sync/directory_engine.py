@@ -16,6 +16,7 @@ import functools
 import hashlib
 import itertools
 import json
+import os
 import typing as t
 
 from .._authentik.errors import AuthentikError
@@ -255,6 +256,12 @@ class DirectorySync(Engine):
             self.log.info(text)
 
     def _open_files(self) -> None:
+        paths = [os.path.realpath(path) for path in (self._journal_path, self._report_path) if path]
+        if len(set(paths)) < len(paths):
+            raise RunEnded(
+                "journal and report_path name the same file, %s; give each one of its own." % self._journal_path,
+                "invalid_option",
+            )
         for option, path in (("report_path", self._report_path), ("journal", self._journal_path)):
             if not path:
                 continue
