@@ -164,7 +164,7 @@ def test_skips_and_records_are_believed_and_errors_are_asked_about():
     server = Server(a=(expression, answer))
     found, decisions = evaluated(server, ["a"])
     assert server.asked == [("a", 0), ("a", 1), ("a", 2), ("a", 4)]
-    assert (found[3].kind, str(found[3])) == ("skip", "property mapping 'pk-a' leaves it out (SkipObject)")
+    assert (found[3].kind, str(found[3])) == ("skip", "property mapping 'a' leaves it out (SkipObject)")
     assert (found[4].kind, "there" in str(found[4])) == ("failed", True)
     assert decisions[0]["evaluation"] == "local"
     assert decisions[0]["reason"] == "authentik was asked for 1 object: builtins.ValueError: here"

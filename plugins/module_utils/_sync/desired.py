@@ -104,6 +104,7 @@ def put_together(
     target: Json,
     answers: t.Sequence[t.Tuple[str, Answer]],
     mapping_names: t.Callable[[], t.Mapping[str, str]],
+    known_names: t.Optional[t.Mapping[str, str]] = None,
 ) -> t.Tuple[Json, Json]:
     """Make one record of the answers for one object.
 
@@ -111,22 +112,23 @@ def put_together(
         answers: (the mapping's primary key, the answer in the form of Authentik.test_mapping, or the MappingProblem
             that stands for it) for each mapping.
         mapping_names: gives the names by primary key; called only where the order or a problem's text wants them.
+        known_names: the names, where they are known already.
 
     Returns, raises:
         As evaluate; what mapping_names raises.
     """
-    names: t.Mapping[str, str] = {}
+    names = known_names or {}
     try:
-        results = [result_of(answer, pk) for pk, answer in answers]
+        results = [result_of(answer, names.get(pk) or pk) for pk, answer in answers]
     except MappingProblem:
         if len(answers) > 1:
             # The first one in order of names decides.
-            names = mapping_names()
+            names = names or mapping_names()
             for pk, answer in sorted(answers, key=lambda item: names.get(item[0], "")):
                 result_of(answer, names.get(pk) or pk)
         raise
     if not independent(results):
-        names = mapping_names()
+        names = names or mapping_names()
         order = sorted(range(len(answers)), key=lambda index: names.get(answers[index][0], ""))
         results = [results[index] for index in order]
     return combine(kind, results, target, str(provider.get("default_group_email_domain") or ""))

@@ -107,6 +107,7 @@ class MappingEvaluator:
         pool_map: like ``map``; may do its work in several threads. Results come in the order of the items.
         seconds: the time on a processor that one evaluation may take.
         memory_mb: the memory that the process of the evaluations may take.
+        mappings: what Authentik.mappings() gives, where it is known already.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class MappingEvaluator:
         pool_map: Map = map,
         seconds: float = 2.0,
         memory_mb: int = 256,
+        mappings: t.Optional[t.Sequence[Json]] = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError("mode is one of %s" % ", ".join(MODES))
@@ -130,6 +132,7 @@ class MappingEvaluator:
         self._pool_map = pool_map
         self._seconds = seconds
         self._memory_mb = memory_mb
+        self._mappings = mappings
         self._names: t.Optional[t.Dict[str, str]] = None
         self._version: t.Optional[t.Tuple[int, int]] = None
         self._plans: t.Optional[t.List[_Plan]] = None
@@ -226,7 +229,7 @@ class MappingEvaluator:
     def _list_mappings(self) -> bool:
         """Learn names and expressions; whether that was possible."""
         try:
-            listed = {str(item.get("pk")): item for item in self._authentik.mappings()}
+            found = self._authentik.mappings() if self._mappings is None else self._mappings
         except AuthentikError as exc:
             if self._mode == "local":
                 raise
@@ -234,6 +237,7 @@ class MappingEvaluator:
                 # With "server" the names are only for texts, and asked for again where they decide.
                 plan.reason = "" if self._mode == "server" else str(exc)
             return False
+        listed = {str(item.get("pk")): item for item in found}
         self._names = {pk: str(item.get("name")) for pk, item in listed.items()}
         for plan in self._plans or []:
             item = listed.get(plan.pk, {})
@@ -325,6 +329,7 @@ class MappingEvaluator:
                 subject[0],
                 t.cast(t.List[t.Tuple[str, Answer]], answers),
                 self._mapping_names,
+                self._names,
             )
         except MappingProblem as exc:
             return exc

@@ -25,7 +25,8 @@ import struct
 import time
 import typing as t
 
-from .local_objects import VARIANTS, Group, Row, Run, Unsupported, User
+from .local_objects import Group, Row, User
+from .local_queries import VARIANTS, Run, Unsupported
 from .restricted import MOST_CHARS, Mapping, compile_expression, evaluate, load
 
 Json = t.Dict[str, t.Any]
@@ -151,7 +152,12 @@ class ExpressionProcess:
     def _start(self) -> None:
         down, self._down = os.pipe()
         self._up, up = os.pipe()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as exc:
+            for descriptor in (down, self._down, self._up, up):
+                os.close(descriptor)
+            raise Stopped("no process could be started to evaluate it (%s)" % exc.strerror) from None
         if pid == 0:
             status = _FAILED
             try:
@@ -218,7 +224,7 @@ class ExpressionProcess:
         data = json.dumps(message).encode("ascii")
         left = memoryview(struct.pack(">Q", len(data)) + data)
         while left:
-            self._await([], [self._down])
+            self._await(self._down, select.POLLOUT)
             try:
                 left = left[os.write(self._down, left[:READ_BYTES]) :]
             except BlockingIOError:
@@ -240,15 +246,17 @@ class ExpressionProcess:
             if size > MOST_LINE_BYTES:
                 self._end(at_once=True)
                 raise Stopped("its result is too large")
-            self._await([self._up], [])
+            self._await(self._up, select.POLLIN)
             self._unread = os.read(self._up, READ_BYTES)
             if not self._unread:
                 raise self._gone()
 
-    def _await(self, readable: t.List[int], writable: t.List[int]) -> None:
+    def _await(self, descriptor: int, event: int) -> None:
+        """Wait until a pipe can be read, or written, or the process is gone."""
         seconds = self._seconds * WAIT_FACTOR + WAIT_EXTRA_S
-        ready = select.select(readable, writable, [], seconds)
-        if not (ready[0] or ready[1]):
+        waiting = select.poll()
+        waiting.register(descriptor, event)
+        if not waiting.poll(seconds * 1000):
             self._end(at_once=True)
             raise Stopped("there was no answer within %g seconds" % seconds)
 
