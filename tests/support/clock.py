@@ -12,7 +12,17 @@ from unittest import mock
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import client
 from ansible_collections.dirsync.authentik.plugins.module_utils._google import quota, session
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync import case, server_engine, tasklog, writer
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync import (
+    case,
+    full_sync,
+    full_sync_look,
+    full_sync_run,
+    server_engine,
+    tasklog,
+    writer,
+)
+
+MODULES = (client, quota, session, case, full_sync, full_sync_look, full_sync_run, server_engine, tasklog, writer)
 
 
 @contextlib.contextmanager
@@ -24,6 +34,6 @@ def running_faster(times: float) -> Iterator[None]:
         time=time.time,
     )
     with contextlib.ExitStack() as stack:
-        for module in (client, quota, session, case, server_engine, tasklog, writer):
+        for module in MODULES:
             stack.enter_context(mock.patch.object(module, "time", clock))
         yield

@@ -13,7 +13,11 @@ from .client import Client, Map, Response, quoted
 from .errors import AuthentikError
 
 GWS = "authentik_providers_google_workspace"
-SYNC_ACTOR = "authentik.enterprise.providers.google_workspace.tasks.google_workspace_sync_objects"
+SCHEDULES = "authentik_tasks_schedules"
+FULL_SYNC_ACTOR = "authentik.enterprise.providers.google_workspace.tasks.google_workspace_sync"
+# The task of one object, and of one page of a full sync.
+SYNC_ACTOR = FULL_SYNC_ACTOR + "_objects"
+FULL_SYNC_NAME = FULL_SYNC_ACTOR.rpartition(".")[2]
 KINDS = {"user": "authentik.core.models.User", "group": "authentik.core.models.Group"}
 
 # What authentik lists at most on one page, unless its administrator allows more.
@@ -103,6 +107,18 @@ class Authentik:
         with _needs("view_provider", "the application of a provider", "authentik_core"):
             data = self.client.get_object("providers/all/%d/" % pk, what="read the application of provider %d" % pk)
         return data.get("assigned_application_slug") or data.get("assigned_backchannel_application_slug") or None
+
+    def is_assigned(self, provider: Json) -> bool:
+        """Whether an application has a provider, as its backchannel provider or (rarely) as its main one."""
+        backchannel = provider.get("assigned_backchannel_application_slug")
+        return bool(backchannel or self.application_slug(int(provider["pk"])))
+
+    def providers(self) -> t.List[Json]:
+        """Every Google Workspace provider that the token's user may see."""
+        with _needs("view_googleworkspaceprovider", "providers"):
+            return self.client.get_all(
+                "providers/google_workspace/", {"page_size": LISTED_PAGE}, what="list the providers"
+            )
 
     def user(self, pk: int) -> t.Optional[Json]:
         """A user by primary key, or None."""
@@ -227,6 +243,90 @@ class Authentik:
             query["search"] = search
         with _needs("view_task", "tasks", "authentik_tasks"):
             return self.client.get_page("tasks/tasks/", query, what="read the sync's task")["results"]
+
+    def is_full_sync_running(self, provider: int) -> bool:
+        """Whether a full sync of a provider holds its lock.
+
+        authentik finds out by taking the lock for a moment: a full sync that begins in that moment skips itself. So this
+        is not for the time between starting one and its beginning.
+        """
+        path = "providers/google_workspace/%d/sync/status/" % provider
+        with _needs("view_googleworkspaceprovider", "the status of a provider's sync"):
+            return bool(self.client.get_object(path, what="read the status of the provider's sync").get("is_running"))
+
+    def full_sync_schedule(self, provider: int) -> t.Optional[Json]:
+        """The schedule of a provider's full sync (2025.8 and later), or None."""
+        query = {
+            "actor_name": FULL_SYNC_ACTOR,
+            "rel_obj_content_type__app_label": GWS,
+            "rel_obj_content_type__model": "googleworkspaceprovider",
+            "rel_obj_id": provider,
+            "page_size": 2,
+        }
+        with _needs("view_schedule", "the schedule of the full sync", SCHEDULES):
+            found = self.client.get_page("tasks/schedules/", query, what="find the schedule of the full sync")[
+                "results"
+            ]
+        return found[0] if found else None
+
+    def send_schedule(self, schedule: str) -> None:
+        """POST the start of what a schedule does, now, whether it is paused or not. 200 (or, by its schema, 204)."""
+        with _needs(
+            "send_schedule",
+            "starting a full sync",
+            SCHEDULES,
+            also="As far as its source tells, authentik wants the permission add_schedule besides, which it does not offer: "
+            "then only the token of a superuser will do. engine: direct needs neither.",
+        ):
+            path = "tasks/schedules/%s/send/" % quoted(schedule)
+            self.client.request("POST", path, what="start the full sync of the provider")
+
+    def full_sync_tasks(self, schedule: str) -> t.List[Json]:
+        """The newest full syncs of a schedule, newest first; their pages are not among them."""
+        query = self._tasks_of_schedule(schedule, FULL_SYNC_ACTOR, 10)
+        with _needs("view_task", "following a full sync", "authentik_tasks"):
+            return self.client.get_page("tasks/tasks/", query, what="read the tasks of the full sync")["results"]
+
+    def full_sync_pages(self, schedule: str) -> t.Iterator[Json]:
+        """The page tasks of a schedule's full syncs, the last changed first; asked for as far as they are taken."""
+        # A page on which every object fails has lines of some megabytes: few of them go into one answer.
+        query = self._tasks_of_schedule(schedule, SYNC_ACTOR, 10)
+        with _needs("view_task", "following a full sync", "authentik_tasks"):
+            for page in self.client.get_pages("tasks/tasks/", query, what="read the pages of the full sync"):
+                yield from page
+
+    def task(self, message_id: str) -> Json:
+        """A task by its id (2025.8 and later)."""
+        with _needs("view_task", "following a full sync", "authentik_tasks"):
+            return self.client.get_object("tasks/tasks/%s/" % quoted(message_id), what="read the task of the full sync")
+
+    def full_sync_row(self, uid: str) -> t.Optional[Json]:
+        """What servers up to 2025.6 keep of the last full sync that has ended, or None.
+
+        Args:
+            uid: the provider's name as a slug.
+        """
+        query: Json = {"name": FULL_SYNC_NAME, "uid": uid, "page_size": 2}
+        with _needs("view_systemtask", "full syncs", "authentik_events"):
+            found = self.client.get_page("events/system_tasks/", query, what="read the last full sync")["results"]
+        return found[0] if found else None
+
+    def run_system_task(self, uuid: str) -> None:
+        """POST that a task is to run again (up to 2025.6). 204."""
+        with _needs("run_task", "starting a full sync", "authentik_events"):
+            path = "events/system_tasks/%s/run/" % quoted(uuid)
+            self.client.request("POST", path, what="start the full sync of the provider")
+
+    @staticmethod
+    def _tasks_of_schedule(schedule: str, actor: str, page_size: int) -> Json:
+        return {
+            "actor_name": actor,
+            "rel_obj_content_type__app_label": SCHEDULES,
+            "rel_obj_content_type__model": "schedule",
+            "rel_obj_id": schedule,
+            "ordering": "-mtime",
+            "page_size": page_size,
+        }
 
     def worker_count(self, version: Version) -> int:
         """How many workers are alive."""

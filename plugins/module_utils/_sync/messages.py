@@ -19,8 +19,11 @@ LEVELS = ("critical", "exception", "error", "warning", "warn", "info", "debug", 
 DRY_RUN = "Dropping mutating request due to dry run"
 STARTED = "Syncing page"
 NO_PROVIDER = "No provider found"
+ALREADY_RUNNING = "Synchronization is already running"
+FAILED_OBJECT = "Failed to sync "
+STOPPED = "Stopping sync due to error"
 # What authentik says, as a warning, of a sync that did not happen: true whatever levels the user wants to fail on.
-FAILED = ("Failed to sync ", "Stopping sync due to error", NO_PROVIDER)
+FAILED = (FAILED_OBJECT, STOPPED, NO_PROVIDER)
 
 _GOOGLE_SAID = re.compile(r"""<HttpError (\d+) when requesting (\S+) returned "(.*?)"(?:\. Details|>)""", re.DOTALL)
 _DUPLICATE_ROW = "duplicate key value violates unique constraint"

@@ -20,7 +20,7 @@ Json = t.Dict[str, t.Any]
 def predict(case: Case) -> None:
     """What a real run would do, without posting anything that could write."""
     outcome, before, kind = case.outcome, case.before, case.target.kind
-    if case.version.has_tasks and not _is_assigned(case):
+    if case.version.has_tasks and not case.authentik.is_assigned(case.provider):
         outcome.fail(
             "authentik would not sync %s: the provider is not assigned to an application. Add it to an application in "
             "authentik as its backchannel provider." % case.target,
@@ -116,12 +116,6 @@ def _would_be_accepted(case: Case, wanted: Json, creating: bool) -> bool:
             )
             return False
     return True
-
-
-def _is_assigned(case: Case) -> bool:
-    """Whether an application has the provider, as its backchannel provider or (rarely) as its main one."""
-    backchannel = case.provider.get("assigned_backchannel_application_slug")
-    return bool(backchannel or case.authentik.application_slug(int(case.provider["pk"])))
 
 
 def _domain(address: str) -> str:

@@ -198,7 +198,7 @@ class ServerSync(Engine):
                 # The remedy without the list is still a remedy.
                 pass
         if verdict.rows_stop:
-            remedy = stale_text(case, self.directory) or remedy
+            remedy = self._stale_text(case) or remedy
         self._note_partial(case, after)
         self.outcome.fail(
             "authentik could not sync %s to Google Workspace: %s. %s"
@@ -228,7 +228,7 @@ class ServerSync(Engine):
         task = self.task
         if task is not None:
             verdict = judge(normalise(task.earlier + task.lines), self.request.fail_on, True)
-            remedy = (stale_text(case, self.directory) if verdict.rows_stop else "") or verdict.remedy
+            remedy = (self._stale_text(case) if verdict.rows_stop else "") or verdict.remedy
             reason = " Its last error: %s. %s" % (verdict.reason.rstrip("."), remedy) if verdict.reason else ""
             outcome.fail(
                 "%s After %g seconds %s.%s"
@@ -261,7 +261,7 @@ class ServerSync(Engine):
                 "give the token's user the permission authentik_tasks.view_task."
             )
         if question.kind == "internal_page":
-            return stale_text(case, self.directory) or (
+            return self._stale_text(case) or (
                 "On authentik %s a 405 means that the sync crashed: a member's account is gone at Google, an address is held "
                 "by something else, Google refuses the provider's credentials, or a stored connection differs from Google's "
                 "record (then every sync of this kind fails until that row is deleted). See authentik's worker log and its "
@@ -271,6 +271,9 @@ class ServerSync(Engine):
             "On authentik %s the call waits for a worker: check that one is running (admin/workers). The sync is queued and "
             "may still run." % case.version
         )
+
+    def _stale_text(self, case: Case) -> str:
+        return stale_text(self.authentik, case.version, case.provider, case.target.kind, self.directory, self.warn)
 
     def _becomes_wanted(self, case: Case, after: Look, deadline: float) -> bool:
         """Wait until Google holds what the mappings give; for a sync whose task cannot be seen."""

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import typing as t
 
+from .._authentik.api import Authentik, Version
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
-from .case import Case
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
@@ -22,11 +22,10 @@ Json = t.Dict[str, t.Any]
 MOST_NAMED = 10
 
 
-def stale_rows(case: Case, directory: Directory) -> t.List[Json]:
+def stale_rows(authentik: Authentik, provider: Json, kind: str, directory: Directory) -> t.List[Json]:
     """The rows whose attributes differ from what Google's listing shows. Raises AuthentikError, GoogleError."""
-    kind = case.target.kind
     rows: t.Dict[str, t.List[Json]] = {}
-    for row in case.authentik.all_connections(kind, int(case.provider["pk"])):
+    for row in authentik.all_connections(kind, int(provider["pk"])):
         rows.setdefault(str(row.get("google_id")), []).append(row)
     key = "primaryEmail" if kind == "user" else "id"
     return [
@@ -38,20 +37,26 @@ def stale_rows(case: Case, directory: Directory) -> t.List[Json]:
     ]
 
 
-def stale_text(case: Case, directory: t.Optional[Directory]) -> str:
-    """Names them with the remedy; empty where there are none, or where nobody can look."""
-    if case.version.number >= (2025, 10) or directory is None:
+def stale_text(
+    authentik: Authentik,
+    version: Version,
+    provider: Json,
+    kind: str,
+    directory: t.Optional[Directory],
+    warn: t.Callable[[str], None],
+) -> str:
+    """Names those of a kind ("user" or "group") with the remedy; empty where there are none, or where nobody can look."""
+    if version.number >= (2025, 10) or directory is None:
         return ""
     try:
-        found = stale_rows(case, directory)
+        found = stale_rows(authentik, provider, kind, directory)
     except (AuthentikError, GoogleError) as exc:
-        case.warn("Which connections differ from Google's records could not be looked up. %s" % exc)
+        warn("Which connections differ from Google's records could not be looked up. %s" % exc)
         return ""
     if not found:
         return ""
     named = ", ".join(
-        "%s of %s %s (%s)" % (row.get("google_id"), case.target.kind, row.get(case.target.kind), row.get("id"))
-        for row in found[:MOST_NAMED]
+        "%s of %s %s (%s)" % (row.get("google_id"), kind, row.get(kind), row.get("id")) for row in found[:MOST_NAMED]
     )
     return (
         "%d connection%s differ%s from Google's records and stop%s every sync of %ss through this provider: %s%s. Delete %s in "
@@ -62,7 +67,7 @@ def stale_text(case: Case, directory: t.Optional[Directory]) -> str:
             "s" if len(found) > 1 else "",
             "" if len(found) > 1 else "s",
             "" if len(found) > 1 else "s",
-            case.target.kind,
+            kind,
             named,
             " and more" if len(found) > MOST_NAMED else "",
             "them" if len(found) > 1 else "it",

@@ -29,6 +29,8 @@ class Task:
         lines: list of LogEvent dicts of the attempt that counts (the last).
         earlier: list of LogEvent dicts of attempts before it.
         retries: int.
+        message_id: str.
+        queued, touched: float, when it was queued and last changed, in seconds since 1970.
     """
 
     def __init__(self, data: Json) -> None:
@@ -38,9 +40,10 @@ class Task:
         self.earlier = _dicts(data.get("previous_logs") if "previous_logs" in data else data.get("previous_messages"))
         self.retries = int(data.get("retries") or 0)
         self.uid = str(data.get("uid") or "")
-        times = sorted(filter(None, (_seconds(line.get("timestamp")) for line in self.lines + self.earlier)))
-        self.queued = times[0] if times else _seconds(data.get("mtime")) or 0.0
-        self.touched = max(times[-1] if times else 0.0, _seconds(data.get("mtime")) or 0.0)
+        self.message_id = str(data.get("message_id") or "")
+        times = sorted(filter(None, (seconds_of(line.get("timestamp")) for line in self.lines + self.earlier)))
+        self.queued = times[0] if times else seconds_of(data.get("mtime")) or 0.0
+        self.touched = max(times[-1] if times else 0.0, seconds_of(data.get("mtime")) or 0.0)
 
     @property
     def ended(self) -> bool:
@@ -97,10 +100,15 @@ def find(
     return Found(ours)
 
 
-def follow(look: t.Callable[[], Found], deadline: float, sleep: t.Optional[t.Callable[[float], None]] = None) -> Found:
+def follow(
+    look: t.Callable[[], Found],
+    deadline: float,
+    sleep: t.Optional[t.Callable[[float], None]] = None,
+    longest_pause: float = 3.0,
+) -> Found:
     """Look at a task until it has ended, cannot be told from another, or the deadline (time.monotonic()) is over.
 
-    A task that never appears is waited for only briefly.
+    A task that never appears is waited for only briefly. The pauses between the looks grow, to ``longest_pause`` seconds.
     """
     started = time.monotonic()
     pause = 0.25
@@ -120,7 +128,7 @@ def follow(look: t.Callable[[], Found], deadline: float, sleep: t.Optional[t.Cal
         if now >= deadline:
             return found
         (sleep or time.sleep)(min(pause, max(0.05, deadline - now)))
-        pause = min(pause * 1.5, 3.0)
+        pause = min(pause * 1.5, longest_pause)
 
 
 def unfinished(authentik: Authentik, version: Version, task: Task) -> str:
@@ -141,7 +149,7 @@ def _dicts(lines: t.Any) -> t.List[Json]:
     return [line for line in lines or [] if isinstance(line, dict)]
 
 
-def _seconds(text: t.Any) -> t.Optional[float]:
+def seconds_of(text: t.Any) -> t.Optional[float]:
     """An ISO 8601 timestamp, as authentik writes it, as seconds since 1970."""
     if not isinstance(text, str) or not text:
         return None
