@@ -8,13 +8,14 @@ html_title = "dirsync.authentik"
 extensions = ["myst_parser", "sphinx.ext.intersphinx", "sphinx_antsibull_ext"]
 # Written by `make docs`: a build needs no network.
 intersphinx_mapping = {"ansible": ("https://docs.ansible.com/ansible/latest/", "ansible.inv")}
-exclude_patterns = ["examples/README.md"]
 myst_heading_anchors = 3
 myst_enable_extensions = ["deflist"]
 nitpicky = True
 default_role = "any"
 highlight_language = "yaml+jinja"
 html_theme = "furo"
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
 html_copy_source = False
 html_show_copyright = False

@@ -9,6 +9,7 @@ any tool fails.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,13 @@ def built(tree: Path) -> int:
     done = subprocess.run(command, env=environment(tree), stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         return done.returncode
+    for page in reference.glob("*.rst"):
+        # The theme shows the contents of a page beside it.
+        page.write_text(re.sub(r"^\.\. contents::\n(?:   .*\n)*", "", page.read_text(), flags=re.MULTILINE))
+    index = source / "index.md"
+    listed = set(re.findall(r"^[\w-]+$", index.read_text(), re.MULTILINE)) | {"index"}
+    others = sorted(page.stem for page in source.glob("*.md") if page.stem not in listed)
+    index.write_text(index.read_text().replace("\n*\n", "".join(f"\n{name}" for name in others) + "\n"))
     inventory(source / "ansible.inv")
     options = ["--quiet", "--fail-on-warning", "--keep-going", "--fresh-env", "--builder", "html"]
     command = [beside("sphinx-build"), *options, str(source), str(SITE)]
