@@ -1,0 +1,135 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Runs of google_workspace_sync against a sandbox, each held against all that is known of it from outside."""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.sandbox.process import ControlError, Sandbox
+from tests.support.clock import running_faster
+from tests.support.module import ModuleRun, reaching, run_module
+from tests.truth import directory_oracle
+
+MODULE = "google_workspace_sync"
+DOMAIN = "corp.example.com"
+# By the module's clock, which runs faster than the sandbox's.
+FASTER = 50
+LIMITS = {"request_timeout": 60, "google_wait": 60}
+UNHURRIED = {"queries_per_minute": 100_000, "user_creations_per_second": 10_000}
+
+Json = dict[str, Any]
+
+
+def organisation(people: int, groups: int, seed: int = 0) -> Json:
+    """A dataset: people in groups of all sizes, one of them stopped work, one service account that is left out."""
+    chosen = random.Random(seed)
+    names = [f"person-{number:02}" for number in range(people)]
+    users: list[Json] = [
+        {"username": name, "name": f"{name.title()} Example", "email": f"{name}@{DOMAIN}"} for name in names
+    ]
+    users[-1]["is_active"] = False
+    users.append({"username": "robot", "name": "Robot One", "email": f"robot@{DOMAIN}", "type": "service_account"})
+    return {
+        "domain": DOMAIN,
+        "users": users,
+        "groups": [
+            {"name": f"Group {number:02}", "members": sorted(chosen.sample(names, min(people, number * number % 17)))}
+            for number in range(groups)
+        ],
+        "provider": {"name": "gws", "exclude_users_service_account": True},
+    }
+
+
+class Whole:
+    """A sandbox, and the runs against it.
+
+    Args:
+        sandbox: Sandbox.
+        folder: where reports and journals are kept.
+
+    Attributes:
+        quiet: whether no fault, lag or missing permission is in force.
+        secrets: texts that nobody may ever print.
+        token: whom the runs are made by.
+    """
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self.folder = folder
+        self.quiet = True
+        self.token = sandbox.authentik_token
+        key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"]
+        self.secrets = {self.token, *(line for line in key.splitlines() if len(line) > 30)}
+
+    def control(self, method: str, path: str, body: Any = None) -> bool:
+        """Change something; False where the sandbox says that it cannot be."""
+        try:
+            self.sandbox.control(method, path, body)
+        except ControlError:
+            return False
+        return True
+
+    def call(self, check: bool = False, **options: Any) -> ModuleRun:
+        """Run, and hold nothing against it."""
+        everything = {**reaching(self.sandbox), "authentik_token": self.token, **LIMITS, **UNHURRIED, **options}
+        with running_faster(FASTER):
+            return run_module(everything, module=MODULE, check=check, diff=True)
+
+    def sync(self, check: bool = False, **options: Any) -> ModuleRun:
+        """Run, and hold the result against the evidence."""
+        sandbox = self.sandbox
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            files = {"report_path": f"{folder}/report.jsonl", "journal": f"{folder}/journal.jsonl"}
+            before = sandbox.google_state()
+            authentik = sandbox.control("GET", "authentik/state")
+            sandbox.clear_requests()
+            run = self.call(check, **files, **options)
+            google_log, authentik_log = sandbox.google_requests(), sandbox.authentik_requests()
+            after = sandbox.google_state()
+            # Connections as they are after the run: by them it is known whose account is whose.
+            authentik["connections"] = sandbox.control("GET", "authentik/state")["connections"]
+            evidence = directory_oracle.Evidence(
+                {**reaching(sandbox), **options},
+                check,
+                run,
+                before,
+                after,
+                authentik,
+                google_log,
+                authentik_log,
+                self.quiet,
+                lines(files["report_path"]),
+                lines(files["journal"]),
+            )
+        directory_oracle.check(evidence, self.secrets)
+        return run
+
+    def converged(self, **options: Any) -> ModuleRun:
+        """A run that must bring everything in line, and one more, which must find it so; returns the first."""
+        first = self.sync(**options)
+        assert first.result["status"] in ("synced", "unchanged"), first.result
+        again = self.sync(**options)
+        assert not again.result["changed"], again.result["changes"]
+        assert again.result["status"] == "unchanged", again.result
+        return first
+
+    def calm(self) -> None:
+        """No more faults and lags."""
+        for side in ("google", "authentik"):
+            self.control("DELETE", f"{side}/faults")
+        calm = {"lag_ms": 0, "rename_lag_ms": 0, "update_lag_ms": 0, "quota_per_minute": 0}
+        self.control("POST", "google/settings", calm)
+        self.quiet = True
+
+
+def lines(path: str) -> list[Json] | None:
+    """The lines of a file of JSON Lines; None if there is none."""
+    try:
+        return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    except FileNotFoundError:
+        return None
