@@ -110,15 +110,15 @@ class Page(HTMLParser):
             "would be suspended: deactivated in authentik (as its property mappings give it)",
         ),
         (
-            {"action": "suspended", "status": "out_of_scope", "warnings": ["it left the group"]},
+            {"action": "suspended", "status": "out_of_scope", "why": "it left the group"},
             "would be suspended: it left the group",
         ),
         (
-            {"action": "deleted", "status": "out_of_scope", "warnings": ["authentik no longer has it"]},
+            {"action": "deleted", "status": "out_of_scope", "why": "authentik no longer has it"},
             "would be deleted: authentik no longer has it",
         ),
         (
-            {"action": "unlinked", "status": "out_of_scope", "warnings": ["it is gone"]},
+            {"action": "unlinked", "status": "out_of_scope", "why": "it is gone"},
             "would be disconnected: it is gone; Google's side stays as it is",
         ),
         ({"kind": "orphan", "why": "it is gone"}, "no longer synced, and left as it is: it is gone"),
