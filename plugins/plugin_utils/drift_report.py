@@ -277,18 +277,17 @@ def _told(line: Json, kind: str) -> Json:
     """``outcome``, one of OUTCOMES, and ``words``."""
     outcome = _outcome(line)
     words = dict(OUTCOMES)[outcome]
-    reasons = line.get("warnings") or []
+    # Only those whose object is out of scope have it.
+    gone = line.get("why")
     why = {
         "failed": _reason(line, kind),
         "unconfirmed": _reason(line, kind),
-        "deleted": _gone(reasons),
-        "suspended": _gone(reasons)
-        if line.get("status") == "out_of_scope"
-        else "deactivated in authentik (as its property mappings give it)",
+        "deleted": gone,
+        "suspended": gone or "deactivated in authentik (as its property mappings give it)",
         "created": "Google has no such %s yet" % ("account" if kind == "user" else "group"),
         "updated": _differences(line.get("changes") or []),
-        "unlinked": "%s; Google's side stays as it is" % (_gone(reasons) or "it is no longer synced"),
-        "orphan": line.get("why"),
+        "unlinked": "%s; Google's side stays as it is" % (gone or "it is no longer synced"),
+        "orphan": gone,
     }.get(outcome)
     return {"outcome": outcome, "words": "%s: %s" % (words, why) if why else words}
 
@@ -314,10 +313,6 @@ def _reason(line: Json, kind: str) -> str:
         if text.startswith(start):
             return text[len(start) :]
     return text
-
-
-def _gone(reasons: t.Sequence[str]) -> str:
-    return "; ".join(reasons)
 
 
 def _differences(found: t.Sequence[Json]) -> str:
@@ -381,12 +376,8 @@ def _row(item: Json) -> Json:
         "w": item["words"],
         "c": [_change(change) for change in item.get("changes") or []],
     }
-    remarks = list(item.get("warnings") or [])
-    if item["outcome"] in ("deleted", "suspended", "unlinked"):
-        # Said in the words already.
-        remarks = []
-    if remarks:
-        row["r"] = remarks
+    if item.get("warnings"):
+        row["r"] = item["warnings"]
     return row
 
 

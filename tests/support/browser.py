@@ -57,6 +57,10 @@ def chromium(width: int = 1280, height: int = 900) -> Iterator[webdriver.Chrome]
         service = Service(executable_path=found[1], env={**os.environ, "SE_OFFLINE": "true", "SE_AVOID_STATS": "true"})
         driver = webdriver.Chrome(options=options, service=service)
         try:
+            # Away from the browser's own first page, and nothing of it in the logs.
+            driver.get("about:blank")
+            for name in ("performance", "browser"):
+                driver.get_log(name)
             yield driver
         finally:
             driver.quit()
