@@ -71,7 +71,7 @@ def parse_key(text: str, origin: str) -> t.Dict[str, t.Any]:
     if not isinstance(info, dict) or info.get("type", "service_account") != "service_account":
         raise GoogleError(
             "credentials",
-            "%s is not the JSON key of a service account." % origin[:1].upper() + origin[1:],
+            "%s is not the JSON key of a service account." % origin,
             "Download a JSON key for the service account in Google Cloud and use it whole.",
         )
     return info
