@@ -22,6 +22,7 @@ ENGINES = ("server", "direct")
 CONFIGURATION = (
     "google_workspace_provider",
     "google_workspace_mapping",
+    "google_workspace_connection",
 )
 # Those that are about one engine only name it; the others run with both, and with the same expectations.
 PLAYBOOKS = [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.api import Authentik
-from .._sync.desired import SECRET_FIELDS, MappingProblem, _result
+from .._sync.desired import SECRET_FIELDS, MappingProblem, _result, ask
 from .._sync.secrets import MASK, mask
 from .._sync.target import Target
 
@@ -38,13 +38,9 @@ class Case(t.NamedTuple):
 def evaluate(authentik: Authentik, mapping: str, name: str, case: Case, provider: Json) -> t.Tuple[str, t.Any]:
     """Let authentik evaluate a stored mapping: (what came of it, the result or the reason). Raises AuthentikError."""
     target = case.target
-    context: Json = {
-        "connection": None if case.creating else {"google_id": target.email},
-        "provider": provider,
-    }
-    subject = {target.kind: int(target.pk) if target.kind == "user" else target.pk}
+    google_id = None if case.creating else target.email
     try:
-        result = _result(authentik.test_mapping(mapping, subject, context), name)
+        result = _result(ask(authentik, mapping, provider, target.kind, target.data, google_id), name)
     except MappingProblem as exc:
         return ("skips" if exc.kind == "skip" else "fails"), str(exc)
     return ("nothing" if result is None else "yields"), result

@@ -57,7 +57,13 @@ class Names:
 
     def mapping_label(self, pk: str) -> str:
         """What to call a property mapping: its managed id, else its name; the primary key where it cannot be read."""
-        for item in self.mappings():
+        try:
+            known = self.mappings()
+        except AuthentikError as exc:
+            if exc.kind != "forbidden":
+                raise
+            known = self._mappings = []
+        for item in known:
             if item.get("pk") == pk:
                 return str(item.get("managed") or item.get("name"))
         return pk

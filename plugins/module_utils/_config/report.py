@@ -17,6 +17,7 @@ class Report:
     Attributes:
         values: dict, the return values that are the module's own.
         operations: list of dict, the writes; in check mode those that would be.
+        writes: whether the module is one that can write at all.
         before, after: dict or None, the two states for the diff; secrets are masked in them.
         header: str, what the two states are of.
     """
@@ -25,6 +26,7 @@ class Report:
         self.changed = False
         self.values: Json = {}
         self.operations: t.List[Json] = []
+        self.writes = True
         self.before: t.Optional[Json] = None
         self.after: t.Optional[Json] = None
         self.header = ""
@@ -48,11 +50,12 @@ class Report:
         found = dict(
             self.values,
             changed=self.changed,
-            operations=self.operations,
             calls=self.calls,
             server_version=self.server_version,
             duration=round(self.duration, 2),
         )
+        if self.writes:
+            found["operations"] = self.operations
         if self.failure:
             found.update(msg=self.failure, errors=self.errors, code=self.code, http_status=self.http_status)
         if diff and self.before is not None and self.after is not None:
