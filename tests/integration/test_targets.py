@@ -23,6 +23,10 @@ CONFIGURATION = (
     "google_workspace_provider",
     "google_workspace_mapping",
     "google_workspace_connection",
+    "google_workspace_provider_info",
+    "google_workspace_mapping_info",
+    "google_workspace_connection_info",
+    "google_workspace_sync_info",
 )
 # Those that are about one engine only name it; the others run with both, and with the same expectations.
 PLAYBOOKS = [

@@ -56,6 +56,7 @@ class Directory:
         sleep: t.Optional[t.Callable[[float], None]] = None,
         jitter: t.Callable[[], float] = random.random,
     ) -> None:
+        self._opened = (endpoint, timeout, sleep, jitter)
         self.session = Session(credentials, endpoint, timeout, sleep, jitter)
         self._service = self.session.service
         self._domains: t.Optional[t.List[str]] = None
@@ -74,6 +75,10 @@ class Directory:
     def token_calls(self) -> int:
         """Requests to the token endpoint so far."""
         return self.session.token_calls
+
+    def with_credentials(self, credentials: Credentials) -> Directory:
+        """The same directory, asked with other credentials."""
+        return Directory(credentials, *self._opened)
 
     # Reads
 

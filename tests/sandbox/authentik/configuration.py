@@ -75,6 +75,7 @@ class Configuration:
                 delete=self.delete_mapping,
             ),
             route("/propertymappings/provider/google_workspace/{pk}/used_by/", get=self.mapping_used_by),
+            route("/propertymappings/all/", get=self.all_mappings),
             route(
                 "/core/applications/",
                 shown=self._creating(APPLICATION),
@@ -251,6 +252,13 @@ class Configuration:
                 and query.get("search", "").lower() in item.name.lower()
             ]
             found = ordered(found, query.get("ordering", "name"), {"name": lambda item: item.name})
+            return self.api.page(call, found, self.shapes.mapping)
+
+    def all_mappings(self, call: Call) -> Answer:
+        """Property mappings of every kind, which here are all of one."""
+        call.demand("authentik_core.view_propertymapping")
+        with self.state.lock:
+            found = sorted(self.state.mappings.values(), key=lambda item: item.name)
             return self.api.page(call, found, self.shapes.mapping)
 
     def mapping(self, call: Call) -> Answer:
