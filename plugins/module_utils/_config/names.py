@@ -36,6 +36,8 @@ class Names:
     def mapping(self, value: str, option: str) -> Json:
         """The property mapping with this primary key, managed id or name, in that order.
 
+        In check mode one that is not there may be what an earlier task would have made: then its name stands for it.
+
         Raises:
             Refused: there is none, or more than one.
         """
@@ -49,6 +51,12 @@ class Names:
                     % (option, key, value, ", ".join(str(item.get("pk")) for item in found)),
                     "ambiguous",
                 )
+        if self._work.check_mode:
+            self._work.warn(
+                "%s: authentik has no Google Workspace property mapping '%s' yet. Unless an earlier task makes it, a real run fails."
+                % (option, value)
+            )
+            return {"pk": value, "name": value}
         raise Refused(
             "%s: authentik has no Google Workspace property mapping '%s' (by primary key, managed id or name; the case counts). "
             "Create it first, for example with google_workspace_mapping." % (option, value),
