@@ -32,6 +32,7 @@ requirements:
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
+  - dirsync.authentik.provider
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -52,14 +53,6 @@ options:
     type: str
     default: present
     choices: [present, absent, repaired]
-  provider_id:
-    description:
-      - The primary key of the Google Workspace provider. Exactly one of this and O(provider_name) is needed.
-    type: int
-  provider_name:
-    description:
-      - The name of the Google Workspace provider.
-    type: str
   sync_object_model:
     description:
       - What to link. V(user) and V(group) are short for the names that authentik uses.
@@ -229,7 +222,7 @@ http_status:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.connection import KINDS, ConnectionWork, problem
-from ..module_utils._module import Edge, authentik_arguments, google_arguments
+from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._sync.target import LOOKUPS
 
 
@@ -239,8 +232,7 @@ def argument_spec():
         authentik_arguments(),
         **google_arguments(),
         state={"type": "str", "default": "present", "choices": ["present", "absent", "repaired"]},
-        provider_id={"type": "int"},
-        provider_name={"type": "str"},
+        **provider_arguments(),
         sync_object_model={"type": "str", "choices": list(KINDS), "aliases": ["model"]},
         sync_object_id={"type": "str", "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},

@@ -21,6 +21,7 @@ requirements:
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
+  - dirsync.authentik.provider
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -33,14 +34,6 @@ attributes:
   idempotent:
     support: full
 options:
-  provider_id:
-    description:
-      - The primary key of the Google Workspace provider. Exactly one of this and O(provider_name) is needed.
-    type: int
-  provider_name:
-    description:
-      - The name of the Google Workspace provider.
-    type: str
   sync_object_model:
     description:
       - Only connections of users, or only of groups.
@@ -151,7 +144,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.connection import KINDS
 from ..module_utils._config.info import ConnectionInfo, connection_problem
-from ..module_utils._module import Edge, authentik_arguments, google_arguments
+from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._sync.target import LOOKUPS
 
 
@@ -160,8 +153,7 @@ def argument_spec():
     return dict(
         authentik_arguments(),
         **google_arguments(),
-        provider_id={"type": "int"},
-        provider_name={"type": "str"},
+        **provider_arguments(),
         sync_object_model={"type": "str", "choices": list(KINDS), "aliases": ["model"]},
         sync_object_id={"type": "str", "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},

@@ -32,6 +32,7 @@ requirements:
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
+  - dirsync.authentik.provider
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -44,14 +45,6 @@ attributes:
   idempotent:
     support: full
 options:
-  provider_id:
-    description:
-      - The primary key of the Google Workspace provider. Exactly one of this and O(provider_name) is needed.
-    type: int
-  provider_name:
-    description:
-      - The name of the Google Workspace provider.
-    type: str
   compare:
     description:
       - Whether to list both sides and compare them.
@@ -206,7 +199,7 @@ http_status:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.health import SyncInfo, problem
-from ..module_utils._module import Edge, authentik_arguments, google_arguments
+from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
 
 
 def argument_spec():
@@ -214,8 +207,7 @@ def argument_spec():
     return dict(
         authentik_arguments(),
         **google_arguments(),
-        provider_id={"type": "int"},
-        provider_name={"type": "str"},
+        **provider_arguments(),
         compare={"type": "bool", "default": True},
         sample={"type": "int", "default": 3},
         tasks={"type": "int", "default": 5},

@@ -59,11 +59,6 @@ class ConfigurationApi:
 
     # Property mappings
 
-    def mappings(self) -> t.List[Json]:
-        """Every Google Workspace property mapping, with its expression."""
-        with _needs("view_googleworkspaceprovidermapping", "property mappings"):
-            return self.client.get_all(MAPPINGS, {"page_size": 100}, what="read the property mappings")
-
     def create_mapping(self, body: Json) -> Json:
         with _needs("add_googleworkspaceprovidermapping", "new property mappings"):
             return self._write("POST", MAPPINGS, body, "create property mapping '%s'" % body.get("name"))
@@ -148,18 +143,6 @@ class ConfigurationApi:
                 raise
             return False
         return True
-
-    def people(self) -> t.List[Json]:
-        """Every user but the anonymous one, with the groups' primary keys."""
-        with _needs("view_user", "users", CORE):
-            query = {"include_groups": False, "ordering": "pk", "page_size": 100}
-            return self.client.get_all("core/users/", query, what="list the users")
-
-    def groups(self) -> t.List[Json]:
-        """Every group, with the primary keys of its direct members."""
-        with _needs("view_group", "groups", CORE):
-            query = {"include_users": False, "page_size": 100}
-            return self.client.get_all("core/groups/", query, what="list the groups")
 
     def sync_status(self, pk: int) -> Json:
         """What authentik says of a provider's full syncs; see docs/architecture.md for its forms."""

@@ -314,12 +314,12 @@ class SyncInfo(InfoWork):
             return
         rows = {
             kind: self._try(
-                "The connections of %ss" % kind, lambda kind=kind: self.authentik.all_connections(kind, self.pk)
+                "The connections of %ss" % kind, lambda kind=kind: list(self.authentik.all_connections(kind, self.pk))
             )
             for kind in ("user", "group")
         }
-        people = self._try("The users of authentik", self.api.people)
-        groups = self._try("The groups of authentik", self.api.groups)
+        people = self._try("The users of authentik", self._all_users)
+        groups = self._try("The groups of authentik", self._all_groups)
         google = self.report.values.get("google") or {}
         records: t.Dict[str, t.Optional[t.List[Json]]] = {"user": None, "group": None}
         if google.get("token"):
@@ -337,6 +337,12 @@ class SyncInfo(InfoWork):
 
     _people: t.Optional[t.List[Json]] = None
     _groups: t.Optional[t.List[Json]] = None
+
+    def _all_users(self) -> t.List[Json]:
+        return [user for page in self.authentik.all_users() for user in page if user.get("username") != "AnonymousUser"]
+
+    def _all_groups(self) -> t.List[Json]:
+        return [group for page in self.authentik.all_groups() for group in page]
 
     def _listed(self, kind: str) -> t.List[Json]:
         return [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]
@@ -418,8 +424,8 @@ class SyncInfo(InfoWork):
         self.report.values["mapping_sample"] = shown
         if not most:
             return
-        people = self._people if self._people is not None else self._try("A sample of users", self.api.people)
-        groups = self._groups if self._groups is not None else self._try("A sample of groups", self.api.groups)
+        people = self._people if self._people is not None else self._try("A sample of users", self._all_users)
+        groups = self._groups if self._groups is not None else self._try("A sample of groups", self._all_groups)
         for kind, objects in (("user", compare.in_scope(self.provider, people or [])), ("group", groups or [])):
             for item in objects[:most]:
                 name = str(item.get("username" if kind == "user" else "name"))

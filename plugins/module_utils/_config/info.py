@@ -113,7 +113,7 @@ class ConnectionInfo(InfoWork):
                 target = find(self.authentik, kind, options["sync_object_id"], options["lookup"])
                 found = self.authentik.connections(kind, pk, target.pk)
             else:
-                found = self.authentik.all_connections(kind, pk)
+                found = list(self.authentik.all_connections(kind, pk))
             rows.extend((kind, row) for row in found)
             if options["compare"] and found:
                 listed = [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]

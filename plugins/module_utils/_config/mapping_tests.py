@@ -9,7 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.api import Authentik
-from .._sync.desired import SECRET_FIELDS, MappingProblem, _result, ask
+from .._sync.desired import SECRET_FIELDS, MappingProblem, ask, result_of
 from .._sync.secrets import MASK, mask
 from .._sync.target import Target
 
@@ -40,7 +40,7 @@ def evaluate(authentik: Authentik, mapping: str, name: str, case: Case, provider
     target = case.target
     google_id = None if case.creating else target.email
     try:
-        result = _result(ask(authentik, mapping, provider, target.kind, target.data, google_id), name)
+        result = result_of(ask(authentik, mapping, provider, target.kind, target.data, google_id), name)
     except MappingProblem as exc:
         return ("skips" if exc.kind == "skip" else "fails"), str(exc)
     return ("nothing" if result is None else "yields"), result

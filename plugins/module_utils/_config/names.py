@@ -30,7 +30,7 @@ class Names:
     def mappings(self) -> t.List[Json]:
         """Every Google Workspace property mapping."""
         if self._mappings is None:
-            self._mappings = self._work.api.mappings()
+            self._mappings = self._work.authentik.mappings()
         return self._mappings
 
     def mapping(self, value: str, option: str) -> Json:

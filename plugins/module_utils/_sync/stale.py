@@ -46,7 +46,7 @@ class Contradiction(t.NamedTuple):
 
 def contradictions(authentik: Authentik, directory: Directory, provider: int, kind: str) -> t.List[Contradiction]:
     """The rows of a provider that contradict Google. Raises AuthentikError, GoogleError."""
-    rows = authentik.all_connections(kind, provider)
+    rows = list(authentik.all_connections(kind, provider))
     if not rows:
         return []
     return compare_rows(kind, rows, [record for page in directory.listed(kind) for record in page])
