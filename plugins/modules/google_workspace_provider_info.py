@@ -49,11 +49,9 @@ EXAMPLES = r"""
     authentik_token: "{{ vault_authentik_token }}"
   register: found
 
-- name: Keep it in a file
-  ansible.builtin.copy:
-    content: "{{ found.providers | map(attribute='options') | list | to_nice_yaml }}"
-    dest: /tmp/google_workspace_providers.yml
-    mode: "0600"
+- name: Show it as options, to be kept in Git
+  ansible.builtin.debug:
+    msg: "{{ found.providers | map(attribute='options') | list | to_nice_yaml }}"
 """
 
 RETURN = r"""

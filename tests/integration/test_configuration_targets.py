@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.test_targets import CONFIGURATION, DATASET, TARGETS, WRITES
+from tests.integration.test_targets import DATASET, TARGETS, WRITES
 from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 
+TOLD = ("provider", "mapping", "connection")
+MODULES = [f"google_workspace_{name}" for name in (*TOLD, *(f"{name}_info" for name in (*TOLD, "sync")))]
 VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4", "2026.8.5")
-PLAYBOOKS = sorted(path for name in CONFIGURATION for path in (TARGETS / name).glob("*.yml"))
+PLAYBOOKS = sorted(path for name in MODULES for path in (TARGETS / name).glob("*.yml"))
 
 
 @pytest.fixture(scope="module", params=VERSIONS)

@@ -18,22 +18,12 @@ TARGETS = ROOT / "tests" / "integration" / "targets"
 DATASET = TARGETS / "dataset.json"
 VERSIONS = ("2024.8.1", "2025.8.6", "2025.12.4")
 ENGINES = ("server", "direct")
-# Those that configure or tell know no engines: test_configuration_targets.py runs them.
-CONFIGURATION = (
-    "google_workspace_provider",
-    "google_workspace_mapping",
-    "google_workspace_connection",
-    "google_workspace_provider_info",
-    "google_workspace_mapping_info",
-    "google_workspace_connection_info",
-    "google_workspace_sync_info",
-)
 # Those that are about one engine only name it; the others run with both, and with the same expectations.
 PLAYBOOKS = [
     (playbook, engine)
     for playbook in sorted(TARGETS.glob("google_workspace_sync_object/*.yml"))
     for engine in ENGINES
-    if playbook.parent.name not in CONFIGURATION and (engine == "direct" or not playbook.stem.startswith("direct"))
+    if engine == "direct" or not playbook.stem.startswith("direct")
 ]
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
