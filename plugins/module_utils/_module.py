@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import typing as t
@@ -15,6 +16,8 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ._authentik.api import Authentik
 from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
+from ._config.report import Report
+from ._config.work import Work
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
 from ._sync.journal import Lines
@@ -24,6 +27,7 @@ if t.TYPE_CHECKING:
     from ._google.directory import Directory
 
 Json = t.Dict[str, t.Any]
+Result = t.Union[BaseOutcome, Report]
 LONGEST_TIMEOUT_S = 86400
 SHORTEST_SECRET = 8
 
@@ -89,17 +93,19 @@ class Edge:
 
     Args:
         module: the module.
-        engine: "server" or "direct", for the result.
+        engine: "server" or "direct" for a module that syncs, and so for its result; empty for one that configures or tells.
     """
 
-    def __init__(self, module: AnsibleModule, engine: str) -> None:
+    def __init__(self, module: AnsibleModule, engine: str = "") -> None:
         self.module = module
         self._fail: t.Callable[..., t.NoReturn] = module.fail_json
         self._exit: t.Callable[..., t.NoReturn] = module.exit_json
         self.engine = engine
         self.warnings: t.List[str] = []
         # Ansible knows the values as they were given; these are the forms that they have here and in the invocation.
-        for name in ("authentik_token", "service_account_contents"):
+        for name in ("service_account_contents", "credentials"):
+            self._uncover_key(str(module.params.get(name) or ""))
+        for name in ("authentik_token", "service_account_contents", "credentials"):
             self.keep_secret([str(module.params.get(name) or "")])
         for name in ("authentik_url", "google_api_endpoint"):
             self.keep_secret(_passwords(str(module.params.get(name) or "")))
@@ -114,6 +120,18 @@ class Edge:
             # A key is also quoted in the form it has inside JSON.
             self.module.no_log_values.add(value.replace("\n", "\\n"))
 
+    def _uncover_key(self, text: str) -> None:
+        """Of a key given as a dictionary Ansible masks every value, wherever it stands: "googleapis.com" in every scope."""
+        try:
+            key = json.loads(text)
+        except (ValueError, RecursionError):
+            return
+        for name, value in key.items() if isinstance(key, dict) else ():
+            if name in ("private_key", "private_key_id"):
+                self.keep_secret([str(value)])
+            else:
+                self.module.no_log_values.discard(str(value))
+
     def warn(self, text: str) -> None:
         """Warn once per text."""
         if text not in self.warnings:
@@ -122,7 +140,7 @@ class Edge:
 
     def refuse(self, message: str, code: str = "invalid_option") -> t.NoReturn:
         """End because of an option, before anything was sent."""
-        outcome = Outcome(self.engine)
+        outcome: Result = Outcome(self.engine) if self.engine else Report()
         outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
         outcome.fail(message, code)
         self._fail(**outcome.result(False))
@@ -206,6 +224,14 @@ class Edge:
         except GoogleError as exc:
             self.refuse(str(exc))
 
+    def configure(self, work: t.Type[Work]) -> t.NoReturn:
+        """Do a module's work that configures or tells, and end the module with its report."""
+        module = self.module
+        authentik = self.authentik()
+        self.leave(
+            work(authentik, module.params, module.check_mode, self.warn, self.keep_secret, self.open_directory).run()
+        )
+
     def check_seconds(self, *names: str) -> None:
         """Refuse time-outs that are not a positive, finite number of seconds."""
         for name in names:
@@ -225,8 +251,8 @@ class Edge:
             )
         return lambda line: lines.write(line, through=False)
 
-    def leave(self, outcome: BaseOutcome) -> t.NoReturn:
-        """End the module with an outcome."""
+    def leave(self, outcome: Result) -> t.NoReturn:
+        """End the module with its one result."""
         result = outcome.result(diff=bool(self.module._diff))
         if outcome.fails_task:
             self._fail(**result)

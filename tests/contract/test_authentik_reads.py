@@ -28,6 +28,10 @@ READS: tuple[tuple[str, dict], ...] = (
     (r"/core/groups/[0-9a-f-]{36}/$", {}),
     (r"/providers/google_workspace/$", {"name": "gws"}),
     (r"/providers/google_workspace/1/$", {}),
+    (r"/providers/google_workspace/1/used_by/$", {}),
+    (r"/core/applications/$", {"superuser_full_list": "true"}),
+    (r"/core/applications/[a-z-]+/$", {}),
+    (r"/enterprise/license/summary/$", {}),
     (r"/providers/all/$", {}),
     (r"/providers/google_workspace_users/$", {"provider__id": 1}),
     (r"/providers/google_workspace_groups/$", {"provider__id": 1}),
@@ -61,6 +65,7 @@ def here(sandbox: Sandbox, path: str) -> str:
     group = next(item["pk"] for item in state["groups"] if item["name"] == "Team One")
     mapping = next(item["pk"] for item in state["mappings"] if item["model"] == "user")
     path = re.sub(r"/core/groups/[0-9a-f-]{36}/", f"/core/groups/{group}/", path)
+    path = re.sub(r"/core/applications/[a-z-]+/", "/core/applications/gws/", path)
     return re.sub(r"/all/[0-9a-f-]{36}/", f"/all/{mapping}/", path)
 
 

@@ -71,14 +71,14 @@ def parse_key(text: str, origin: str) -> t.Dict[str, t.Any]:
     if not isinstance(info, dict) or info.get("type", "service_account") != "service_account":
         raise GoogleError(
             "credentials",
-            "%s is not the JSON key of a service account." % origin[:1].upper() + origin[1:],
+            "%s is not the JSON key of a service account." % origin,
             "Download a JSON key for the service account in Google Cloud and use it whole.",
         )
     return info
 
 
-def read_key_file(path: str) -> t.Dict[str, t.Any]:
-    """A service account's key from a file."""
+def read_key_file(path: str, option: str = "service_account_file") -> t.Dict[str, t.Any]:
+    """A service account's key from the file that an option names."""
     expanded = os.path.expanduser(os.path.expandvars(path))
     try:
         with open(expanded, encoding="utf-8") as handle:
@@ -87,7 +87,7 @@ def read_key_file(path: str) -> t.Dict[str, t.Any]:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
         raise GoogleError(
             "credentials",
-            "service_account_file %s cannot be read: %s." % (expanded, reason),
+            "%s %s cannot be read: %s." % (option, expanded, reason),
             "The file must be on the host that the module runs on, and readable for its user.",
         ) from None
-    return parse_key(text, "service_account_file %s" % expanded)
+    return parse_key(text, "%s %s" % (option, expanded))

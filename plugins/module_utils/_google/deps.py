@@ -34,6 +34,7 @@ class Libraries:
 
         self.auth_exceptions = auth_exceptions
         self.authorized_http = google_auth_httplib2.AuthorizedHttp
+        self.token_request = google_auth_httplib2.Request
         self.build = discovery.build
         self.http_error = errors.HttpError
         self.httplib2 = httplib2

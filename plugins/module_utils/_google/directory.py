@@ -56,6 +56,7 @@ class Directory:
         sleep: t.Optional[t.Callable[[float], None]] = None,
         jitter: t.Callable[[], float] = random.random,
     ) -> None:
+        self._opened = (endpoint, timeout, sleep, jitter)
         self.session = Session(credentials, endpoint, timeout, sleep, jitter)
         self._service = self.session.service
         self._domains: t.Optional[t.List[str]] = None
@@ -74,6 +75,10 @@ class Directory:
     def token_calls(self) -> int:
         """Requests to the token endpoint so far."""
         return self.session.token_calls
+
+    def with_credentials(self, credentials: Credentials) -> Directory:
+        """The same directory, asked with other credentials."""
+        return Directory(credentials, *self._opened)
 
     # Reads
 
@@ -133,6 +138,19 @@ class Directory:
     def is_inside(self, address: str) -> bool:
         """Whether an address belongs to one of the workspace's domains."""
         return address.rpartition("@")[2].lower() in self.domains()
+
+    def administrator(self, address: str) -> t.Optional[Json]:
+        """What tells whether an account may act for the workspace: isAdmin, isDelegatedAdmin, suspended; or None."""
+        request = self._service.users().get(
+            userKey=address, fields="primaryEmail,isAdmin,isDelegatedAdmin,suspended,archived"
+        )
+        return self._found(request, "read the delegated subject %s at Google" % address)
+
+    def may_list(self, kind: str) -> None:
+        """Read one user or group of the listing. Raises GoogleError where that is not allowed."""
+        resource = self._service.users() if kind == "user" else self._service.groups()
+        request = resource.list(customer="my_customer", maxResults=1, fields="kind")
+        self.session.read(request, "list %ss at Google" % kind)
 
     def listed(self, kind: str, partly: bool = False) -> t.Iterator[t.List[Json]]:
         """All users or groups as a listing shows them, page by page in order of address.

@@ -89,6 +89,18 @@ class Session:
         """
         return self._run(request, what, lambda exc: exc.passing and not exc.maybe_done, creates_user)
 
+    def fetch_token(self, what: str) -> None:
+        """Ask for a token and nothing else. Raises GoogleError."""
+        lib = self._libraries
+        try:
+            self._signer.refresh(lib.token_request(self._http().http))
+        except lib.auth_exceptions.TransportError as exc:
+            raise self._unreachable(exc, what, sent=False) from None
+        except lib.auth_exceptions.GoogleAuthError as exc:
+            raise self._refused(exc, what) from None
+        except (lib.httplib2.HttpLib2Error, http.client.HTTPException, OSError, ValueError) as exc:
+            raise self._unreachable(exc, what, sent=True) from None
+
     def _run(
         self, request: t.Any, what: str, again: t.Callable[[GoogleError], bool], creates_user: bool = False
     ) -> Json:

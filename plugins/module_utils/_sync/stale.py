@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # This file is private to the collection: only its modules and their options are a promise to users.
-"""The connection rows that stop every sync on servers from 2024.8 to 2025.8: those that are not exactly Google's record.
+"""The connection rows that contradict Google, found by listing both sides. Reads only.
 
-Looked for only after a sync has failed that way, since it takes a listing of both sides. Reads only.
+On servers from 2024.8 to 2025.8 a row that is not exactly Google's record stops every sync of its kind. There it is looked
+for after a sync has failed that way, and by google_workspace_connection and google_workspace_sync_info.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import typing as t
 from .._authentik.api import Authentik, Version
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
+from .difference import comparable
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
@@ -22,19 +24,66 @@ Json = t.Dict[str, t.Any]
 MOST_NAMED = 10
 
 
-def stale_rows(authentik: Authentik, provider: Json, kind: str, directory: Directory) -> t.List[Json]:
-    """The rows whose attributes differ from what Google's listing shows. Raises AuthentikError, GoogleError."""
-    rows: t.Dict[str, t.List[Json]] = {}
-    for row in authentik.all_connections(kind, int(provider["pk"])):
-        rows.setdefault(str(row.get("google_id")), []).append(row)
+class Contradiction(t.NamedTuple):
+    """One row that does not say what Google says.
+
+    Attributes:
+        row: the row.
+        record: what Google has for it, or None.
+        why: ``attributes``, the row's copy of the record is an old one (or none); ``volatile``, the same, but only in
+            what changes by itself (a login); ``other``, the address is another
+            record's by now; ``renamed``, the record has another address, and the row's is an alias of it; ``alias``, the
+            row's address is an alias of somebody else's record; ``gone``, Google knows nothing by it.
+        stops: whether it stops every sync of its kind on servers up to 2025.8.
+    """
+
+    row: Json
+    record: t.Optional[Json]
+    why: str
+    stops: bool
+
+
+def contradictions(authentik: Authentik, directory: Directory, provider: int, kind: str) -> t.List[Contradiction]:
+    """The rows of a provider that contradict Google. Raises AuthentikError, GoogleError."""
+    rows = list(authentik.all_connections(kind, provider))
+    if not rows:
+        return []
+    return compare_rows(kind, rows, [record for page in directory.listed(kind) for record in page])
+
+
+def compare_rows(kind: str, rows: t.Iterable[Json], records: t.Iterable[Json]) -> t.List[Contradiction]:
+    """Rows against what Google lists, which trails behind for new records. Pure."""
     key = "primaryEmail" if kind == "user" else "id"
-    return [
-        row
-        for page in directory.listed(kind)
-        for record in page
-        for row in rows.get(str(record.get(key)), [])
-        if row.get("attributes") != record
-    ]
+    records = list(records)
+    by_key = {str(record.get(key)): record for record in records}
+    by_alias = {str(alias).lower(): record for record in records for alias in record.get("aliases") or []}
+    found = []
+    for row in rows:
+        google_id = str(row.get("google_id"))
+        attributes = row.get("attributes") if isinstance(row.get("attributes"), dict) else {}
+        own_id = (attributes or {}).get("id")
+        record = by_key.get(google_id)
+        if record is not None:
+            other = bool(own_id) and own_id != record.get("id")
+            if attributes != record:
+                same = not other and comparable(kind, attributes or None) == comparable(kind, record)
+                found.append(
+                    Contradiction(row, record, "other" if other else "volatile" if same else "attributes", True)
+                )
+            continue
+        holder = by_alias.get(google_id.lower())
+        if holder is None:
+            found.append(Contradiction(row, None, "gone", False))
+        else:
+            renamed = bool(own_id) and own_id == holder.get("id")
+            found.append(Contradiction(row, holder, "renamed" if renamed else "alias", False))
+    return found
+
+
+def stale_rows(authentik: Authentik, provider: Json, kind: str, directory: Directory) -> t.List[Json]:
+    """The rows that stop every sync of a kind before 2025.10. Raises AuthentikError, GoogleError."""
+    found = contradictions(authentik, directory, int(provider["pk"]), kind)
+    return [item.row for item in found if item.stops]
 
 
 def stale_text(

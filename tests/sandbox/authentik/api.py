@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 import math
+import re
 import uuid
 from dataclasses import dataclass, field
 from typing import Callable
@@ -188,6 +189,76 @@ class Fields:
             return None
         return pk
 
+    def uuids(self, key: str, known: object) -> list[str]:
+        """Primary keys of several things that exist."""
+        if self.missing(key, False):
+            return []
+        value = self.data[key]
+        if not isinstance(value, list):
+            self.errors[key] = ['Expected a list of items but got type "%s".' % type(value).__name__]
+            return []
+        found = []
+        for item in value:
+            part = Fields({key: item})
+            found.append(part.uuid(key, known))
+            self.errors.update(part.errors)
+        return found
+
+    def numbers(self, key: str, known: object) -> list[int]:
+        if self.missing(key, False):
+            return []
+        value = self.data[key]
+        if not isinstance(value, list):
+            self.errors[key] = ['Expected a list of items but got type "%s".' % type(value).__name__]
+            return []
+        found = []
+        for item in value:
+            part = Fields({key: item})
+            found.append(part.number(key, known))
+            self.errors.update(part.errors)
+        return found
+
+    def whole(self, key: str) -> int:
+        """A positive integer."""
+        if self.missing(key, False):
+            return 0
+        try:
+            if isinstance(self.data[key], bool):
+                raise TypeError
+            value = int(self.data[key])
+        except (TypeError, ValueError):
+            self.errors[key] = ["A valid integer is required."]
+            return 0
+        if value < 1:
+            self.errors[key] = ["Ensure this value is greater than or equal to 1."]
+        elif value > 2147483647:
+            self.errors[key] = ["Ensure this value is less than or equal to 2147483647."]
+        return value
+
+    def email(self, key: str, required: bool = True) -> str:
+        value = self.text(key, required)
+        if value and not re.match(r"^[^@\s]+@[^@\s.]+(\.[^@\s.]+)+$", value):
+            self.errors[key] = ["Enter a valid email address."]
+        elif len(value) > 254:
+            self.errors[key] = ["Ensure this field has no more than 254 characters."]
+        return value
+
+    def slug(self, key: str, required: bool = True) -> str:
+        value = self.text(key, required)
+        if value and not re.match(r"^[-a-zA-Z0-9_]+$", value):
+            text = "Enter a valid “slug” consisting of letters, numbers, underscores or hyphens."
+            self.errors[key] = [text]
+        return value
+
+    def dictionary(self, key: str, required: bool = True) -> dict:
+        if self.missing(key, required):
+            return {}
+        value = self.data[key]
+        if not isinstance(value, dict):
+            self.errors[key] = ["Value must be a dictionary, and not have any duplicate keys."]
+            return {}
+        return value
+
     def check(self) -> None:
         if self.errors:
             raise ApiError(400, self.errors)
@@ -200,10 +271,19 @@ class Api:
         self.state = state
         self.release = release
 
-    def route(self, path: str, *, public: bool = False, model: bool = True, **handlers: Callable) -> Route:
+    def route(
+        self,
+        path: str,
+        *,
+        public: bool = False,
+        model: bool = True,
+        shown: Callable[[Call], list[str]] | None = None,
+        **handlers: Callable,
+    ) -> Route:
         """One path. Handlers are named by their method in lower case, and take the call.
 
-        A model's views leave it to permissions to turn a stranger away, others ask for credentials first.
+        A model's views leave it to permissions to turn a stranger away, others ask for credentials first. ``shown`` tells
+        which of POST and PUT the caller has the right to, as the answer to OPTIONS does.
         """
         allowed = [name for name in METHODS if name.lower() in handlers]
         if "get" in handlers:
@@ -218,7 +298,7 @@ class Api:
                     raise ApiError(403, {"detail": NO_PERMISSION if model else NOT_AUTHENTICATED})
                 method = "GET" if request.method == "HEAD" else request.method
                 if method == "OPTIONS":
-                    return respond(Answer(described_endpoint(path)))
+                    return respond(Answer(described_endpoint(path, shown(call) if shown else [])))
                 handler = handlers.get(method.lower())
                 if handler is None:
                     raise ApiError(
@@ -321,9 +401,14 @@ def ordered(items: list, ordering: str, keys: dict[str, Callable[[object], objec
     return items
 
 
-def described_endpoint(path: str) -> dict:
+def described_endpoint(path: str, actions: list[str]) -> dict:
     name = path.strip("/").rpartition("/")[2].replace("_", " ").capitalize()
-    return {"name": name, "description": "", "renders": ["application/json"], "parses": ["application/json"]}
+    shown: dict = {"name": name, "description": "", "renders": ["application/json"], "parses": ["application/json"]}
+    if actions:
+        # Only the first of the fields: what matters is which methods are there.
+        one = {"pk": {"type": "integer", "required": False, "read_only": True, "label": "ID"}}
+        shown["actions"] = dict.fromkeys(actions, one)
+    return shown
 
 
 def respond(answer: Answer, headers: dict | None = None) -> Response:

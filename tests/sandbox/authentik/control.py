@@ -57,6 +57,9 @@ def routes(server: Authentik) -> list[Route]:
         ("DELETE", "/groups/{key}/members/{username}", _remove_member),
         ("POST", "/providers", _add_provider),
         ("PATCH", "/providers/{pk:int}", _change_provider),
+        ("DELETE", "/providers/{pk:int}", _delete_provider),
+        ("POST", "/applications", _add_application),
+        ("DELETE", "/applications/{slug}", _delete_application),
         ("POST", "/mappings", _add_mapping),
         ("PATCH", "/mappings/{name}", _change_mapping),
         ("DELETE", "/mappings/{name}", _delete_mapping),
@@ -81,6 +84,7 @@ def state_of(server: Authentik) -> dict:
         "groups": [shapes.group(group) for group in state.groups.values()],
         "providers": [{**shapes.provider(item), "credentials": None} for item in state.providers.values()],
         "mappings": [asdict(item) for item in state.mappings.values()],
+        "applications": [shapes.application(item) for item in state.applications.values()],
         "connections": [asdict(item) for item in state.connections.values()],
         "tasks": [shapes.task(item) for item in server.worker.view()],
     }
@@ -145,6 +149,18 @@ def _add_provider(state: State, _path: dict, body: dict) -> dict:
 def _change_provider(state: State, path: dict, body: dict) -> dict:
     state.change_provider(state.providers[path["pk"]], body)
     return {"pk": path["pk"]}
+
+
+def _delete_provider(state: State, path: dict, _body: dict) -> None:
+    state.remove_provider(state.providers[path["pk"]])
+
+
+def _add_application(state: State, _path: dict, body: dict) -> dict:
+    return asdict(state.add_application(body))
+
+
+def _delete_application(state: State, path: dict, _body: dict) -> None:
+    state.remove_application(state.applications[path["slug"]])
 
 
 def _add_mapping(state: State, _path: dict, body: dict) -> dict:

@@ -37,6 +37,15 @@ def run(expression: str, variables: dict, release: Release) -> object:
     return scope["handler"](**variables)
 
 
+def syntax_error(expression: str) -> str:
+    """What is wrong with an expression's syntax, in Python's words; empty if nothing is."""
+    try:
+        compile("def handler():\n" + textwrap.indent(expression, "    ") + "\nresult = handler()", "<string>", "exec")
+    except (SyntaxError, ValueError) as exc:
+        return str(exc)
+    return ""
+
+
 def helpers(release: Release) -> dict:
     """What authentik's documentation offers to expressions, but for what needs more than a database of users."""
     names = {

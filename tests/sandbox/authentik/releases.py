@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,10 @@ class Release:
     named_not_found: bool
     # Providers carry the page size of a full sync.
     page_settings: bool
+    # Providers say whether they look for what exists at Google.
+    discovery_setting: bool
+    # The service account is a managed secret elsewhere, and providers hold a reference to it instead of showing it.
+    secrets_elsewhere: bool
     # Users show when they joined, changed and got their password.
     user_dates: bool
     # Lists carry the key "autocomplete".
@@ -51,6 +55,8 @@ RELEASES = {
         group_parents=False,
         named_not_found=False,
         page_settings=False,
+        discovery_setting=False,
+        secrets_elsewhere=False,
         user_dates=False,
         autocomplete=False,
         model_in_warning=True,
@@ -67,6 +73,8 @@ RELEASES = {
         group_parents=False,
         named_not_found=True,
         page_settings=False,
+        discovery_setting=False,
+        secrets_elsewhere=False,
         user_dates=True,
         autocomplete=True,
         model_in_warning=False,
@@ -83,6 +91,8 @@ RELEASES = {
         group_parents=True,
         named_not_found=True,
         page_settings=True,
+        discovery_setting=False,
+        secrets_elsewhere=False,
         user_dates=True,
         autocomplete=True,
         model_in_warning=False,
@@ -90,6 +100,10 @@ RELEASES = {
         default_page_size=20,
     ),
 }
+# Known from the published client's models and from authentik's source, not recorded: what their providers look like.
+# Their syncs are those of 2025.12.
+RELEASES["2026.8.5"] = replace(RELEASES["2025.12.4"], version="2026.8.5", discovery_setting=True)
+RELEASES["2026.10.0"] = replace(RELEASES["2026.8.5"], version="2026.10.0", secrets_elsewhere=True)
 
 
 def release(version: str) -> Release:

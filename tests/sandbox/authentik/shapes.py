@@ -10,7 +10,7 @@ from datetime import datetime
 from tests.sandbox.authentik.full_sync import NAME, SystemTask
 from tests.sandbox.authentik.releases import Release
 from tests.sandbox.authentik.schedules import Schedule
-from tests.sandbox.authentik.state import Connection, Group, Mapping, Provider, State, User
+from tests.sandbox.authentik.state import Application, Connection, Group, Mapping, Provider, State, Token, User
 from tests.sandbox.authentik.tasks import ACTORS, DESCRIPTIONS, Task, aggregated
 
 AVATAR = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -87,7 +87,7 @@ class Shapes:
             shown.update(password_change_date=user.created, last_updated=user.updated)
         return shown
 
-    def me(self, user: User) -> dict:
+    def me(self, user: User, token: Token) -> dict:
         shown = {
             "pk": user.pk,
             "username": user.username,
@@ -97,14 +97,17 @@ class Shapes:
             "groups": [{"name": group.name, "pk": group.pk} for group in self._state.groups_of(user)],
         }
         if self._release.group_parents:
-            shown["roles"] = []
+            role = {"name": "role of " + user.username, "pk": token.role}
+            shown["roles"] = [role] if token.permissions else []
+        system = {"authentik_rbac.view_system_info", "authentik_rbac.view_system_settings"}
+        held = system if user.is_superuser else system & token.permissions
         shown.update(
             email=user.email,
             avatar=AVATAR,
             uid=user.uid,
             settings={},
             type=user.type,
-            system_permissions=["view_system_info", "view_system_settings"] if user.is_superuser else [],
+            system_permissions=sorted(name.partition(".")[2] for name in held),
         )
         return {"user": shown}
 
@@ -189,6 +192,63 @@ class Shapes:
             shown.update(sync_page_size=provider.sync_page_size, sync_page_timeout=provider.sync_page_timeout)
         if self._release.dry_run:
             shown["dry_run"] = provider.dry_run
+        if self._release.discovery_setting:
+            shown["discovery_enabled"] = provider.discovery_enabled
+        if self._release.secrets_elsewhere:
+            del shown["credentials"]
+            shown["credentials_ref"] = provider.credentials_ref
+        return shown
+
+    def application(self, application: Application) -> dict:
+        state = self._state
+        own = [item for item in state.providers.values() if item.application == application.slug]
+        main = next((item for item in own if item.main_application), None)
+        backchannel = {item.pk: self._bare(item.pk, item.name, application) for item in own if item is not main}
+        for item in own:
+            if item is not main:
+                backchannel[item.pk]["property_mappings"] = list(item.property_mappings)
+        backchannel.update({pk: self._bare(pk, name, application) for pk, name in application.others.items()})
+        shown = {
+            "pk": application.pk,
+            "name": application.name,
+            "slug": application.slug,
+            "provider": main.pk if main else None,
+            "provider_obj": self.any_provider(main) if main else None,
+            "backchannel_providers": sorted(backchannel),
+            "backchannel_providers_obj": [backchannel[pk] for pk in sorted(backchannel)],
+            "launch_url": None,
+            "open_in_new_tab": False,
+            "meta_launch_url": "",
+            "meta_icon": "" if self._release.group_parents else None,
+        }
+        if self._release.group_parents:
+            shown.update(meta_icon_url=None, meta_icon_themed_urls=None)
+        shown.update(
+            meta_description=application.meta_description,
+            meta_publisher=application.meta_publisher,
+            policy_engine_mode="any",
+            group=application.group,
+        )
+        if self._release.discovery_setting:
+            shown.update(meta_hide=False, pbm_uuid=application.pk)
+        return shown
+
+    def _bare(self, pk: int, name: str, application: Application) -> dict:
+        """A provider as an application shows it: without what is particular to its kind."""
+        shown = {"pk": pk, "name": name, "authentication_flow": None, "authorization_flow": None}
+        if self._release.tasks_api:
+            shown["invalidation_flow"] = None
+        shown.update(
+            property_mappings=[],
+            component="",
+            assigned_application_slug=None,
+            assigned_application_name=None,
+            assigned_backchannel_application_slug=application.slug,
+            assigned_backchannel_application_name=application.name,
+            verbose_name="provider",
+            verbose_name_plural="providers",
+            meta_model_name="authentik_core.provider",
+        )
         return shown
 
     def any_provider(self, provider: Provider) -> dict:
@@ -206,7 +266,7 @@ class Shapes:
             property_mappings=list(provider.property_mappings),
             component="ak-provider-google-workspace-form",
             assigned_application_slug=slug,
-            assigned_application_name=application_name(slug),
+            assigned_application_name=self._application_name(slug),
             **self._backchannel(provider),
             **PROVIDER_NAMES,
         )
@@ -218,8 +278,11 @@ class Shapes:
             return {}
         return {
             "assigned_backchannel_application_slug": slug,
-            "assigned_backchannel_application_name": application_name(slug),
+            "assigned_backchannel_application_name": self._application_name(slug),
         }
+
+    def _application_name(self, slug: str | None) -> str | None:
+        return None if slug is None else self._state.applications[slug].name
 
     @staticmethod
     def mapping(mapping: Mapping) -> dict:
@@ -308,7 +371,3 @@ class Shapes:
 
 def moment(when: datetime) -> str:
     return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def application_name(slug: str | None) -> str | None:
-    return slug.replace("-", " ").title() if slug is not None else None

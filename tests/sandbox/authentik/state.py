@@ -132,6 +132,8 @@ class Provider:
     dry_run: bool = False
     sync_page_size: int = 100
     sync_page_timeout: str = "minutes=30"
+    discovery_enabled: bool = True
+    credentials_ref: str | None = None
     # The application that uses it, as its main provider or (the usual way) as a backchannel one.
     application: str | None = None
     main_application: bool = False
@@ -139,6 +141,21 @@ class Provider:
     @property
     def schedule(self) -> str:
         return stable_uuid("schedule", self.pk)
+
+
+@dataclass
+class Application:
+    """An application; ``others`` are its backchannel providers of other kinds, by primary key."""
+
+    pk: str
+    slug: str
+    name: str
+    group: str = ""
+    meta_description: str = ""
+    meta_publisher: str = ""
+    others: dict[int, str] = field(default_factory=dict)
+    # Somebody needs more than a look at the list of what he may open to see it.
+    hidden: bool = False
 
 
 @dataclass
@@ -161,6 +178,11 @@ class Token:
     # Permissions on single providers.
     object_permissions: dict[int, frozenset[str]] = field(default_factory=dict)
     expired: bool = False
+
+    @property
+    def role(self) -> str:
+        """The role that gives its user these permissions."""
+        return stable_uuid("role", self.user, *sorted(self.permissions))
 
 
 class Conflict(Exception):
@@ -191,6 +213,7 @@ class State:
             self.groups: dict[str, Group] = {}
             self.mappings: dict[str, Mapping] = {}
             self.providers: dict[int, Provider] = {}
+            self.applications: dict[str, Application] = {}
             self.connections: dict[str, Connection] = {}
             # The same rows by kind, provider and object: large directories look up thousands of them.
             self._rows: dict[tuple, list[Connection]] = {}
@@ -201,6 +224,7 @@ class State:
             self.system_tasks: dict[str, SystemTask] = {}
             self._next_user = FIRST_USER
             self._serial = 0
+            self._last_provider = 0
             self._add_user(1, {"username": "AnonymousUser"})
             admin = self._add_user(
                 5,
@@ -311,6 +335,57 @@ class State:
             found[key] = value
         for key, value in found.items():
             setattr(provider, key, value)
+        if provider.application is not None and provider.application not in self.applications:
+            self.add_application({"slug": provider.application})
+
+    def new_provider(self, values: dict) -> Provider:
+        """A provider as the API makes it: without an application, and without mappings but those given."""
+        used = {pk for application in self.applications.values() for pk in application.others}
+        provider = Provider(pk=max([*self.providers, *used, self._last_provider]) + 1, **{"credentials": {}, **values})
+        self._last_provider = provider.pk
+        self.providers[provider.pk] = provider
+        self.schedules[provider.schedule] = Schedule(provider.schedule, provider.pk)
+        return provider
+
+    def add_application(self, entry: dict) -> Application:
+        unknown = set(entry) - {"slug", "name", "others", "hidden"}
+        if unknown:
+            raise ValueError("unknown keys of an application: " + ", ".join(sorted(unknown)))
+        slug = entry["slug"]
+        if slug in self.applications:
+            raise Conflict("application %s exists" % slug)
+        application = Application(
+            stable_uuid("application", slug),
+            slug,
+            entry.get("name") or slug.replace("-", " ").title(),
+            others={int(pk): name for pk, name in (entry.get("others") or {}).items()},
+            hidden=bool(entry.get("hidden")),
+        )
+        self.applications[slug] = application
+        return application
+
+    def set_backchannel(self, application: Application, wanted: list[int]) -> None:
+        """Let exactly these be its backchannel providers: each provider is one application's at most."""
+        for provider in self.providers.values():
+            if provider.main_application:
+                continue
+            if provider.pk in wanted:
+                provider.application = application.slug
+            elif provider.application == application.slug:
+                provider.application = None
+        known = {pk: name for item in self.applications.values() for pk, name in item.others.items()}
+        for item in self.applications.values():
+            if item is not application:
+                item.others = {pk: name for pk, name in item.others.items() if pk not in wanted}
+        application.others = {pk: known[pk] for pk in wanted if pk in known}
+
+    def rename_application(self, application: Application, slug: str) -> None:
+        del self.applications[application.slug]
+        for provider in self.providers.values():
+            if provider.application == application.slug:
+                provider.application = slug
+        application.slug = slug
+        self.applications[slug] = application
 
     def add_connection(
         self, kind: str, provider: int, obj: int | str, google_id: str, attributes: object
@@ -440,6 +515,19 @@ class State:
         for provider in self.providers.values():
             for field_name in ("property_mappings", "property_mappings_group"):
                 setattr(provider, field_name, [pk for pk in getattr(provider, field_name) if pk != mapping.pk])
+
+    def remove_provider(self, provider: Provider) -> None:
+        del self.providers[provider.pk]
+        self.schedules.pop(provider.schedule, None)
+        for kind in ("user", "group"):
+            for row in self.rows(kind, provider.pk):
+                self.remove_connection(row)
+
+    def remove_application(self, application: Application) -> None:
+        del self.applications[application.slug]
+        for provider in self.providers.values():
+            if provider.application == application.slug:
+                provider.application = None
 
     def remove_connection(self, row: Connection) -> None:
         if self.connections.pop(row.id, None) is not None:

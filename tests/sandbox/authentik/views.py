@@ -16,7 +16,6 @@ from starlette.routing import Mount, Route, Router
 from tests.sandbox.authentik import expressions
 from tests.sandbox.authentik.api import (
     METHODS,
-    NO_PERMISSION,
     Answer,
     Api,
     ApiError,
@@ -29,6 +28,7 @@ from tests.sandbox.authentik.api import (
     uuid_of,
 )
 from tests.sandbox.authentik.background import Background
+from tests.sandbox.authentik.configuration import Configuration
 from tests.sandbox.authentik.full_sync_views import FullSyncViews
 from tests.sandbox.authentik.objects import World
 from tests.sandbox.authentik.settings import Settings
@@ -40,7 +40,6 @@ from tests.sandbox.authentik.tasks import Task, Worker, aggregated
 GWS = "authentik_providers_google_workspace"
 VIEW = f"{GWS}.view_googleworkspaceprovider"
 ADD = f"{GWS}.add_googleworkspaceprovider"
-ENTERPRISE = {"non_field_errors": ["Enterprise is required to create/update this object."]}
 
 
 class Views:
@@ -54,6 +53,7 @@ class Views:
         self.settings = settings
         self.background = background
         self.shapes = Shapes(state, api.release)
+        self.configuration = Configuration(state, api, settings, self.shapes, background)
 
     def routes(self) -> list:
         """The routes below the root of the server."""
@@ -70,11 +70,8 @@ class Views:
             route("/core/groups/{pk}/remove_user/", post=self.remove_member),
             route("/providers/all/", get=self.all_providers),
             route("/providers/all/{pk}/", get=self.any_provider),
-            route("/providers/google_workspace/", get=self.providers, post=self.create_provider),
-            route("/providers/google_workspace/{pk}/", get=self.provider, patch=self.change_provider),
+            *self.configuration.routes(),
             route("/providers/google_workspace/{pk}/sync/object/", post=self.sync_object),
-            route("/propertymappings/provider/google_workspace/", get=self.mappings),
-            route("/propertymappings/provider/google_workspace/{pk}/", get=self.mapping),
             route("/propertymappings/all/{pk}/test/", post=self.test_mapping),
             *self._connection_routes("user"),
             *self._connection_routes("group"),
@@ -101,7 +98,12 @@ class Views:
 
         base = f"/providers/google_workspace_{kind}s/"
         return [
-            self.api.route(base, get=bound(self.connections), post=bound(self.create_connection)),
+            self.api.route(
+                base,
+                shown=lambda call: ["POST"] if call.may(f"{GWS}.add_googleworkspaceprovider{kind}") else [],
+                get=bound(self.connections),
+                post=bound(self.create_connection),
+            ),
             self.api.route(base + "{pk}/", get=bound(self.connection), delete=bound(self.delete_connection)),
         ]
 
@@ -146,7 +148,7 @@ class Views:
 
     def me(self, call: Call) -> Answer:
         with self.state.lock:
-            return Answer(self.shapes.me(call.user))
+            return Answer(self.shapes.me(call.user, call.token))
 
     def users(self, call: Call) -> Answer:
         call.demand("authentik_core.view_user")
@@ -289,37 +291,6 @@ class Views:
             raise self.api.not_found("GoogleWorkspaceProvider")
         return provider
 
-    def providers(self, call: Call) -> Answer:
-        with self.state.lock:
-            seen = [item for item in self.state.providers.values() if call.may(VIEW, item.pk)]
-            if not seen:
-                raise ApiError(403, {"detail": NO_PERMISSION})
-            named = call.query.get("name")
-            found = [item for item in seen if named in (None, item.name)]
-            return self.api.page(call, sorted(found, key=lambda item: item.name), self.shapes.provider)
-
-    def provider(self, call: Call) -> Answer:
-        with self.state.lock:
-            return Answer(self.shapes.provider(self.provider_of(call)))
-
-    def create_provider(self, call: Call) -> Answer:
-        call.demand(ADD)
-        raise ApiError(400, ENTERPRISE)
-
-    def change_provider(self, call: Call) -> Answer:
-        with self.state.lock:
-            provider = self.provider_of(call)
-            call.demand(f"{GWS}.change_googleworkspaceprovider", provider.pk)
-            if not self.settings.licensed:
-                raise ApiError(400, ENTERPRISE)
-            try:
-                self.state.change_provider(provider, call.data())
-            except (KeyError, ValueError) as exc:
-                raise ApiError(400, {"non_field_errors": [str(exc)]}) from exc
-            shown = self.shapes.provider(provider)
-        self.background.provider_saved(provider.pk)
-        return Answer(shown)
-
     def all_providers(self, call: Call) -> Answer:
         call.demand("authentik_core.view_provider")
         with self.state.lock:
@@ -332,25 +303,6 @@ class Views:
             if provider is None:
                 raise self.api.not_found("Provider")
             return Answer(self.shapes.any_provider(provider))
-
-    def mappings(self, call: Call) -> Answer:
-        call.demand(f"{GWS}.view_googleworkspaceprovidermapping")
-        with self.state.lock:
-            managed = call.many("managed")
-            found = [
-                item
-                for item in self.state.mappings.values()
-                if (not managed or item.managed in managed) and call.query.get("name", item.name) == item.name
-            ]
-            return self.api.page(call, sorted(found, key=lambda item: item.name), self.shapes.mapping)
-
-    def mapping(self, call: Call) -> Answer:
-        call.demand(f"{GWS}.view_googleworkspaceprovidermapping")
-        with self.state.lock:
-            mapping = self.state.mappings.get(uuid_of(call.path["pk"]))
-            if mapping is None:
-                raise self.api.not_found("GoogleWorkspaceProviderMapping")
-            return Answer(self.shapes.mapping(mapping))
 
     def test_mapping(self, call: Call) -> Answer:
         """Evaluate one mapping; the answer is 200 whether it works or not."""

@@ -1,0 +1,372 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""Connections between authentik's users or groups and Google's records: made, removed, and repaired."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._google.errors import GoogleError
+from .._sync.connection import tolerates_rows
+from .._sync.difference import comparable
+from .._sync.stale import Contradiction, contradictions
+from .._sync.target import Target, check_lookup, find, scope
+from .._sync.writer import address_of, alias_text
+from .discovery import can_discover, discover
+from .names import need_provider
+from .work import Refused, Work
+
+if t.TYPE_CHECKING:
+    pass
+
+Json = t.Dict[str, t.Any]
+KINDS = {
+    "authentik.core.models.User": "user",
+    "authentik.core.models.Group": "group",
+    "user": "user",
+    "group": "group",
+}
+WHY = {
+    "attributes": "authentik's copy of Google's record is an old one",
+    "volatile": "authentik's copy of Google's record is an old one (only in what changes by itself)",
+    "other": "the address is another record's at Google by now",
+    "renamed": "the record has another address at Google, and this one is its alias",
+    "alias": "the address is an alias of somebody else's record at Google, which the next sync would overwrite",
+    "gone": "Google knows nothing by this address or id; the next sync creates it anew",
+}
+
+
+def problem(options: Json) -> t.Optional[str]:
+    """What is wrong with the options by themselves, naming the option; None if nothing is."""
+    pk = options.get("provider_id")
+    if pk is not None and not 0 < pk <= 2147483647:
+        return "provider_id must be a positive integer (at most 2147483647), not %d." % pk
+    state = options["state"]
+    given = [name for name in ("sync_object_model", "sync_object_id") if options.get(name)]
+    if state != "repaired" and len(given) < 2:
+        return "state: %s needs sync_object_model and sync_object_id." % state
+    if options.get("sync_object_id") and not options.get("sync_object_model"):
+        return "sync_object_id needs sync_object_model."
+    if state == "present" and not (options.get("google_id") or "").strip():
+        return "state: present needs google_id, the address or id of the account or group at Google."
+    if state == "repaired" and options.get("google_id"):
+        return "google_id is not for state: repaired."
+    if state == "repaired" and options["verify"] == "none":
+        return "state: repaired looks at Google; verify: none cannot be."
+    if options.get("sync_object_id"):
+        return check_lookup(KINDS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
+    return None
+
+
+class ConnectionWork(Work):
+    """``state: present``, ``absent`` or ``repaired``."""
+
+    def _work(self) -> None:
+        options = self.options
+        self.provider = need_provider(self)
+        self.pk = int(self.provider["pk"])
+        state = options["state"]
+        if state == "repaired":
+            self._repair()
+            return
+        self.kind = KINDS[options["sync_object_model"]]
+        self.target = find(self.authentik, self.kind, options["sync_object_id"], options["lookup"])
+        self.report.header = "connections of %s" % self.target
+        rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
+        self.report.before = {"google_id": sorted(str(row.get("google_id")) for row in rows)}
+        self.report.after = dict(self.report.before)
+        self.report.values["connection"] = {}
+        if state == "absent":
+            self._remove(rows)
+        else:
+            self._link(rows)
+
+    # Absent
+
+    def _remove(self, rows: t.List[Json]) -> None:
+        only = (self.options.get("google_id") or "").lower()
+        for row in rows:
+            if only and str(row.get("google_id")).lower() != only:
+                continue
+            self._delete(row)
+        self._note([row for row in rows if only and str(row.get("google_id")).lower() != only])
+
+    def _delete(self, row: Json) -> None:
+        kind = "user" if "user" in row else "group"
+        self.write(
+            "DELETE",
+            "connection",
+            str(row.get("google_id")),
+            lambda: self.authentik.delete_connection(kind, str(row["id"])),
+        )
+
+    # Present
+
+    def _link(self, rows: t.List[Json]) -> None:
+        rule = scope(self.provider, self.target)
+        if rule is not None:
+            self.warn("%s is not synced: %s. The connection has no effect." % (str(self.target).capitalize(), rule))
+        record = self._look()
+        wanted = self._wanted_id(record)
+        self._refuse_taken(wanted)
+        kept = [row for row in rows if str(row.get("google_id")) == wanted]
+        others = [row for row in rows if str(row.get("google_id")) != wanted]
+        if tolerates_rows(self.provider, lambda: self.version.number):
+            self._link_by_api(wanted, kept, others, record)
+        else:
+            self._link_by_discovery(wanted, kept, others, record)
+
+    def _look(self) -> t.Optional[Json]:
+        """Google's record, or None where Google is not looked at. Raises Refused where it is no good."""
+        how = self.options["verify"]
+        if how == "none":
+            return None
+        key = self.options["google_id"].strip()
+        try:
+            self.directory = t.cast(t.Any, self.open_directory)(self.provider)
+            directory = t.cast(t.Any, self.directory)
+            record = directory.account(key) if self.kind == "user" else directory.group(key)
+        except GoogleError as exc:
+            if how == "google":
+                raise
+            self.warn(
+                "Google was not looked at, so whether %s exists there, and is nobody else's, is not known. %s"
+                % (key, exc)
+            )
+            return None
+        if record is None:
+            raise Refused(
+                "Google knows no %s %s. Check google_id; a record that does not exist yet is created by a sync, without a connection."
+                % (self.kind, key),
+                "not_at_google",
+            )
+        if key.lower() not in (str(record.get("id")).lower(), address_of(record).lower()):
+            raise Refused(alias_text(self.kind, key, record), "conflict")
+        return t.cast(t.Optional[Json], record)
+
+    def _wanted_id(self, record: t.Optional[Json]) -> str:
+        """What authentik calls the record: a user's address, a group's id."""
+        if record is not None:
+            return address_of(record) if self.kind == "user" else str(record["id"])
+        given = str(self.options["google_id"]).strip()
+        if ("@" in given) != (self.kind == "user"):
+            raise Refused(
+                "google_id: authentik knows a %s by its %s, which cannot be looked up without Google; give that."
+                % (self.kind, "address" if self.kind == "user" else "id at Google"),
+                "invalid_option",
+            )
+        return given
+
+    def _refuse_taken(self, wanted: str) -> None:
+        """Nobody else may be linked to the record: both would write to it."""
+        for row in self.authentik.all_connections(self.kind, self.pk):
+            if str(row.get("google_id")).lower() == wanted.lower() and str(row.get(self.kind)) != self.target.pk:
+                obj = row.get("%s_obj" % self.kind)
+                name = (obj or {}).get("username" if self.kind == "user" else "name") if isinstance(obj, dict) else None
+                raise Refused(
+                    "%s is connected with another %s of authentik, %s. Remove that connection first (state: absent)."
+                    % (wanted, self.kind, name or row.get(self.kind)),
+                    "conflict",
+                )
+
+    def _link_by_api(self, wanted: str, kept: t.List[Json], others: t.List[Json], record: t.Optional[Json]) -> None:
+        # authentik uses the first row that it finds, and a full sync stumbles over a second one.
+        for row in others:
+            self._delete(row)
+        if not kept:
+            self.write(
+                "POST",
+                "connection",
+                wanted,
+                lambda: self.authentik.create_connection(self.kind, self.pk, self.target.pk, wanted),
+            )
+            if not self.check_mode:
+                kept = self._rows_to(wanted)
+        in_step = self._in_step(kept, record)
+        if record is not None and not in_step and self.options["refresh_attributes"] and self._recognised(record):
+            reason = can_discover(self, self.provider)
+            if not reason:
+                in_step = self._refresh(wanted, kept, record)
+        self._note(kept or [{"google_id": wanted}], in_step)
+
+    def _link_by_discovery(
+        self, wanted: str, kept: t.List[Json], others: t.List[Json], record: t.Optional[Json]
+    ) -> None:
+        """On servers up to 2025.8 a row made by the API stops every sync: authentik has to link the record itself."""
+        if record is None:
+            raise Refused(
+                "authentik %s stops every sync of %ss as soon as one connection is not exactly as Google's record, and one made by "
+                "the API never is. Without a look at Google nothing can be linked there. Make Google readable, or update authentik to "
+                "2025.10 or later." % (self.version, self.kind),
+                "version",
+            )
+        listed = [item for item in kept if item.get("attributes") and self._in_step([item], record)]
+        if listed and not others:
+            self._note(listed, True)
+            return
+        reason = can_discover(self, self.provider)
+        if not self._recognised(record) or reason:
+            raise Refused(
+                "authentik %s cannot be given this connection: one made by the API would stop every sync of %ss through this "
+                "provider, and authentik does not link the record by itself (%s). Update authentik to 2025.10 or later."
+                % (
+                    self.version,
+                    self.kind,
+                    reason or "it links people by their e-mail and groups by their name, and this one has another",
+                ),
+                "version",
+            )
+        for row in kept + others:
+            self._delete(row)
+        if self.check_mode:
+            self.report.operations.append(_linking(wanted))
+            self._note([{"google_id": wanted}], True)
+            return
+        discover(self, self.provider, self.kind)
+        rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
+        made = [row for row in rows if str(row.get("google_id")) == wanted]
+        if not made:
+            self.report.fail(
+                "authentik did not link %s with %s. See that its worker runs and that no other connection stops its syncs "
+                "(google_workspace_sync_info, state: repaired)." % (self.target, wanted),
+                "not_linked",
+            )
+        else:
+            self.report.operations.append(_linking(wanted))
+        self._note(rows, self._in_step(made, record))
+
+    def _recognised(self, record: Json) -> bool:
+        """Whether authentik's own listing ties the record to the object."""
+        if self.kind == "user":
+            return address_of(record) == self.target.email
+        return bool(record.get("name") == self.target.name)
+
+    def _in_step(self, rows: t.List[Json], record: t.Optional[Json]) -> t.Optional[bool]:
+        """Whether the row's copy is Google's record, as far as that does not change by itself; None for unknown."""
+        if record is None:
+            return None
+        shown = rows[0].get("attributes") if rows else None
+        if not isinstance(shown, dict) or not shown:
+            return False
+        # A listing shows no custom schemas.
+        mine, theirs = (
+            {key: value for key, value in item.items() if key != "customSchemas"} for item in (shown, record)
+        )
+        return comparable(self.kind, mine) == comparable(self.kind, theirs)
+
+    def _refresh(self, wanted: str, kept: t.List[Json], record: Json) -> t.Optional[bool]:
+        if self.check_mode:
+            self.report.operations.append(_linking(wanted))
+            return True
+        discover(self, self.provider, self.kind)
+        rows = self._rows_to(wanted)
+        if rows and (not kept or rows[0].get("attributes") != kept[0].get("attributes")):
+            self.report.operations.append(_linking(wanted))
+        kept[:] = rows or kept
+        return self._in_step(rows, record)
+
+    def _rows_to(self, wanted: str) -> t.List[Json]:
+        rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
+        return [row for row in rows if str(row.get("google_id")) == wanted]
+
+    def _note(self, rows: t.List[Json], in_step: t.Optional[bool] = None) -> None:
+        self.report.after = {"google_id": sorted(str(row.get("google_id")) for row in rows)}
+        if self.options["state"] == "present" and rows:
+            self.report.values["connection"] = {
+                "id": rows[0].get("id"),
+                "google_id": rows[0].get("google_id"),
+                "attributes_in_step": in_step,
+            }
+
+    # Repaired
+
+    def _repair(self) -> None:
+        options = self.options
+        kinds = [KINDS[options["sync_object_model"]]] if options.get("sync_object_model") else ["user", "group"]
+        only: t.Optional[Target] = None
+        if options.get("sync_object_id"):
+            only = find(self.authentik, kinds[0], options["sync_object_id"], options["lookup"])
+        self.directory = t.cast(t.Any, self.open_directory)(self.provider)
+        self.report.header = "connections of provider %s that contradict Google" % self.provider.get("name")
+        shown: t.List[Json] = []
+        self.report.values["contradictions"] = shown
+        tolerant = tolerates_rows(self.provider, lambda: self.version.number)
+        for kind in kinds:
+            found = [
+                item
+                for item in contradictions(self.authentik, t.cast(t.Any, self.directory), self.pk, kind)
+                if (only is None or str(item.row.get(kind)) == only.pk)
+                # What changes by itself stops a sync on old servers, and is of no interest on others.
+                and (item.why != "volatile" or not tolerant)
+            ]
+            self._confirm_gone(kind, found)
+            shown.extend(described(kind, item, tolerant) for item in found)
+            if not tolerant:
+                self._renew(kind, [item for item in found if item.stops], shown)
+        self.report.before = {"connections": [_line(item) for item in shown]}
+        self.report.after = {"connections": [_line(item) for item in shown if item["action"] != "renewed"]}
+        left = [item for item in shown if item["action"] == "removed"]
+        if left:
+            self.warn(
+                "Removed, but not made anew by authentik: %s. It links people by their e-mail and groups by their name; the next sync "
+                "of the object looks again." % ", ".join(_line(item) for item in left)
+            )
+
+    def _confirm_gone(self, kind: str, found: t.List[Contradiction]) -> None:
+        """A listing trails behind: what is not in it may be there all the same."""
+        directory = t.cast(t.Any, self.directory)
+        for item in list(found):
+            if item.why == "gone":
+                key = str(item.row.get("google_id"))
+                if (directory.account(key) if kind == "user" else directory.group(key)) is not None:
+                    found.remove(item)
+
+    def _renew(self, kind: str, stopping: t.List[Contradiction], shown: t.List[Json]) -> None:
+        """Remove the rows that stop every sync, and let authentik make them anew by its own listing."""
+        for item in stopping:
+            self._delete(item.row)
+        ids = {str(item.row["id"]): str(item.row.get("google_id")) for item in stopping}
+        reason = can_discover(self, self.provider)
+        mine = [item for item in shown if item["id"] in ids]
+        for entry in mine:
+            entry["action"] = "removed" if reason else "renewed"
+        if reason and mine:
+            self.warn("authentik was not asked to make the connections anew: %s." % reason)
+        if self.check_mode or not mine or reason:
+            return
+        discover(self, self.provider, kind)
+        made = {str(row.get("google_id")) for row in self.authentik.all_connections(kind, self.pk)}
+        for entry in mine:
+            if entry["google_id"] in made:
+                self.report.operations.append(_linking(entry["google_id"]))
+            else:
+                entry["action"] = "removed"
+
+
+def described(kind: str, item: Contradiction, tolerant: bool) -> Json:
+    """A contradiction as the result shows it."""
+    obj = item.row.get("%s_obj" % kind)
+    name = (obj or {}).get("username" if kind == "user" else "name") if isinstance(obj, dict) else None
+    return {
+        "id": str(item.row.get("id")),
+        "model": "authentik.core.models.%s" % kind.capitalize(),
+        "pk": str(item.row.get(kind)),
+        "name": name,
+        "google_id": str(item.row.get("google_id")),
+        "holder": address_of(item.record) or None,
+        "code": item.why,
+        "why": WHY[item.why],
+        "stops_syncs": item.stops and not tolerant,
+        "action": "reported",
+    }
+
+
+def _line(item: Json) -> str:
+    return "%s of %s (%s)" % (item["google_id"], item["name"] or item["pk"], item["code"])
+
+
+def _linking(google_id: str) -> Json:
+    """The row that authentik made or renewed by its listing."""
+    return {"method": "POST", "resource": "connection", "key": google_id, "by": "authentik"}

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""Google as a provider's service account sees it: token, scopes one by one, domains, the subject. Reads only."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._google.credentials import DEFAULT_SCOPES, Credentials
+from .._google.errors import GoogleError
+from .fields import scopes_list
+from .findings import Findings
+
+if t.TYPE_CHECKING:
+    from .._google.directory import Directory
+
+Json = t.Dict[str, t.Any]
+SHORT = "https://www.googleapis.com/auth/"
+
+
+def look(
+    directory: Directory, provider: Json, findings: Findings, opened: t.Callable[[Credentials], Directory]
+) -> Json:
+    """What is so at Google, as facts; what is wrong goes into the findings.
+
+    Args:
+        directory: opened with all scopes at once, as authentik does.
+        opened: callable that opens a directory with other credentials.
+    """
+    credentials = directory.session.credentials
+    facts: Json = {
+        "reachable": None,
+        "token": None,
+        "scopes": [],
+        "domains": [],
+        "subject": {"address": credentials.subject, "administrator": None},
+        "may_list": {},
+    }
+    facts["token"] = _token(directory, findings)
+    facts["scopes"] = _scopes(credentials, findings, opened, bool(facts["token"]))
+    lacking = [scope for scope in DEFAULT_SCOPES if scope not in scopes_list(provider.get("scopes"))]
+    if lacking and provider.get("scopes") is not None:
+        findings.add(
+            "warning",
+            "scopes_differ",
+            "The provider does not ask for %s." % ", ".join(item.replace(SHORT, "") for item in lacking),
+            "authentik asks Google for users, groups, members and domains; without one of these scopes (or a wider one) that part fails.",
+            "Add them to the provider's scopes and to the domain-wide delegation.",
+        )
+    if not facts["token"]:
+        return facts
+    try:
+        facts["domains"] = directory.domains()
+        facts["reachable"] = True
+    except GoogleError as exc:
+        facts["reachable"] = exc.status is not None
+        _report(exc, "domains", "The workspace's domains cannot be read.", findings)
+        return facts
+    domain = str(provider.get("default_group_email_domain") or "").lower()
+    if domain not in facts["domains"]:
+        findings.add(
+            "error",
+            "group_domain",
+            "default_group_email_domain is %s, and the workspace has %s."
+            % (domain, ", ".join(facts["domains"]) or "no domain"),
+            "Every group's address is refused, unless a property mapping gives another one.",
+            "Change default_group_email_domain of the provider, or add the domain at Google.",
+        )
+    _subject(directory, credentials.subject, facts, findings)
+    for kind in ("user", "group"):
+        try:
+            directory.may_list(kind)
+            facts["may_list"][kind] = True
+        except GoogleError as exc:
+            facts["may_list"][kind] = False
+            _report(exc, "list_%ss" % kind, "The %ss at Google cannot be listed." % kind, findings)
+    return facts
+
+
+def _token(directory: Directory, findings: Findings) -> t.Optional[bool]:
+    """Whether Google gives a token for all scopes at once."""
+    try:
+        directory.session.fetch_token("get a token of Google")
+    except GoogleError as exc:
+        _report(exc, "token", "Google gives no token.", findings)
+        return None if exc.kind in ("unreachable", "tls") else False
+    return True
+
+
+def _scopes(
+    credentials: Credentials, findings: Findings, opened: t.Callable[[Credentials], Directory], whole: bool
+) -> t.List[Json]:
+    """Each scope asked for alone: Google refuses all together when the delegation lacks one, and does not say which."""
+    facts = []
+    for scope in credentials.scopes:
+        granted: t.Optional[bool] = True
+        try:
+            opened(Credentials(credentials.info, credentials.subject, [scope], credentials.origin)).session.fetch_token(
+                "get a token of Google for %s" % scope
+            )
+        except GoogleError as exc:
+            granted = False if exc.kind == "delegation" else None
+        facts.append({"scope": scope, "granted": granted})
+    missing = [item["scope"] for item in facts if item["granted"] is False]
+    if missing and not whole:
+        findings.add(
+            "error",
+            "scopes",
+            "The domain-wide delegation lacks %s." % ", ".join(missing),
+            "Google refuses the whole token when one of the scopes asked for is missing, so that nothing at all works.",
+            "Add exactly these to the delegation of the service account (admin.google.com, Security, API controls), or take them off "
+            "the provider.",
+        )
+    return facts
+
+
+def _subject(directory: Directory, address: str, facts: Json, findings: Findings) -> None:
+    try:
+        found = directory.administrator(address)
+    except GoogleError as exc:
+        _report(exc, "subject", "The delegated subject %s cannot be read." % address, findings)
+        return
+    if found is None:
+        findings.add(
+            "error",
+            "subject",
+            "Google knows no account %s, the delegated subject." % address,
+            "authentik acts as that account; without it every sync fails.",
+            "Set delegated_subject to the address of an administrator.",
+        )
+        return
+    administrator = bool(found.get("isAdmin") or found.get("isDelegatedAdmin"))
+    facts["subject"]["administrator"] = administrator
+    if found.get("suspended") or found.get("archived"):
+        findings.add(
+            "error",
+            "subject",
+            "The delegated subject %s is suspended or archived." % address,
+            "Google gives no token for it.",
+            "Set delegated_subject to an active administrator.",
+        )
+    elif not administrator:
+        findings.add(
+            "error",
+            "subject",
+            "The delegated subject %s is no administrator." % address,
+            "Google refuses what an ordinary account may not do.",
+            "Make it an administrator, or set delegated_subject to one.",
+        )
+
+
+def _report(exc: GoogleError, code: str, what: str, findings: Findings) -> None:
+    findings.add("error", "google_%s" % code, what, exc.message, exc.remedy)

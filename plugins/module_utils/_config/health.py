@@ -1,0 +1,476 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""Whether a provider works: everything that is known of it on both sides, and what to do about what is wrong. Reads only."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._authentik.configuration import VALID_LICENCES
+from .._authentik.errors import AuthentikError
+from .._google.credentials import Credentials
+from .._google.errors import GoogleError
+from .._sync.connection import tolerates_rows
+from .._sync.desired import MappingProblem, evaluate
+from .._sync.secrets import mask
+from .._sync.stale import compare_rows
+from . import compare, google_look
+from .findings import Findings
+from .info import InfoWork
+from .names import Names, need_provider
+from .rights import effective
+from .shown import options_of
+
+if t.TYPE_CHECKING:
+    from .._google.directory import Directory
+
+Json = t.Dict[str, t.Any]
+T = t.TypeVar("T")
+BAD = ("warning", "warn", "error", "exception", "critical")
+FAILED = ("error", "rejected", "warning")
+
+
+def problem(options: Json) -> t.Optional[str]:
+    """What is wrong with the options by themselves, naming the option; None if nothing is."""
+    for name, most in (("sample", 100), ("tasks", 100)):
+        if not 0 <= options[name] <= most:
+            return "%s must be at least 0 and at most %d, not %d." % (name, most, options[name])
+    return None
+
+
+class SyncInfo(InfoWork):
+    """One provider's health."""
+
+    def _work(self) -> None:
+        self.findings = Findings()
+        values = self.report.values
+        values.update(healthy=None, complete=None, findings=[], provider={})
+        try:
+            self.provider = need_provider(self)
+            self.pk = int(self.provider["pk"])
+            self._look_at_authentik()
+            self._look_at_google()
+            self._look_at_both()
+            self._evaluate_sample()
+        finally:
+            values["findings"] = self.findings.listed
+        values["healthy"] = self.findings.healthy
+        values["complete"] = self.findings.complete
+
+    def _try(self, what: str, look: t.Callable[[], T]) -> t.Optional[T]:
+        """A look that may fail without ending the others; then it is a finding."""
+        try:
+            return look()
+        except (AuthentikError, GoogleError) as exc:
+            self.findings.unknown(what, exc)
+            return None
+
+    # authentik
+
+    def _look_at_authentik(self) -> None:
+        values, provider = self.report.values, self.provider
+        # Many of the looks depend on it.
+        self.report.server_version = str(self.version)
+        names = Names(self)
+        values["provider"] = {
+            "pk": self.pk,
+            "name": provider.get("name"),
+            "options": self._try("The provider's groups and mappings", lambda: options_of(provider, names)) or {},
+        }
+        self._judge_provider()
+        values["licence"] = self._try("The licence", self._licence)
+        values["workers"] = self._try("The number of workers", self._workers)
+        values["schedule"] = self._try("The schedule of full syncs", self._schedule) if self.version.has_tasks else None
+        values["sync"] = self._try("The state of full syncs", self._sync_status)
+        values["tasks"] = self._try("The last tasks", self._tasks) or []
+        me = self._try("The token's user", self.api.me) or {}
+        values["token"] = {
+            "username": me.get("username"),
+            "superuser": me.get("is_superuser"),
+            "permissions": self._permissions(me),
+        }
+
+    def _judge_provider(self) -> None:
+        provider, add = self.provider, self.findings.add
+        if provider.get("dry_run"):
+            add(
+                "notice",
+                "dry_run",
+                "The provider is in dry run.",
+                "authentik writes nothing at Google; its log tells the first request that each object would need.",
+                "Switch dry_run off when the log shows what you want.",
+            )
+        if not provider.get("assigned_backchannel_application_slug"):
+            slug = self._try("The application of the provider", lambda: self.authentik.application_slug(self.pk))
+            if not slug:
+                add(
+                    "error" if self.version.has_tasks else "warning",
+                    "no_application",
+                    "No application carries the provider as a backchannel provider.",
+                    "From 2025.8 on authentik then syncs nothing, and says so in the task's log alone.",
+                    "Give google_workspace_provider the option application.",
+                )
+        for key, kind in (("property_mappings", "users"), ("property_mappings_group", "groups")):
+            if not provider.get(key):
+                add(
+                    "error",
+                    "no_mappings",
+                    "The provider has no %s." % key,
+                    "Every sync of %s stops: No mappings configured." % kind,
+                    "Give google_workspace_provider the option %s, for example authentik's own mapping." % key,
+                )
+
+    def _licence(self) -> Json:
+        licence = self.api.licence()
+        if licence.get("status") not in VALID_LICENCES:
+            self.findings.add(
+                "warning",
+                "licence",
+                "authentik's enterprise licence is not valid: %s." % licence.get("status"),
+                "The provider goes on syncing, but authentik refuses to create or change providers.",
+                "Install a valid licence in authentik (admin interface, Enterprise, Licenses).",
+            )
+        elif licence.get("status") == "expiry_soon":
+            self.findings.add(
+                "warning",
+                "licence",
+                "authentik's enterprise licence ends soon (%s)." % licence.get("latest_valid"),
+                "After that providers cannot be changed.",
+                "Renew it.",
+            )
+        return {key: licence.get(key) for key in ("status", "latest_valid", "internal_users", "external_users")}
+
+    def _workers(self) -> int:
+        count = self.authentik.worker_count(self.version)
+        if count == 0:
+            self.findings.add(
+                "error",
+                "no_worker",
+                "No worker of authentik is alive.",
+                "Syncs are queued and wait; the sync endpoint answers 405 after ten seconds, or hangs up to 2025.6.",
+                "Start authentik's worker and see its log. engine: direct does without it.",
+            )
+        return count
+
+    def _schedule(self) -> t.Optional[Json]:
+        found = self.api.schedules(self.pk)
+        if not found:
+            self.findings.add(
+                "warning",
+                "no_schedule",
+                "authentik has no schedule for full syncs of this provider, or does not show it.",
+                "Then only changes of single objects reach Google.",
+                "Save the provider in authentik once, which makes the schedule.",
+            )
+            return None
+        shown = {key: found[0].get(key) for key in ("id", "crontab", "paused", "next_run", "last_task_status")}
+        if shown["paused"]:
+            self.findings.add(
+                "warning",
+                "schedule_paused",
+                "The schedule of full syncs is paused.",
+                "No full sync starts by itself.",
+                "Resume it in authentik (admin interface, Dashboards, System Tasks).",
+            )
+        return shown
+
+    def _sync_status(self) -> Json:
+        status = self.api.sync_status(self.pk)
+        shown: Json = {
+            "is_running": status.get("is_running"),
+            "last_successful_sync": status.get("last_successful_sync"),
+            "last_sync_status": status.get("last_sync_status"),
+        }
+        old = [item for item in status.get("tasks") or [] if isinstance(item, dict)]
+        if old:
+            last = max(old, key=lambda item: str(item.get("start_timestamp")))
+            shown["last_sync_status"] = last.get("status")
+            shown["last_successful_sync"] = last.get("finish_timestamp") if last.get("status") == "successful" else None
+            self._old_tasks = [
+                _task(
+                    item,
+                    str(item.get("full_name")),
+                    item.get("messages") or [],
+                    str(item.get("status")),
+                    item.get("finish_timestamp"),
+                )
+                for item in old
+            ]
+        if shown["last_sync_status"] is None and shown["last_successful_sync"] is None:
+            self.findings.add(
+                "notice",
+                "never_synced",
+                "authentik shows no full sync of this provider.",
+                "None has run yet, or its record is gone.",
+            )
+        elif shown["last_sync_status"] in FAILED:
+            self.findings.add(
+                "warning",
+                "last_sync",
+                "The last full sync ended with %s." % shown["last_sync_status"],
+                "Some objects were not synced; tasks has the lines.",
+                "See tasks, or sync a single object with google_workspace_sync_object, which tells the reason.",
+            )
+        return shown
+
+    _old_tasks: t.Sequence[Json] = ()
+
+    def _tasks(self) -> t.List[Json]:
+        most = self.options["tasks"]
+        if not most:
+            return []
+        if not self.version.has_tasks:
+            found = list(self._old_tasks)[:most]
+        else:
+            related = [("googleworkspaceprovider", str(self.pk))]
+            schedule = self.report.values.get("schedule")
+            if schedule:
+                related.append(("schedule", str(schedule["id"])))
+            raw = []
+            for model, pk in related:
+                raw.extend(self.api.tasks(rel_obj_content_type__model=model, rel_obj_id=pk, page_size=most))
+            raw.sort(key=lambda item: str(item.get("mtime")), reverse=True)
+            found = [
+                _task(item, str(item.get("uid")), _lines(item), str(item.get("state")), item.get("mtime"))
+                for item in raw[:most]
+            ]
+        bad = [task for task in found if any(line["log_level"] in BAD for line in task["messages"])]
+        if bad:
+            lines = [line["event"] for task in bad for line in task["messages"] if line["log_level"] in BAD]
+            self.findings.add(
+                "warning",
+                "task_messages",
+                "Of the last %d tasks %d have warnings or errors: %s." % (len(found), len(bad), " / ".join(lines[:5])),
+                "authentik logs a failed sync of an object as a warning, and calls the task done all the same.",
+                "Sync the object with google_workspace_sync_object, which tells the reason and the remedy.",
+            )
+        return found
+
+    def _permissions(self, me: Json) -> t.List[Json]:
+        if not me:
+            return []
+        mapping = next(iter(self.provider.get("property_mappings") or []), None)
+        found = self._try("The permissions of the token", lambda: effective(self, me, self.provider, mapping)) or []
+        missing = [item for item in found if item["held"] is False]
+        for needed, severity in ((True, "warning"), (False, "notice")):
+            some = [
+                "%s (%s)" % (item["permission"], item["what"]) for item in missing if item["needed_to_sync"] == needed
+            ]
+            if some:
+                self.findings.add(
+                    severity,
+                    "permissions",
+                    "The token's user %s lacks %s." % (me.get("username"), ", ".join(some)),
+                    "What syncs an object needs them." if needed else "Only the modules that configure need them.",
+                    "Give them to a role of the user in authentik, globally.",
+                )
+        unknown = [item["permission"] for item in found if item["held"] is None]
+        if unknown:
+            self.findings.add(
+                "notice",
+                "permissions_unknown",
+                "Whether the token's user has %s cannot be seen without trying." % ", ".join(unknown),
+                "authentik tells it only to those who may manage roles, or from 2025.12 on.",
+            )
+        return found
+
+    # Google
+
+    def _look_at_google(self) -> None:
+        self.report.values["google"] = None
+        try:
+            self.directory = t.cast(t.Any, self.open_directory)(self.provider)
+        except GoogleError as exc:
+            if exc.kind == "libraries":
+                self.findings.unknown("Google", exc)
+            else:
+                self.findings.add(
+                    "unknown" if not isinstance(self.provider.get("credentials"), dict) else "error",
+                    "credentials",
+                    exc.message,
+                    "Google cannot be looked at with it.",
+                    exc.remedy,
+                )
+            return
+        directory = t.cast(t.Any, self.directory)
+        before = []
+
+        def opened(credentials: Credentials) -> Directory:
+            other = directory.with_credentials(credentials)
+            before.append(other)
+            return t.cast("Directory", other)
+
+        self.report.values["google"] = google_look.look(directory, self.provider, self.findings, opened)
+        directory.session.token_calls += sum(other.token_calls for other in before)
+
+    # Both sides
+
+    def _look_at_both(self) -> None:
+        facts: Json = {"compared": False}
+        self.report.values["directory"] = facts
+        if not self.options["compare"]:
+            return
+        rows = {
+            kind: self._try(
+                "The connections of %ss" % kind, lambda kind=kind: list(self.authentik.all_connections(kind, self.pk))
+            )
+            for kind in ("user", "group")
+        }
+        people = self._try("The users of authentik", self._all_users)
+        groups = self._try("The groups of authentik", self._all_groups)
+        google = self.report.values.get("google") or {}
+        records: t.Dict[str, t.Optional[t.List[Json]]] = {"user": None, "group": None}
+        if google.get("token"):
+            for kind in ("user", "group"):
+                if (google.get("may_list") or {}).get(kind):
+                    records[kind] = self._try("The %ss at Google" % kind, lambda kind=kind: self._listed(kind))
+        tolerant = tolerates_rows(self.provider, lambda: self.version.number)
+        facts["contradictions"] = []
+        for kind in ("user", "group"):
+            self._compare_kind(kind, rows[kind], people if kind == "user" else groups, records[kind], tolerant, facts)
+        if rows["user"] is not None and people is not None and groups is not None:
+            self._members(groups, rows["user"], people, facts)
+        self._people, self._groups = people, groups
+        facts["compared"] = None not in (rows["user"], rows["group"], people, groups, records["user"], records["group"])
+
+    _people: t.Optional[t.List[Json]] = None
+    _groups: t.Optional[t.List[Json]] = None
+
+    def _all_users(self) -> t.List[Json]:
+        return [user for page in self.authentik.all_users() for user in page if user.get("username") != "AnonymousUser"]
+
+    def _all_groups(self) -> t.List[Json]:
+        return [group for page in self.authentik.all_groups() for group in page]
+
+    def _listed(self, kind: str) -> t.List[Json]:
+        return [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]
+
+    def _compare_kind(
+        self,
+        kind: str,
+        rows: t.Optional[t.List[Json]],
+        objects: t.Optional[t.List[Json]],
+        records: t.Optional[t.List[Json]],
+        tolerant: bool,
+        facts: Json,
+    ) -> None:
+        if rows is None:
+            return
+        facts["%s_connections" % kind] = len(rows)
+        twice = compare.doubled(rows, kind)
+        if twice:
+            self.findings.add(
+                "warning",
+                "two_connections",
+                "%d %ss have more than one connection: %s." % (len(twice), kind, compare.named(twice)),
+                "authentik uses one of them, and a full sync can crash over the other.",
+                "Remove the old one with google_workspace_connection (state: absent with google_id).",
+            )
+        if records is not None:
+            facts["contradictions"] += compare.find_contradictions(
+                kind, compare_rows(kind, rows, records), tolerant, self.findings
+            )
+        if objects is None:
+            return
+        if kind == "user":
+            objects = compare.in_scope(self.provider, objects)
+        lacking = compare.without_row(objects, rows, kind)
+        facts["%ss_in_scope" % kind] = len(objects)
+        there, absent = compare.unlinked_at_google(lacking, records or [], kind)
+        key = "%ss_without_connection" % kind
+        facts[key] = there + absent
+        if records is not None and there:
+            self.findings.add(
+                "notice",
+                "not_linked",
+                "%d %ss exist on both sides without a connection: %s." % (len(there), kind, compare.named(there)),
+                "authentik links them by itself the next time it syncs.",
+            )
+        if absent:
+            self.findings.add(
+                "notice",
+                "not_synced",
+                "%d %ss have no connection%s: %s."
+                % (len(absent), kind, "" if records is None else " and no record at Google", compare.named(absent)),
+                "They have not been synced yet, a property mapping leaves them out, or their sync fails.",
+                "Sync one with google_workspace_sync_object, which tells.",
+            )
+
+    def _members(self, groups: t.List[Json], rows: t.List[Json], people: t.List[Json], facts: Json) -> None:
+        found = compare.members_without_account(groups, rows, people)
+        facts["members_without_account"] = found
+        if found:
+            self.findings.add(
+                "warning",
+                "members_without_account",
+                "Members of %d groups have no connection: %s."
+                % (
+                    len(found),
+                    compare.named(
+                        ["%s (%s)" % (group, compare.named(names)) for group, names in sorted(found.items())]
+                    ),
+                ),
+                "authentik leaves them out of the group at Google without a word.",
+                "Sync these people first, then the group.",
+            )
+
+    # Mappings
+
+    def _evaluate_sample(self) -> None:
+        most = self.options["sample"]
+        shown: t.List[Json] = []
+        self.report.values["mapping_sample"] = shown
+        if not most:
+            return
+        people = self._people if self._people is not None else self._try("A sample of users", self._all_users)
+        groups = self._groups if self._groups is not None else self._try("A sample of groups", self._all_groups)
+        for kind, objects in (("user", compare.in_scope(self.provider, people or [])), ("group", groups or [])):
+            for item in objects[:most]:
+                name = str(item.get("username" if kind == "user" else "name"))
+                try:
+                    evaluate(self.authentik, self.provider, kind, item, None)
+                    shown.append({"model": kind, "name": name, "outcome": "yields", "reason": None})
+                except MappingProblem as exc:
+                    shown.append({"model": kind, "name": name, "outcome": exc.kind, "reason": str(exc)})
+        for outcome, severity in (("failed", "error"), ("unavailable", "unknown"), ("unpredictable", "notice")):
+            some = [item for item in shown if item["outcome"] == outcome]
+            if some:
+                self.findings.add(
+                    severity,
+                    "mapping_%s" % outcome,
+                    "Property mappings for %s: %s."
+                    % (compare.named([item["name"] for item in some]), some[0]["reason"]),
+                    "A sync of them does the same and stops."
+                    if outcome == "failed"
+                    else "What it yields in a sync is not known.",
+                    "Correct the mapping; google_workspace_mapping tries it before it is saved."
+                    if outcome == "failed"
+                    else "",
+                )
+
+
+def _lines(task: Json) -> t.List[Json]:
+    """A task's lines, whatever the server's version calls them, in order of time."""
+    found = []
+    for key in ("previous_logs", "logs", "previous_messages", "messages"):
+        found.extend(line for line in task.get(key) or [] if isinstance(line, dict))
+    return sorted(found, key=lambda line: str(line.get("timestamp")))
+
+
+def _task(task: Json, name: str, lines: t.List[Json], state: str, when: t.Any) -> Json:
+    return {
+        "name": name,
+        "state": state,
+        "time": when,
+        "messages": [
+            {
+                "timestamp": line.get("timestamp"),
+                "log_level": str(line.get("log_level")),
+                "event": str(mask(line.get("event"))),
+            }
+            for line in lines
+            if isinstance(line, dict)
+        ],
+    }

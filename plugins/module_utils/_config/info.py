@@ -1,0 +1,163 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""What there is: providers, property mappings and connections, told in the form of the modules' options. Writes nothing."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._sync.secrets import mask
+from .._sync.stale import compare_rows
+from .._sync.target import check_lookup, find
+from .connection import KINDS, WHY
+from .fields import shown_key, shows_credentials
+from .mapping_tests import Case, evaluate
+from .names import Names, find_provider, need_provider
+from .shown import options_of
+from .work import Work
+
+Json = t.Dict[str, t.Any]
+
+
+class InfoWork(Work):
+    """What an info module does: it reads."""
+
+    def __init__(self, *args: t.Any) -> None:
+        super().__init__(*args)
+        self.report.writes = False
+
+
+class ProviderInfo(InfoWork):
+    """The providers, or one of them."""
+
+    def _work(self) -> None:
+        names = Names(self)
+        self.report.values["providers"] = []
+        if self.options.get("name") or self.options.get("provider_id") is not None:
+            found = find_provider(self)
+            providers = [] if found is None else [found]
+        else:
+            providers = self.api.providers()
+        for provider in providers:
+            self.hide(provider)
+        self.report.values["providers"] = [
+            {
+                "pk": provider.get("pk"),
+                "name": provider.get("name"),
+                "application": str(provider.get("assigned_backchannel_application_slug") or "") or None,
+                "service_account": shown_key(provider.get("credentials"), provider.get("credentials_ref")),
+                "service_account_shown": shows_credentials(provider),
+                "options": options_of(provider, names),
+            }
+            for provider in providers
+        ]
+
+
+class MappingInfo(InfoWork):
+    """The property mappings, or one of them, with what they yield."""
+
+    def _work(self) -> None:
+        options = self.options
+        names = Names(self)
+        self.report.values["mappings"] = []
+        found = [
+            item
+            for item in names.mappings()
+            if (options.get("name") is None or item.get("name") == options["name"])
+            and (options.get("mapping_id") is None or options["mapping_id"] in (item.get("pk"), item.get("managed")))
+        ]
+        cases = []
+        for item in options.get("evaluate_for") or []:
+            kind = "user" if item.get("user") else "group"
+            cases.append(Case(find(self.authentik, kind, item[kind], "auto"), "yields", {}, False, item["creating"]))
+        for item in found:
+            shown = {
+                "pk": item.get("pk"),
+                "name": item.get("name"),
+                "managed": item.get("managed"),
+                "used_by": [str(user.get("name")) for user in self.api.mapping_users(str(item["pk"]))],
+                "results": [self._result(item, case) for case in cases],
+                "options": {
+                    "mapping_id": item.get("pk"),
+                    "name": item.get("name"),
+                    "expression": item.get("expression"),
+                    "managed": item.get("managed") or "",
+                },
+            }
+            self.report.values["mappings"].append(shown)
+
+    def _result(self, mapping: Json, case: Case) -> Json:
+        outcome, result = evaluate(
+            self.authentik, str(mapping["pk"]), str(mapping.get("name")), case, {"pk": None, "name": None}
+        )
+        return {case.target.kind: case.target.name, "outcome": outcome, "result": mask(result)}
+
+
+class ConnectionInfo(InfoWork):
+    """The connections of a provider, or of one object, held against Google where that is asked for."""
+
+    def _work(self) -> None:
+        options = self.options
+        provider = need_provider(self)
+        pk = int(provider["pk"])
+        model = options.get("sync_object_model")
+        self.report.values["connections"] = []
+        wrong: t.Dict[str, t.Tuple[str, str]] = {}
+        rows: t.List[t.Tuple[str, Json]] = []
+        if options["compare"]:
+            self.directory = t.cast(t.Any, self.open_directory)(provider)
+        for kind in [KINDS[model]] if model else ["user", "group"]:
+            if options.get("sync_object_id"):
+                target = find(self.authentik, kind, options["sync_object_id"], options["lookup"])
+                found = self.authentik.connections(kind, pk, target.pk)
+            else:
+                found = list(self.authentik.all_connections(kind, pk))
+            rows.extend((kind, row) for row in found)
+            if options["compare"] and found:
+                listed = [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]
+                wrong.update(
+                    (str(item.row["id"]), (item.why, WHY[item.why])) for item in compare_rows(kind, found, listed)
+                )
+        self.report.values["connections"] = [
+            self._shown(pk, kind, row, wrong.get(str(row["id"]))) for kind, row in rows
+        ]
+
+    def _shown(self, pk: int, kind: str, row: Json, wrong: t.Optional[t.Tuple[str, str]]) -> Json:
+        obj = row.get("%s_obj" % kind) if isinstance(row.get("%s_obj" % kind), dict) else {}
+        shown: Json = {
+            "id": row.get("id"),
+            "model": "authentik.core.models.%s" % kind.capitalize(),
+            "pk": str(row.get(kind)),
+            "name": t.cast(Json, obj).get("username" if kind == "user" else "name"),
+            "google_id": row.get("google_id"),
+            "attributes": mask(row.get("attributes")),
+            "contradiction": None,
+            "options": {
+                "provider_id": pk,
+                "sync_object_model": kind,
+                "sync_object_id": str(row.get(kind)),
+                "google_id": row.get("google_id"),
+            },
+        }
+        if wrong is not None:
+            shown["contradiction"] = {"code": wrong[0], "why": wrong[1]}
+        return shown
+
+
+def connection_problem(options: Json) -> t.Optional[str]:
+    """What is wrong with the options of google_workspace_connection_info; None if nothing is."""
+    if options.get("sync_object_id"):
+        if not options.get("sync_object_model"):
+            return "sync_object_id needs sync_object_model."
+        return check_lookup(KINDS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
+    return None
+
+
+def mapping_problem(options: Json) -> t.Optional[str]:
+    """What is wrong with the options of google_workspace_mapping_info; None if nothing is."""
+    for number, item in enumerate(options.get("evaluate_for") or []):
+        if bool(item.get("user")) == bool(item.get("group")):
+            return "evaluate_for[%d] needs exactly one of user and group." % number
+    return None

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""What a property mapping yields for somebody, against what is expected of it. The comparison is pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._authentik.api import Authentik
+from .._sync.desired import SECRET_FIELDS, MappingProblem, ask, result_of
+from .._sync.secrets import MASK, mask
+from .._sync.target import Target
+
+Json = t.Dict[str, t.Any]
+OUTCOMES = ("yields", "skips", "nothing", "fails")
+
+
+class Case(t.NamedTuple):
+    """One test.
+
+    Attributes:
+        target: whom it is evaluated for.
+        outcome: one of OUTCOMES, what is expected.
+        expect: dict, the fields that the result must hold with these values.
+        exactly: whether it must hold no others.
+        creating: whether it is evaluated as for somebody who is not at Google yet.
+    """
+
+    target: Target
+    outcome: str
+    expect: Json
+    exactly: bool
+    creating: bool
+
+
+def evaluate(authentik: Authentik, mapping: str, name: str, case: Case, provider: Json) -> t.Tuple[str, t.Any]:
+    """Let authentik evaluate a stored mapping: (what came of it, the result or the reason). Raises AuthentikError."""
+    target = case.target
+    google_id = None if case.creating else target.email
+    try:
+        result = result_of(ask(authentik, mapping, provider, target.kind, target.data, google_id), name)
+    except MappingProblem as exc:
+        return ("skips" if exc.kind == "skip" else "fails"), str(exc)
+    return ("nothing" if result is None else "yields"), result
+
+
+def judge(case: Case, outcome: str, result: t.Any) -> t.List[str]:
+    """What is not as expected, in words; empty if all is. Pure."""
+    if outcome != case.outcome:
+        reason = ": %s" % result if outcome in ("skips", "fails") else ""
+        return ["it %s instead of: %s%s" % (_verb(outcome), _verb(case.outcome), reason)]
+    if outcome != "yields":
+        return []
+    return missing(case.expect, result, case.exactly)
+
+
+def missing(expected: Json, found: Json, exactly: bool, where: str = "") -> t.List[str]:
+    """The differences between expected and found fields, nested ones by path. Secrets are not shown."""
+    wrong = []
+    for key in sorted(expected):
+        path = "%s.%s" % (where, key) if where else str(key)
+        if key not in found:
+            wrong.append("%s is missing" % path)
+        elif isinstance(expected[key], dict) and isinstance(found[key], dict):
+            wrong.extend(missing(expected[key], found[key], exactly, path))
+        elif expected[key] != found[key]:
+            secret = key in SECRET_FIELDS
+            wrong.append(
+                "%s is %s instead of %s"
+                % (path, MASK if secret else repr(mask(found[key])), MASK if secret else repr(mask(expected[key])))
+            )
+    if exactly:
+        wrong.extend(
+            "%s is not expected" % ("%s.%s" % (where, key) if where else key)
+            for key in sorted(set(found) - set(expected))
+        )
+    return wrong
+
+
+def _verb(outcome: str) -> str:
+    return {"yields": "yields fields", "skips": "skips the object", "nothing": "yields nothing", "fails": "fails"}[
+        outcome
+    ]

@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""The one result of the modules that configure or tell, and its form for Ansible."""
+
+from __future__ import annotations
+
+import typing as t
+
+Json = t.Dict[str, t.Any]
+
+
+class Report:
+    """What was done, or would be, or is so.
+
+    Attributes:
+        values: dict, the return values that are the module's own.
+        operations: list of dict, the writes; in check mode those that would be.
+        writes: whether the module is one that can write at all.
+        before, after: dict or None, the two states for the diff; secrets are masked in them.
+        header: str, what the two states are of.
+    """
+
+    def __init__(self) -> None:
+        self.changed = False
+        self.values: Json = {}
+        self.operations: t.List[Json] = []
+        self.writes = True
+        self.before: t.Optional[Json] = None
+        self.after: t.Optional[Json] = None
+        self.header = ""
+        self.calls: t.Dict[str, int] = {}
+        self.server_version: t.Optional[str] = None
+        self.duration = 0.0
+        self.failure = ""
+        self.fails_task = False
+        self.errors: t.List[Json] = []
+        self.http_status: t.Optional[int] = None
+        self.code: t.Optional[str] = None
+
+    def fail(self, message: str, code: t.Optional[str] = None) -> None:
+        """Note that what was asked for is not so; changed keeps what is known."""
+        self.failure = message
+        self.code = code or self.code or "failed"
+        self.fails_task = True
+
+    def result(self, diff: bool) -> Json:
+        """The module's return values."""
+        found = dict(
+            self.values,
+            changed=self.changed,
+            calls=self.calls,
+            server_version=self.server_version,
+            duration=round(self.duration, 2),
+        )
+        if self.writes:
+            found["operations"] = self.operations
+        if self.failure:
+            found.update(msg=self.failure, errors=self.errors, code=self.code, http_status=self.http_status)
+        if diff and self.before is not None and self.after is not None:
+            found["diff"] = {
+                "before_header": self.header,
+                "after_header": self.header,
+                "before": self.before,
+                "after": self.after,
+            }
+        return found

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+#
+# This file is private to the collection: only its modules and their options are a promise to users.
+"""The way of every configuration: observe, compare with what is wanted, write through one door, report."""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from .._authentik.api import Authentik, Version
+from .._authentik.configuration import VALID_LICENCES, ConfigurationApi
+from .._authentik.errors import AuthentikError
+from .._google.errors import GoogleError
+from .report import Report
+
+if t.TYPE_CHECKING:
+    from .._google.directory import Directory
+
+Json = t.Dict[str, t.Any]
+T = t.TypeVar("T")
+ENTERPRISE = "Enterprise is required"
+LICENCE_REMEDY = (
+    "Google Workspace providers are a feature of authentik Enterprise: install a valid licence in authentik (admin interface, "
+    "Enterprise, Licenses). Existing providers go on syncing, but cannot be changed."
+)
+
+
+class Refused(Exception):
+    """What is asked for cannot be; ``code`` says why in a word."""
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Work:
+    """One module's work.
+
+    Args:
+        authentik: the API.
+        options: the module's options as Ansible checked them.
+        check_mode: whether the door to writes is closed.
+        warn: callable taking a text.
+        keep_secret: callable taking texts that must never be printed.
+        open_directory: callable taking the provider and returning a Directory; raises GoogleError.
+    """
+
+    def __init__(
+        self,
+        authentik: Authentik,
+        options: Json,
+        check_mode: bool,
+        warn: t.Callable[[str], None],
+        keep_secret: t.Callable[[t.Iterable[str]], None],
+        open_directory: t.Optional[t.Callable[[Json], Directory]] = None,
+    ) -> None:
+        self.authentik = authentik
+        self.api = ConfigurationApi(authentik.client)
+        self.options = options
+        self.check_mode = check_mode
+        self.warn = warn
+        self.keep_secret = keep_secret
+        self.open_directory = open_directory
+        self.directory: t.Optional[Directory] = None
+        self.report = Report()
+        self._version: t.Optional[Version] = None
+
+    def run(self) -> Report:
+        """Do it. What goes wrong ends in the Report; nothing is raised but programming errors."""
+        started = time.monotonic()
+        report = self.report
+        try:
+            self._work()
+        except AuthentikError as exc:
+            report.errors = exc.errors
+            report.http_status = exc.http_status
+            if _is_licence_refusal(exc):
+                report.fail("%s %s" % (exc.message, LICENCE_REMEDY), "licence")
+            else:
+                report.fail(str(exc), "authentik_%s" % exc.kind)
+        except GoogleError as exc:
+            report.http_status = exc.status
+            report.fail(str(exc), "google_%s" % exc.kind)
+        except Refused as exc:
+            report.fail(str(exc), exc.code)
+        report.changed = report.changed or bool(report.operations)
+        report.duration = time.monotonic() - started
+        report.calls = {
+            "authentik": self.authentik.client.calls,
+            "google": self.directory.calls if self.directory else 0,
+            "google_token": self.directory.token_calls if self.directory else 0,
+        }
+        return report
+
+    def _work(self) -> None:
+        raise NotImplementedError
+
+    @property
+    def version(self) -> Version:
+        """authentik's version, asked for once."""
+        if self._version is None:
+            self._version = self.authentik.version()
+            self.report.server_version = str(self._version)
+        return self._version
+
+    def write(self, method: str, resource: str, key: str, send: t.Callable[[], T]) -> t.Optional[T]:
+        """The one door to writes: notes one and performs it; in check mode it is only noted, and the answer is None."""
+        done = {"method": method, "resource": resource, "key": key, "by": "module"}
+        if self.check_mode:
+            self.report.operations.append(done)
+            return None
+        try:
+            answer = send()
+        except AuthentikError as exc:
+            if exc.sent:
+                # Nobody knows whether it was performed: the next run looks.
+                self.report.changed = True
+                exc.remedy = (
+                    "%s It may have been done all the same; run the task again, which looks first." % exc.remedy
+                ).strip()
+            raise
+        self.report.operations.append(done)
+        return answer
+
+    def demand_licence(self) -> None:
+        """In check mode: foretell the refusal of a provider's change where there is no licence."""
+        if not self.check_mode:
+            return
+        status = str(self.api.licence().get("status"))
+        if status not in VALID_LICENCES:
+            raise Refused(
+                "authentik would refuse this: its enterprise licence is not valid (status %s). %s"
+                % (status, LICENCE_REMEDY),
+                "licence",
+            )
+
+    def hide(self, provider: Json) -> None:
+        """Let a provider's service account never be printed."""
+        key = provider.get("credentials")
+        if isinstance(key, dict):
+            self.keep_secret([str(key[name]) for name in ("private_key", "private_key_id") if key.get(name)])
+
+
+def _is_licence_refusal(exc: AuthentikError) -> bool:
+    return exc.kind == "validation" and any(
+        ENTERPRISE in text for item in exc.errors for text in item.get("messages") or []
+    )

@@ -1,0 +1,261 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: google_workspace_connection
+short_description: Manage what links a user or group of authentik to Google Workspace
+version_added: 0.2.0
+author:
+  - The dirsync.authentik contributors (@dirsync)
+description:
+  - Links a user or group of authentik to an account or group that exists at Google under another address, or unlinks it.
+  - Looks at Google first, where it is readable. The account or group must exist under that very address, not as an alias of
+    another one, and no other user or group may be linked to it.
+  - With O(state=repaired), finds the connections that contradict Google, and renews those that stop every sync.
+  - Nothing is ever written at Google by this module.
+notes:
+  - authentik links people by their e-mail and groups by their name on its own. A connection by hand is for the others.
+  - Servers from 2024.8 to 2025.8 stop every sync of a kind as soon as one connection's copy of Google's record is not exactly
+    that record, and the API makes connections without a copy. There this module makes none through the API. It lets authentik
+    link the record by its own listing where authentik recognises it, and else refuses with RV(code=version).
+  - authentik's API cannot write the copy. It is brought in step by the listing that authentik makes before each sync up to
+    2026.5; this module starts it with the sync of an object that does not exist, which writes nothing at Google. It lists the
+    whole directory, and may link other people and groups that authentik recognises, as every sync does.
+requirements:
+  - authentik 2024.8 or later.
+  - To look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
+    Python 3.10 or later.
+extends_documentation_fragment:
+  - dirsync.authentik.authentik
+  - dirsync.authentik.google
+  - dirsync.authentik.provider
+  - dirsync.authentik.attributes
+  - dirsync.authentik.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Whether authentik links a record by its listing is foretold from the e-mail or name.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(present), the object is linked to O(google_id) and to nothing else. V(absent), it is linked to nothing (or not to O(google_id)).
+      - V(repaired) looks at all connections, or those that O(sync_object_model) and O(sync_object_id) name. Those that stop every sync
+        of the server's version are removed and made anew by authentik's own listing; others that contradict Google are reported.
+    type: str
+    default: present
+    choices: [present, absent, repaired]
+  sync_object_model:
+    description:
+      - What to link. V(user) and V(group) are short for the names that authentik uses.
+    type: str
+    choices: [authentik.core.models.User, authentik.core.models.Group, user, group]
+    aliases: [model]
+  sync_object_id:
+    description:
+      - The user or group, as O(lookup) says.
+    type: str
+    aliases: [object_id]
+  lookup:
+    description:
+      - How to read O(sync_object_id), as in M(dirsync.authentik.google_workspace_sync_object).
+    type: str
+    default: auto
+    choices: [auto, pk, uuid, username, email, name]
+  google_id:
+    description:
+      - The address or id of the account or group at Google.
+    type: str
+  verify:
+    description:
+      - V(google) looks at Google, or fails. V(auto) does where it is readable, and else says so. V(none) does not look.
+    type: str
+    default: auto
+    choices: [auto, google, none]
+  refresh_attributes:
+    description:
+      - Whether authentik's copy of Google's record is brought in step where the server allows it, see the notes.
+    type: bool
+    default: true
+"""
+
+EXAMPLES = r"""
+- name: Ada has an account under another address; the next sync gives it the one of authentik
+  dirsync.authentik.google_workspace_connection:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+    sync_object_model: user
+    sync_object_id: ada.lovelace
+    google_id: countess@example.com
+
+- name: Unlink her
+  dirsync.authentik.google_workspace_connection:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+    sync_object_model: user
+    sync_object_id: ada.lovelace
+    state: absent
+
+- name: See which connections contradict Google, and renew those that stop every sync (authentik 2024.8 to 2025.8)
+  dirsync.authentik.google_workspace_connection:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+    state: repaired
+"""
+
+RETURN = r"""
+changed:
+  description: Whether a connection was made, removed or renewed; in check mode, would be.
+  returned: always
+  type: bool
+connection:
+  description: The connection; empty if it is absent.
+  returned: for O(state=present) and O(state=absent)
+  type: dict
+  contains:
+    id:
+      description: Its primary key; null in check mode for a new one.
+      type: str
+    google_id:
+      description: What authentik calls the record, a user's address or a group's id.
+      type: str
+    attributes_in_step:
+      description: Whether authentik's copy is Google's record; null where that is not known. If it is not, the object's next sync does it.
+      type: bool
+contradictions:
+  description: The connections that contradict Google.
+  returned: for O(state=repaired)
+  type: list
+  elements: dict
+  contains:
+    id:
+      description: The connection's primary key.
+      type: str
+    model:
+      description: The model's name in authentik.
+      type: str
+    pk:
+      description: The user's or group's primary key.
+      type: str
+    name:
+      description: The username, or the group's name.
+      type: str
+    google_id:
+      description: What the connection calls the record.
+      type: str
+    holder:
+      description: The address of the record at Google, or null.
+      type: str
+    code:
+      description: V(attributes), V(volatile), V(other), V(renamed), V(alias) or V(gone).
+      type: str
+    why:
+      description: That in words.
+      type: str
+    stops_syncs:
+      description: Whether it stops every sync of its kind.
+      type: bool
+    action:
+      description: V(reported), V(renewed), or V(removed) where authentik did not make it anew; in check mode, what it would be.
+      type: str
+operations:
+  description: The writes to authentik that were done, and the connections that authentik made; in check mode, that would be.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - method: POST
+      resource: connection
+      key: countess@example.com
+      by: module
+diff:
+  description: What the object is linked to, before and after; for O(state=repaired), the contradictions.
+  returned: in diff mode
+  type: dict
+calls:
+  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+    (RV(ignore:google_token)).
+  returned: always
+  type: dict
+  sample: {authentik: 5, google: 1, google_token: 1}
+server_version:
+  description: authentik's version, or null where it was not asked for.
+  returned: always
+  type: str
+  sample: 2025.12.4
+duration:
+  description: Seconds.
+  returned: always
+  type: float
+  sample: 0.4
+msg:
+  description: What went wrong and what to do about it.
+  returned: on failure
+  type: str
+errors:
+  description: authentik's validation errors, each with RV(ignore:field) and RV(ignore:messages).
+  returned: on failure
+  type: list
+  elements: dict
+code:
+  description: What kind of failure it was, for conditions in playbooks.
+  returned: on failure
+  type: str
+  sample: conflict
+http_status:
+  description: The HTTP status behind the failure, or null.
+  returned: on failure
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._config.connection import KINDS, ConnectionWork, problem
+from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._sync.target import LOOKUPS
+
+
+def argument_spec():
+    """The module's options."""
+    return dict(
+        authentik_arguments(),
+        **google_arguments(),
+        state={"type": "str", "default": "present", "choices": ["present", "absent", "repaired"]},
+        **provider_arguments(),
+        sync_object_model={"type": "str", "choices": list(KINDS), "aliases": ["model"]},
+        sync_object_id={"type": "str", "aliases": ["object_id"]},
+        lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
+        google_id={"type": "str"},
+        verify={"type": "str", "default": "auto", "choices": ["auto", "google", "none"]},
+        refresh_attributes={"type": "bool", "default": True},
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        supports_check_mode=True,
+        required_one_of=[("provider_id", "provider_name")],
+        mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
+    )
+    edge = Edge(module)
+    wrong = problem(module.params)
+    if wrong:
+        edge.refuse(wrong)
+    edge.check_google_options()
+    edge.configure(ConnectionWork)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,261 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: google_workspace_mapping
+short_description: Manage a Google Workspace property mapping of authentik
+version_added: 0.2.0
+author:
+  - The dirsync.authentik contributors (@dirsync)
+description:
+  - Creates, changes or removes a property mapping, the Python by which authentik makes a Google resource of a user or group.
+  - With O(test_against) authentik evaluates it for given users or groups before it is saved. When it does not yield what is
+    expected, the task fails and nothing is saved.
+notes:
+  - authentik evaluates stored mappings alone. So a new expression is tried by a mapping of its own, which no provider uses and
+    which is removed again at once. Check mode makes none; there an expression that differs from the stored one is not tried.
+  - A mapping does nothing until a provider uses it, see M(dirsync.authentik.google_workspace_provider).
+requirements:
+  - authentik 2024.8 or later.
+extends_documentation_fragment:
+  - dirsync.authentik.authentik
+  - dirsync.authentik.attributes
+  - dirsync.authentik.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+    details:
+      - Whether a changed expression passes O(test_against) is not foretold; a warning says so.
+  diff_mode:
+    support: full
+  idempotent:
+    support: full
+options:
+  state:
+    description:
+      - V(absent) removes the mapping, and takes it away from the providers that use it; a warning names them.
+    type: str
+    default: present
+    choices: [present, absent]
+  name:
+    description:
+      - The mapping's name, by which it is found (the case counts). With O(mapping_id), its new name.
+      - authentik merges the results of several mappings in the order of their names.
+    type: str
+  mapping_id:
+    description:
+      - The primary key or managed id of an existing mapping, to find it by that instead of its name.
+    type: str
+  expression:
+    description:
+      - The Python. User mappings see C(user), C(provider), C(connection) and C(request); group mappings see C(group),
+        C(provider) and C(connection). C(connection) is C(None) while the account is created. C(raise SkipObject) leaves an object out.
+      - Needed for a new mapping.
+    type: str
+  managed:
+    description:
+      - The id by which something else manages the mapping. Empty takes it away.
+    type: str
+  test_against:
+    description:
+      - Whom to evaluate it for, and what to expect.
+    type: list
+    elements: dict
+    suboptions:
+      user:
+        description:
+          - A user by primary key, UUID, username, e-mail or name. Exactly one of this and O(test_against[].group) is needed.
+        type: str
+      group:
+        description:
+          - A group by UUID or name.
+        type: str
+      outcome:
+        description:
+          - What should come of it. Fields (V(yields)), C(SkipObject) (V(skips)), C(None) (V(nothing)), or an error (V(fails)).
+        type: str
+        default: yields
+        choices: [yields, skips, nothing, fails]
+      expect:
+        description:
+          - Fields that the result must hold, with these values; nested ones are compared field by field.
+        type: dict
+      exactly:
+        description:
+          - Whether the result must hold nothing else.
+        type: bool
+        default: false
+      creating:
+        description:
+          - Whether it is evaluated as for an account that is to be created (C(connection) is C(None)), or as for one that exists.
+        type: bool
+        default: true
+"""
+
+EXAMPLES = r"""
+- name: Keep everybody in the directory, and be sure of what it does before it is saved
+  dirsync.authentik.google_workspace_mapping:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    name: Departments
+    expression: |
+      if user.type != "internal":
+          raise SkipObject
+      return {"organizations": [{"department": user.attributes.get("department", "none"), "primary": True}]}
+    test_against:
+      - user: ada.lovelace
+        expect:
+          organizations:
+            - department: none
+              primary: true
+      - user: backup-robot
+        outcome: skips
+
+- name: Remove it
+  dirsync.authentik.google_workspace_mapping:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    name: Departments
+    state: absent
+"""
+
+RETURN = r"""
+changed:
+  description: Whether the mapping was changed; in check mode, would be.
+  returned: always
+  type: bool
+mapping:
+  description: The mapping; empty if it is absent.
+  returned: when authentik was asked
+  type: dict
+  contains:
+    pk:
+      description: The primary key; null in check mode for a new one.
+      type: str
+    name:
+      description: The name.
+      type: str
+    managed:
+      description: The managed id, or null.
+      type: str
+tests:
+  description: What came of each of O(test_against), in their order.
+  returned: when authentik was asked
+  type: list
+  elements: dict
+  contains:
+    user:
+      description: The username, for a user.
+      type: str
+    group:
+      description: The name, for a group.
+      type: str
+    outcome:
+      description: V(yields), V(skips), V(nothing), V(fails), or V(unknown) where it was not tried.
+      type: str
+    result:
+      description: The fields, or the reason; secrets are masked.
+      type: raw
+    unexpected:
+      description: What is not as expected.
+      type: list
+      elements: str
+operations:
+  description: The writes to authentik that were done, those of a trial apart; in check mode, that would be.
+  returned: always
+  type: list
+  elements: dict
+  sample:
+    - method: POST
+      resource: mapping
+      key: Departments
+      by: module
+diff:
+  description: Name, managed id and expression before and after.
+  returned: in diff mode
+  type: dict
+calls:
+  description: The requests made to authentik (RV(ignore:authentik)) and Google (RV(ignore:google), RV(ignore:google_token); none here).
+  returned: always
+  type: dict
+  sample: {authentik: 3, google: 0, google_token: 0}
+server_version:
+  description: authentik's version, or null where it was not asked for.
+  returned: always
+  type: str
+  sample: 2025.12.4
+duration:
+  description: Seconds.
+  returned: always
+  type: float
+  sample: 0.4
+msg:
+  description: What went wrong and what to do about it.
+  returned: on failure
+  type: str
+errors:
+  description: authentik's validation errors, each with RV(ignore:field) and RV(ignore:messages).
+  returned: on failure
+  type: list
+  elements: dict
+code:
+  description: What kind of failure it was, for conditions in playbooks; V(unexpected) if a test failed.
+  returned: on failure
+  type: str
+  sample: unexpected
+http_status:
+  description: The HTTP status behind the failure, or null.
+  returned: on failure
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._config.mapping import MappingWork, problem
+from ..module_utils._config.mapping_tests import OUTCOMES
+from ..module_utils._module import Edge, authentik_arguments
+
+
+def argument_spec():
+    """The module's options."""
+    return dict(
+        authentik_arguments(),
+        state={"type": "str", "default": "present", "choices": ["present", "absent"]},
+        name={"type": "str"},
+        mapping_id={"type": "str"},
+        expression={"type": "str"},
+        managed={"type": "str"},
+        test_against={
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "user": {"type": "str"},
+                "group": {"type": "str"},
+                "outcome": {"type": "str", "default": "yields", "choices": list(OUTCOMES)},
+                "expect": {"type": "dict"},
+                "exactly": {"type": "bool", "default": False},
+                "creating": {"type": "bool", "default": True},
+            },
+        },
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        supports_check_mode=True,
+        required_one_of=[("name", "mapping_id")],
+    )
+    edge = Edge(module)
+    wrong = problem(module.params)
+    if wrong:
+        edge.refuse(wrong)
+    edge.configure(MappingWork)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,179 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: google_workspace_mapping_info
+short_description: Tell the Google Workspace property mappings of authentik, and what they yield
+version_added: 0.2.0
+author:
+  - The dirsync.authentik contributors (@dirsync)
+description:
+  - Tells all Google Workspace property mappings, or one of them, who uses them, and what they yield for given users or groups.
+  - Given to M(dirsync.authentik.google_workspace_mapping), RV(mappings[].options) changes nothing.
+requirements:
+  - authentik 2024.8 or later.
+extends_documentation_fragment:
+  - dirsync.authentik.authentik
+  - dirsync.authentik.attributes
+  - dirsync.authentik.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module never changes anything.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  name:
+    description:
+      - Only the mapping with this name.
+    type: str
+  mapping_id:
+    description:
+      - Only the mapping with this primary key or managed id.
+    type: str
+  evaluate_for:
+    description:
+      - Whom to evaluate each mapping for; authentik does it, and stores nothing.
+    type: list
+    elements: dict
+    suboptions:
+      user:
+        description:
+          - A user by primary key, UUID, username, e-mail or name. Exactly one of this and O(evaluate_for[].group) is needed.
+        type: str
+      group:
+        description:
+          - A group by UUID or name.
+        type: str
+      creating:
+        description:
+          - Whether it is evaluated as for an account that is to be created, or as for one that exists.
+        type: bool
+        default: true
+"""
+
+EXAMPLES = r"""
+- name: What does authentik's own mapping make of Ada
+  dirsync.authentik.google_workspace_mapping_info:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    mapping_id: goauthentik.io/providers/google_workspace/user
+    evaluate_for:
+      - user: ada.lovelace
+  register: found
+
+- name: Show it
+  ansible.builtin.debug:
+    var: found.mappings[0].results[0].result
+"""
+
+RETURN = r"""
+mappings:
+  description: The mappings; empty if there is none.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    pk:
+      description: The primary key.
+      type: str
+    name:
+      description: The name.
+      type: str
+    managed:
+      description: The managed id, or null.
+      type: str
+    used_by:
+      description: What uses it, in authentik's words.
+      type: list
+      elements: str
+    results:
+      description: What came of O(evaluate_for), each with the RV(ignore:user) or RV(ignore:group), the RV(ignore:outcome) (V(yields),
+        V(skips), V(nothing) or V(fails)) and the RV(ignore:result); secrets are masked.
+      type: list
+      elements: dict
+    options:
+      description: The options of M(dirsync.authentik.google_workspace_mapping) that make exactly this mapping.
+      type: dict
+calls:
+  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+    (RV(ignore:google_token)).
+  returned: always
+  type: dict
+  sample: {authentik: 3, google: 0, google_token: 0}
+server_version:
+  description: authentik's version, or null where it was not asked for.
+  returned: always
+  type: str
+  sample: 2025.12.4
+duration:
+  description: Seconds.
+  returned: always
+  type: float
+  sample: 0.4
+msg:
+  description: What went wrong and what to do about it.
+  returned: on failure
+  type: str
+errors:
+  description: authentik's validation errors, each with RV(ignore:field) and RV(ignore:messages).
+  returned: on failure
+  type: list
+  elements: dict
+code:
+  description: What kind of failure it was, for conditions in playbooks.
+  returned: on failure
+  type: str
+  sample: authentik_forbidden
+http_status:
+  description: The HTTP status behind the failure, or null.
+  returned: on failure
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._config.info import MappingInfo, mapping_problem
+from ..module_utils._module import Edge, authentik_arguments
+
+
+def argument_spec():
+    """The module's options."""
+    return dict(
+        authentik_arguments(),
+        name={"type": "str"},
+        mapping_id={"type": "str"},
+        evaluate_for={
+            "type": "list",
+            "elements": "dict",
+            "options": {
+                "user": {"type": "str"},
+                "group": {"type": "str"},
+                "creating": {"type": "bool", "default": True},
+            },
+        },
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        supports_check_mode=True,
+        mutually_exclusive=[("name", "mapping_id")],
+    )
+    edge = Edge(module)
+    wrong = mapping_problem(module.params)
+    if wrong:
+        edge.refuse(wrong)
+    edge.configure(MappingInfo)
+
+
+if __name__ == "__main__":
+    main()

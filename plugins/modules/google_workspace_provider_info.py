@@ -1,0 +1,144 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: google_workspace_provider_info
+short_description: Tell the Google Workspace providers of authentik
+version_added: 0.2.0
+author:
+  - The dirsync.authentik contributors (@dirsync)
+description:
+  - Tells all Google Workspace providers, or one of them, in the form of the options of M(dirsync.authentik.google_workspace_provider).
+  - Given to that module, RV(providers[].options) changes nothing.
+notes:
+  - A service account's private key is never told.
+requirements:
+  - authentik 2024.8 or later.
+extends_documentation_fragment:
+  - dirsync.authentik.authentik
+  - dirsync.authentik.attributes
+  - dirsync.authentik.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module never changes anything.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  name:
+    description:
+      - Only the provider with this name.
+    type: str
+  provider_id:
+    description:
+      - Only the provider with this primary key.
+    type: int
+"""
+
+EXAMPLES = r"""
+- name: See what there is
+  dirsync.authentik.google_workspace_provider_info:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+  register: found
+
+- name: Show it as options, to be kept in Git
+  ansible.builtin.debug:
+    msg: "{{ found.providers | map(attribute='options') | list | to_nice_yaml }}"
+"""
+
+RETURN = r"""
+providers:
+  description: The providers; empty if there is none.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    pk:
+      description: The primary key.
+      type: int
+    name:
+      description: The name.
+      type: str
+    application:
+      description: The slug of the application that carries it, or null.
+      type: str
+    service_account:
+      description: What of the service account is no secret, or the reference to it; null if nothing is shown.
+      type: dict
+    service_account_shown:
+      description: Whether this authentik shows the service account to the token's user.
+      type: bool
+    options:
+      description: The options of M(dirsync.authentik.google_workspace_provider) that make exactly this provider, but its service account.
+      type: dict
+calls:
+  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+    (RV(ignore:google_token)).
+  returned: always
+  type: dict
+  sample: {authentik: 3, google: 0, google_token: 0}
+server_version:
+  description: authentik's version, or null where it was not asked for.
+  returned: always
+  type: str
+  sample: 2025.12.4
+duration:
+  description: Seconds.
+  returned: always
+  type: float
+  sample: 0.4
+msg:
+  description: What went wrong and what to do about it.
+  returned: on failure
+  type: str
+errors:
+  description: authentik's validation errors, each with RV(ignore:field) and RV(ignore:messages).
+  returned: on failure
+  type: list
+  elements: dict
+code:
+  description: What kind of failure it was, for conditions in playbooks.
+  returned: on failure
+  type: str
+  sample: authentik_forbidden
+http_status:
+  description: The HTTP status behind the failure, or null.
+  returned: on failure
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._config.info import ProviderInfo
+from ..module_utils._module import Edge, authentik_arguments
+
+
+def argument_spec():
+    """The module's options."""
+    return dict(
+        authentik_arguments(),
+        name={"type": "str"},
+        provider_id={"type": "int"},
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        supports_check_mode=True,
+        mutually_exclusive=[("name", "provider_id")],
+    )
+    edge = Edge(module)
+    edge.configure(ProviderInfo)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+#!/usr/bin/python
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: google_workspace_sync_info
+short_description: Tell whether a Google Workspace provider works, and what to do if it does not
+version_added: 0.2.0
+author:
+  - The dirsync.authentik contributors (@dirsync)
+description:
+  - The first thing to run when something does not work. It looks at a provider from all sides and tells what is wrong, each with
+    what it means and what to do.
+  - In authentik, at the provider, its application and mappings, the licence, the workers, the schedule and state of full syncs, the last
+    tasks with their messages, and what the token's user may do.
+  - At Google, at the token, each scope alone, the domains, the delegated subject, and what it may list.
+  - On both sides, at connections that contradict Google, people and groups without one, and members of groups who have no account.
+  - It evaluates the property mappings for a few people and groups.
+notes:
+  - With O(compare) it lists both sides, which takes a request for each 500 accounts at Google, 200 groups at Google, and 100 users or
+    groups of authentik.
+  - What a token may do is told without trying it, from what authentik answers to C(OPTIONS) and from the user's roles (authentik 2025.12
+    and later). What cannot be seen so is V(null).
+  - authentik calls a task done though objects in it failed. So this module reads the lines of the tasks.
+requirements:
+  - authentik 2024.8 or later.
+  - To look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with Python
+    3.10 or later.
+extends_documentation_fragment:
+  - dirsync.authentik.authentik
+  - dirsync.authentik.google
+  - dirsync.authentik.provider
+  - dirsync.authentik.attributes
+  - dirsync.authentik.attributes.action_group
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module never changes anything.
+  diff_mode:
+    support: none
+  idempotent:
+    support: full
+options:
+  compare:
+    description:
+      - Whether to list both sides and compare them.
+    type: bool
+    default: true
+  sample:
+    description:
+      - For how many users and for how many groups the property mappings are evaluated.
+    type: int
+    default: 3
+  tasks:
+    description:
+      - How many of the last tasks are told.
+    type: int
+    default: 5
+"""
+
+EXAMPLES = r"""
+- name: Does it work
+  dirsync.authentik.google_workspace_sync_info:
+    authentik_url: https://authentik.example.com
+    authentik_token: "{{ vault_authentik_token }}"
+    provider_name: Google Workspace
+  register: health
+
+- name: What to do about it
+  ansible.builtin.debug:
+    msg: "{{ health.findings | map(attribute='remedy') | reject('equalto', '') | list }}"
+"""
+
+RETURN = r"""
+healthy:
+  description: Whether no finding is an V(error). See RV(complete) for whether everything could be looked at.
+  returned: success
+  type: bool
+complete:
+  description: Whether no finding is V(unknown).
+  returned: success
+  type: bool
+findings:
+  description: What is wrong, worth knowing, or unknown, the gravest first.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    severity:
+      description:
+        - V(error), syncs do not work, or do damage. V(warning), a part of them does not work, or may not soon.
+          V(notice), worth knowing. V(unknown), could not be looked at.
+      type: str
+    code:
+      description: What it is, for conditions in playbooks.
+      type: str
+    what:
+      description: What was seen.
+      type: str
+    meaning:
+      description: What it means.
+      type: str
+    remedy:
+      description: What to do; may be empty.
+      type: str
+  sample:
+    - severity: error
+      code: scopes
+      what: The domain-wide delegation lacks https://www.googleapis.com/auth/admin.directory.group.
+      meaning: Google refuses the whole token when one of the scopes asked for is missing, so that nothing at all works.
+      remedy: Add exactly these to the delegation of the service account.
+provider:
+  description: RV(ignore:pk), RV(ignore:name) and RV(ignore:options), as M(dirsync.authentik.google_workspace_provider_info) tells them.
+  returned: always
+  type: dict
+licence:
+  description: RV(ignore:status), RV(ignore:latest_valid) and the licensed numbers of users, or null.
+  returned: success
+  type: dict
+workers:
+  description: How many workers are alive, or null.
+  returned: success
+  type: int
+schedule:
+  description: The schedule of full syncs (authentik 2025.8 and later), or null.
+  returned: success
+  type: dict
+sync:
+  description: RV(ignore:is_running), RV(ignore:last_successful_sync) and RV(ignore:last_sync_status), or null.
+  returned: success
+  type: dict
+tasks:
+  description: The last tasks of the provider and its schedule, each with RV(ignore:name), RV(ignore:state), RV(ignore:time) and
+    RV(ignore:messages).
+  returned: success
+  type: list
+  elements: dict
+token:
+  description: The token's RV(ignore:username), whether it is a RV(ignore:superuser), and RV(ignore:permissions), a list of what the
+    collection does (RV(ignore:what)), the RV(ignore:permission) for it, whether it is RV(ignore:held) (null for unknown), and whether it is
+    RV(ignore:needed_to_sync).
+  returned: success
+  type: dict
+google:
+  description: Whether Google gives a RV(ignore:token), each of the RV(ignore:scopes) with whether it is RV(ignore:granted), the
+    RV(ignore:domains), the RV(ignore:subject), and what may be listed; null where Google could not be looked at.
+  returned: success
+  type: dict
+directory:
+  description: Numbers of connections, RV(ignore:contradictions), objects without connection, RV(ignore:members_without_account) by group.
+  returned: success
+  type: dict
+mapping_sample:
+  description: For whom the property mappings were evaluated (RV(ignore:model), RV(ignore:name)), what came of it
+    (RV(ignore:outcome)), and the RV(ignore:reason) where they did not yield fields.
+  returned: success
+  type: list
+  elements: dict
+calls:
+  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+    (RV(ignore:google_token)).
+  returned: always
+  type: dict
+  sample: {authentik: 3, google: 0, google_token: 0}
+server_version:
+  description: authentik's version, or null where it was not asked for.
+  returned: always
+  type: str
+  sample: 2025.12.4
+duration:
+  description: Seconds.
+  returned: always
+  type: float
+  sample: 0.4
+msg:
+  description: What went wrong and what to do about it.
+  returned: on failure
+  type: str
+errors:
+  description: authentik's validation errors, each with RV(ignore:field) and RV(ignore:messages).
+  returned: on failure
+  type: list
+  elements: dict
+code:
+  description: What kind of failure it was, for conditions in playbooks.
+  returned: on failure
+  type: str
+  sample: authentik_forbidden
+http_status:
+  description: The HTTP status behind the failure, or null.
+  returned: on failure
+  type: int
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ..module_utils._config.health import SyncInfo, problem
+from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
+
+
+def argument_spec():
+    """The module's options."""
+    return dict(
+        authentik_arguments(),
+        **google_arguments(),
+        **provider_arguments(),
+        compare={"type": "bool", "default": True},
+        sample={"type": "int", "default": 3},
+        tasks={"type": "int", "default": 5},
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec=argument_spec(),
+        supports_check_mode=True,
+        required_one_of=[("provider_id", "provider_name")],
+        mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
+    )
+    edge = Edge(module)
+    wrong = problem(module.params)
+    if wrong:
+        edge.refuse(wrong)
+    edge.check_google_options()
+    edge.configure(SyncInfo)
+
+
+if __name__ == "__main__":
+    main()
