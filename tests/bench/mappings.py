@@ -80,6 +80,11 @@ def memory_of(pid: int) -> dict[str, float]:
     return {"peak": int(status["VmHWM"].split()[0]) / 1024, "own": own / 1024}
 
 
+def process_of(evaluator: MappingEvaluator) -> int:
+    assert evaluator._process is not None and evaluator._process.pid is not None
+    return evaluator._process.pid
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.mappings")
     parser.add_argument("--people", type=int, default=10000)
@@ -107,7 +112,7 @@ def main() -> int:
                     page = [(data, None) for data in people[index : index + PAGE]]
                     assert all(isinstance(item, tuple) for item in evaluator.evaluate(page))
                 taken = time.monotonic() - ready
-                child = memory_of(evaluator._process.pid)
+                child = memory_of(process_of(evaluator))
             print(
                 f"{label}, here: {len(people) / taken:.0f} evaluations a second, ready after {ready - started:.2f} s; "
                 f"parent {peak_mb() - before:+.0f} MB, process {child['peak']:.0f} MB at most, {child['own']:.0f} MB its own"

@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import pytest
 
@@ -288,7 +290,7 @@ def test_the_version_is_asked_for_only_where_it_matters():
     assert "before authentik 2026.2" in decisions[0]["reason"]
 
 
-GROUPS = {
+GROUPS: dict[str, dict] = {
     "00000000-0000-4000-8000-00000000000a": {
         "name": "A",
         "parents": ["00000000-0000-4000-8000-00000000000b"],
@@ -331,7 +333,7 @@ def test_groups_that_are_not_listed_are_not_guessed():
 def test_a_group_that_is_reached_twice_before_2025_12():
     """authentik's old releases give a group once for each way that leads to it; what depends on that is left to them."""
     pks = [f"00000000-0000-4000-8000-00000000000{letter}" for letter in "abc"]
-    groups = {
+    groups: dict[str, dict] = {
         pk: {"pk": pk, "name": name, "parent": parent, "attributes": attributes, "num_pk": 1, "is_superuser": False}
         for pk, name, parent, attributes in (
             (pks[0], "child", pks[2], {"a": 1}),
@@ -365,10 +367,10 @@ def test_members_of_groups():
 
 def test_the_process_is_gone_when_the_evaluator_is():
     server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
-    evaluator = MappingEvaluator(server, provider("a"), "user", "auto")
+    evaluator: Any = MappingEvaluator(cast(Any, server), provider("a"), "user", "auto")
     evaluator.prepare(people(2))
     pid = evaluator._process.pid
     evaluator.close()
     evaluator.close()
     with pytest.raises(ProcessLookupError):
-        __import__("os").kill(pid, 0)
+        os.kill(pid, 0)

@@ -240,7 +240,7 @@ def test_the_process_is_shut_in():
     kept = os.open(os.devnull, os.O_RDONLY)
     found = {}
 
-    def escape(_mapping, _kind, _run, _subject, _context):
+    def escape(_mapping, _run, _subject, _context):
         def tried(name, action):
             try:
                 found[name] = repr(action())
@@ -338,6 +338,7 @@ def test_it_ends_with_its_parent():
         parent = subprocess.Popen(
             [sys.executable, "-c", program, what], stdout=subprocess.PIPE, env=environment, text=True, cwd=ROOT
         )
+        assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         if what == "idle":
             assert parent.stdout.readline() == "answered\n"

@@ -431,7 +431,7 @@ def _evaluated(
         # The expression may change what it is given.
         given = {name: dict(value) if isinstance(value, dict) else value for name, value in context.items()}
         try:
-            found = evaluate(mapping, kind, run, row(run, data), given)
+            found = evaluate(mapping, run, row(run, data), given)
         except Unsupported as exc:
             return "unsupported", run.trouble or str(exc)
         except RecursionError:

@@ -27,7 +27,7 @@ import types
 import typing as t
 
 from .expression_guards import GUARDS, NAMES, NEVER_CAUGHT, scope_of
-from .local_objects import KEPT_PASSWORD, Request, Secret
+from .local_objects import KEPT_PASSWORD, Request, Row, Secret, User
 from .local_queries import Facade, Run, Unsupported
 
 Json = t.Dict[str, t.Any]
@@ -132,7 +132,7 @@ def compile_expression(expression: str, kind: str) -> Mapping:
     return Mapping(code, names, frozenset(attributes))
 
 
-def evaluate(mapping: Mapping, kind: str, run: Run, subject: Facade, context: Json) -> t.Tuple[bool, str]:
+def evaluate(mapping: Mapping, run: Run, subject: Row, context: Json) -> t.Tuple[bool, str]:
     """Evaluate an expression once.
 
     Args:
@@ -146,7 +146,7 @@ def evaluate(mapping: Mapping, kind: str, run: Run, subject: Facade, context: Js
     """
     scope = scope_of(run)
     exec(mapping.code, scope)  # noqa: S102 - compiled by the policy above; this is what the file is for
-    request = Request(run, subject if kind == "user" else None)
+    request = Request(run, subject if isinstance(subject, User) else None)
     try:
         value = scope["handler"](context["connection"], context["provider"], request, subject)
     except NEVER_CAUGHT as exc:
@@ -263,7 +263,7 @@ def _first_error(text: str) -> str:
 def _policy_on(base: t.Any) -> type:
     """The policy, on RestrictedPython's own."""
 
-    class Policy(base):  # type: ignore[misc]
+    class Policy(base):
         def __init__(self, errors: t.List[str], warnings: t.List[str], attributes: t.Set[str]) -> None:
             super().__init__(errors, warnings)
             self._attributes = attributes

@@ -13,6 +13,7 @@ import unicodedata
 import uuid
 from datetime import date, datetime, timedelta
 from types import GeneratorType, SimpleNamespace
+from typing import Any
 
 from tests.sandbox.authentik.errors import PropertyMappingExpressionException
 from tests.sandbox.authentik.objects import Group, User
@@ -110,7 +111,7 @@ def sanitized(value: object) -> object:
     return str(value) if isinstance(value, Exception) else value
 
 
-def failure_text(exc: Exception) -> str:
+def failure_text(exc: BaseException) -> str:
     """The text by which the mapping test reports a failing expression."""
     lines = ["Traceback (most recent call last):"]
     for frame in traceback.extract_tb(exc.__traceback__):
@@ -136,7 +137,7 @@ def evaluate(mappings: list[Mapping], variables: dict, release: Release) -> dict
     return merged
 
 
-def merge(base: object, other: object) -> object:
+def merge(base: Any, other: Any) -> Any:
     """Objects key by key, lists one after the other, anything else replaced."""
     if isinstance(base, dict) and isinstance(other, dict):
         result = dict(base)

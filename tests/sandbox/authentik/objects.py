@@ -15,11 +15,12 @@ import uuid
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from tests.sandbox.authentik import state as database
 from tests.sandbox.authentik.releases import Release
 
-LOOKUPS: dict[str, Callable[[object, object], bool]] = {
+LOOKUPS: dict[str, Callable[[Any, Any], bool]] = {
     "exact": lambda found, wanted: found == wanted,
     "iexact": lambda found, wanted: str(found).lower() == str(wanted).lower(),
     "in": lambda found, wanted: found in list(wanted),
@@ -134,12 +135,12 @@ def database_error(name: str) -> type[Exception]:
     return type(name, (Exception,), {"__module__": "authentik.core.models"})
 
 
-def sort_key(field: str, row: object) -> object:
+def sort_key(field: str, row: Any) -> Any:
     value = getattr(row, field)
     return text_order(value) if isinstance(value, str) else value
 
 
-def matches(row: object, wanted: dict) -> bool:
+def matches(row: Any, wanted: dict) -> bool:
     for key, value in wanted.items():
         field, _, lookup = key.partition("__")
         if field not in row.COLUMNS:
@@ -159,7 +160,7 @@ class Record:
 
     COLUMNS: tuple[str, ...] = ()
 
-    def __init__(self, world: World, row: object) -> None:
+    def __init__(self, world: World, row: Any) -> None:
         self._world, self._row = world, row
         self.attributes = copy.deepcopy(row.attributes)
 
@@ -228,7 +229,7 @@ class User(Record):
             deep_update(result, group.attributes)
         return deep_update(result, self.attributes)
 
-    def locale(self, request: object = None) -> str:
+    def locale(self, request: Any = None) -> str:
         try:
             return self.attributes.get("settings", {}).get("locale", "")
         except AttributeError:
@@ -269,10 +270,11 @@ class World:
     def groups(self, rows: list[database.Group]) -> list[Group]:
         return [Group(self, row) for row in rows]
 
-    def seen(self, row: database.User | database.Group | None) -> User | Group | None:
-        if row is None:
-            return None
-        return User(self, row) if isinstance(row, database.User) else Group(self, row)
+    def user(self, row: database.User | None) -> User | None:
+        return None if row is None else User(self, row)
+
+    def group(self, row: database.Group | None) -> Group | None:
+        return None if row is None else Group(self, row)
 
 
 def moment(text: str) -> datetime:

@@ -213,10 +213,10 @@ class Syncer:
         with self.state.lock:
             mappings = self.state.mappings_of(self.provider, kind)
             # There is no request behind a group's sync; mappings of users reach theirs as request.user too.
-            seen = World(self.state, self.release).seen(obj)
+            world = World(self.state, self.release)
             variables = expressions.variables_for(
-                seen if kind == "user" else None,
-                seen if kind == "group" else None,
+                world.user(obj) if isinstance(obj, User) else None,
+                world.group(obj) if isinstance(obj, Group) else None,
                 {"provider": self.provider, "connection": copy.copy(row)},
             )
             try:

@@ -322,8 +322,8 @@ class Views:
             # Without a user the mapping is tried for whoever asks.
             world = World(self.state, self.release)
             variables = expressions.variables_for(
-                world.seen(call.user if user is None else self.state.users[user]),
-                world.seen(None if group is None else self.state.groups[group]),
+                world.user(call.user if user is None else self.state.users[user]),
+                world.group(None if group is None else self.state.groups[group]),
                 fields.data.get("context") or {},
             )
             try:
