@@ -425,6 +425,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._sync.directory_engine import DirectorySync
 from ..module_utils._sync.evaluation import MODES
+from ..module_utils._sync.full_sync import FullServerSync
 from ..module_utils._sync.guards import parse_limit
 from ..module_utils._sync.messages import LEVELS
 from ..module_utils._sync.plan import KEEPABLE
@@ -525,17 +526,24 @@ def main():
         edge.refuse(problem)
     edge.check_seconds("sync_timeout", "google_wait")
     edge.check_google_options()
-    engine = DirectorySync(
-        edge.authentik(),
+    more = {"report_path": params["report_path"]}
+    engine = FullServerSync
+    if params["engine"] == "direct":
+        engine = DirectorySync
+        more["journal_path"] = params["journal"]
+    elif params["journal"]:
+        edge.refuse("journal needs engine: direct; what authentik writes by itself is in its own log.")
+    authentik = edge.authentik()
+    run = engine(
+        authentik,
         request,
         edge.open_directory,
         edge.warn,
         edge.keep_secret,
-        report_path=params["report_path"],
-        journal_path=params["journal"],
         tell=edge.teller("progress_path"),
+        **more,
     )
-    edge.leave(engine.run())
+    edge.leave(run.run())
 
 
 if __name__ == "__main__":

@@ -17,9 +17,8 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._sync.full_sync_
 from tests.contract.http import call
 from tests.sandbox.process import Sandbox
 from tests.support.clock import running_faster
-from tests.support.full_sync import run_full_sync
 from tests.support.google import unvaried
-from tests.support.module import ModuleRun, reaching
+from tests.support.module import ModuleRun, reaching, run_module
 
 HERE = Path(__file__).parent
 OLD, MIDDLE, NEW = "2024.8.1", "2025.8.6", "2025.12.4"
@@ -43,6 +42,10 @@ ALWAYS = (
     "authentik_core.view_user",
     "authentik_core.view_group",
 )
+
+
+def run_full_sync(params: dict[str, Any], check: bool = False, **more: Any) -> ModuleRun:
+    return run_module({"engine": "server", **params}, module="google_workspace_sync", check=check, **more)
 
 
 class Server:
@@ -127,6 +130,8 @@ class Server:
         self.sandbox.clear_requests()
         self.own = 0
         params = {**reaching(self.sandbox), "sync_timeout": 20, "google_wait": 3, "request_timeout": 5, **options}
+        if "provider_name" in options:
+            del params["provider_id"]
         run = run_full_sync(params, check=check)
         result = run.result
         sent = self.sandbox.authentik_requests()
@@ -141,7 +146,7 @@ class Server:
                 assert sum(counts[part] for part in parts) == counts["total"], (kind, counts)
         assert run.failed == (result["status"] == "failed")
         assert "msg" in result or not run.failed
-        for secret in ("pbkdf2_sha256$", "PRIVATE KEY", self.sandbox.authentik_token):
+        for secret in ("pbkdf2_sha256$", "PRIVATE KEY", params["authentik_token"]):
             assert secret not in run.output
         return run
 
@@ -496,9 +501,9 @@ def test_the_main_provider_of_an_application_is_synced(tasks_server):
 def test_a_provider_that_is_not_there(server):
     run = server.sync(provider_id=99)
     assert (run.failed, run.result["code"]) == (True, "authentik_not_found")
-    run = server.sync(provider_id=None, provider_name="other")
+    run = server.sync(provider_name="other")
     assert (run.failed, run.result["code"]) == (True, "authentik_not_found")
-    assert server.sync(provider_id=None, provider_name="gws").failed is False
+    assert server.sync(provider_name="gws").failed is False
 
 
 def test_a_paused_schedule_is_sent_all_the_same(tasks_server):
@@ -716,9 +721,13 @@ def test_reads_that_trail_behind_for_too_long_are_not_claimed(new):
     new.google(update_lag_ms=60000)
     with running_faster(5):
         run = new.sync(google_wait=5)
-    assert (run.result["status"], run.result["changed"], run.failed) == ("unconfirmed", True, False)
+    assert (run.result["status"], run.result["changed"], run.result["code"]) == ("failed", True, "objects")
     assert counted(run, "users") == {"total": 7, "unchanged": 6, "unconfirmed": 1}
-    assert any("user alice" in text for text in run.warnings)
+    assert failed(run) == {"alice": "unconfirmed"}
+    assert (
+        "1 of 11 objects were not synced or could not be confirmed; the first, user alice: Google answered"
+        in (run.result["msg"])
+    )
     # What Google answered authentik is told all the same.
     assert changed(run)["alice"][0] == "updated"
 
@@ -784,9 +793,58 @@ def test_check_mode_of_a_provider_in_dry_run(tasks_server):
     assert (run.result["status"], run.result["changed"]) == ("dry_run", False)
 
 
-def test_a_dry_run_is_not_overridden(tasks_server):
-    run = tasks_server.sync(override_dry_run=True)
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"override_dry_run": True},
+        {"objects": ["alice"]},
+        {"models": ["user"]},
+        {"membership": "exact"},
+        {"orphans": "apply"},
+        {"shard_count": 2},
+        {"journal": "/tmp/journal"},
+    ],
+)
+def test_what_authentiks_own_sync_has_no_switch_for(new, option):
+    params = {**reaching(new.sandbox), **option}
+    run = run_full_sync(params)
     assert (run.failed, run.result["code"], run.result["calls"]["authentik"]) == (True, "invalid_option", 0)
+    assert next(iter(option)) in run.result["msg"]
+    assert "engine: direct" in run.result["msg"]
+
+
+def test_connections_out_of_scope_are_reported(new):
+    new.once()
+    new.provider(exclude_users_service_account=True)
+    for check in (False, True):
+        run = new.sync(check=check)
+        (orphan,) = run.result["orphans"]
+        assert (orphan["name"], orphan["google_id"], orphan["action"]) == ("robot", "robot@example.com", None)
+        assert "exclude_users_service_account" in orphan["why"]
+        assert run.result["counts"]["users"]["orphans"] == 1
+    assert new.sync(orphans="ignore").result["orphans"] == []
+
+
+def test_the_report_holds_everything(new, tmp_path):
+    path = tmp_path / "report.jsonl"
+    new.control("POST", "authentik/users", {"username": "olga", "name": "O O", "email": "olga@elsewhere.test"})
+    run = new.sync(report_path=str(path), result_limit=2)
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [line["kind"] for line in lines][:2] == ["run", "provider"]
+    assert lines[-1]["kind"] == "summary"
+    assert lines[-1]["counts"] == run.result["counts"]
+    shown = [line for line in lines if line["kind"] == "object"]
+    assert len([line for line in shown if line["changed"]]) == run.result["changes_total"] == 11
+    assert [line["name"] for line in shown if line["status"] == "failed"] == ["olga"]
+    assert len(run.result["changes"]) == 2
+
+
+def test_the_diff_shows_both_states(new):
+    new.once()
+    new.control("PATCH", "authentik/users/alice", {"name": "Alice Other"})
+    run = run_full_sync({**reaching(new.sandbox)}, diff=True)
+    assert run.result["diff"]["before"]["user alice"]["name.familyName"] == "Anderson"
+    assert run.result["diff"]["after"]["user alice"]["name.familyName"] == "Other"
 
 
 # -- time and lost answers ----------------------------------------------------------------------------------------
@@ -854,7 +912,7 @@ def test_an_answer_that_gets_lost(tasks_server, when):
         assert run.result["status"] == "unchanged"
     else:
         assert (run.result["status"], run.result["code"]) == ("failed", "sync_unanswered")
-        assert "no such sync is to be seen" in run.result["msg"]
+        assert "what became of it is not known" in run.result["msg"]
     assert len(server.tasks()) == (2 if when == "after" else 1)
 
 

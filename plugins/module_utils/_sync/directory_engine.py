@@ -26,27 +26,24 @@ from .connection import connected_id, first_row, leads_to
 from .desired import MappingProblem, default_address
 from .difference import member_key
 from .direct_object import DirectObject, DirectRun, Evaluated
-from .directory_outcome import MOST_MESSAGES, DirectoryOutcome
+from .directory_outcome import MOST_MESSAGES
+from .directory_run import AUTHENTIK_PARALLEL, DirectoryRun, RunEnded, unusable
 from .directory_survey import Survey
-from .engine import Engine
 from .enginelog import EngineLog
 from .evaluation import MappingEvaluator, choose_sample
 from .guards import Guard, held_against
-from .journal import Journal, Lines, now_text
+from .journal import Journal
 from .listing import ListedReader
 from .orphans import Orphan, Orphans
 from .outcome import Outcome
 from .pool import Pool
-from .progress import Progress
-from .request import DirectoryRequest, split_object
+from .request import split_object
 from .restricted import MissingLibrary
 from .secrets import MASK
 from .target import Target, described, find, scope
 from .writer import address_of
 
 Json = t.Dict[str, t.Any]
-# Requests to authentik at once: it serves people, too.
-AUTHENTIK_PARALLEL = 4
 # Objects that are evaluated and compared together.
 BATCH = 200
 # So few that asking authentik about each costs less than finding out who else could be asked.
@@ -67,31 +64,6 @@ HOPELESS = frozenset(
     )
 )
 IN_A_ROW = 10
-# What the report says was asked for.
-REPORTED = (
-    "models",
-    "objects",
-    "membership",
-    "keep_members",
-    "orphans",
-    "allow_group_deletion",
-    "mapping_evaluation",
-    "force",
-    "shard_index",
-    "shard_count",
-)
-
-
-class RunEnded(Exception):
-    """The run cannot or must not go on; the text says why and what to do.
-
-    Attributes:
-        code: str, as the result shows it.
-    """
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Item:
@@ -157,30 +129,19 @@ class Item:
         return self.going
 
 
-class DirectorySync(Engine):
+class DirectorySync(DirectoryRun):
     """One run.
 
     Args:
-        report_path, journal_path: str or None, the files to write.
-        tell: callable taking a dict, told of the progress; see Progress.
+        journal_path: str or None, the file to write.
     """
 
     name = "direct"
-    outcome: DirectoryOutcome
 
-    def __init__(
-        self,
-        *args: t.Any,
-        report_path: t.Optional[str] = None,
-        journal_path: t.Optional[str] = None,
-        tell: t.Optional[t.Callable[[Json], None]] = None,
-    ) -> None:
-        super().__init__(*args)
+    def __init__(self, *args: t.Any, journal_path: t.Optional[str] = None, **more: t.Any) -> None:
+        super().__init__(*args, **more)
         self.log = EngineLog()
-        self.progress = Progress(tell)
-        self._report_path = report_path
         self._journal_path = journal_path
-        self._report: t.Optional[Lines] = None
         self._journal: t.Optional[Journal] = None
         self._in_a_row = 0
         self._hopeless = ""
@@ -188,13 +149,6 @@ class DirectorySync(Engine):
         self._holders: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
         self._work: t.Dict[str, t.List[Item]] = {"user": [], "group": []}
         self._orphans: t.List[Orphan] = []
-
-    @property
-    def options(self) -> DirectoryRequest:
-        return t.cast(DirectoryRequest, self.request)
-
-    def new_outcome(self) -> DirectoryOutcome:
-        return DirectoryOutcome(self.name, t.cast(DirectoryRequest, self.request).result_limit)
 
     # The run
 
@@ -222,7 +176,7 @@ class DirectorySync(Engine):
     def _run(self) -> None:
         options = self.options
         self._provider = self._find_provider("This authentik")
-        self.outcome.report({"kind": "provider", "pk": self._provider["pk"], "name": self._provider.get("name")})
+        self._report_provider(self._provider)
         directory = self.directory = self.open_directory(self._provider)
         limiter = Limiter(
             options.queries_per_minute / options.shard_count, options.user_creations_per_second / options.shard_count
@@ -262,50 +216,19 @@ class DirectorySync(Engine):
                 "journal and report_path name the same file, %s; give each one of its own." % self._journal_path,
                 "invalid_option",
             )
-        for option, path in (("report_path", self._report_path), ("journal", self._journal_path)):
-            if not path:
-                continue
+        self._open_report()
+        if self._journal_path and not self.options.check_mode:
             try:
-                if option == "report_path":
-                    self._report = Lines(path, append=False, sync=False)
-                    self.outcome.write_to(self._report.write)
-                    self.outcome.report_path = path
-                elif not self.options.check_mode:
-                    self._journal = Journal(path, self._key())
+                self._journal = Journal(self._journal_path, self._key())
             except (OSError, UnicodeDecodeError) as exc:
                 reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
-                raise RunEnded(
-                    "%s %s cannot be used: %s. Give a file in a folder that exists on the host that the module runs on, "
-                    "writable for its user." % (option, path, reason),
-                    "invalid_option",
-                ) from None
-        options = self.options
-        self.outcome.report(
-            {
-                "kind": "run",
-                "time": now_text(),
-                "check_mode": options.check_mode,
-                "authentik": self.authentik.client.url,
-                "options": {name: _json(getattr(options, name)) for name in REPORTED},
-            }
-        )
+                raise unusable("journal", self._journal_path, str(reason)) from None
+        self._begin_report()
 
     def _close_files(self) -> None:
-        outcome = self.outcome
-        if self._report is not None:
-            outcome.report(
-                {
-                    "kind": "summary",
-                    "time": now_text(),
-                    "changed": outcome.changed,
-                    "status": outcome.status,
-                    "counts": outcome.counts,
-                    "msg": outcome.failure,
-                }
-            )
-            self._report.close()
+        self._close_report()
         if self._journal is not None:
-            self._journal.close(outcome.status)
+            self._journal.close(self.outcome.status)
 
     def _key(self) -> str:
         """Tells runs that do the same job, for the journal."""
@@ -901,8 +824,3 @@ def _in_turn(lists: t.Sequence[t.Sequence[t.Any]]) -> t.List[t.Any]:
     """One of each list in turn, so that requests that run side by side concern different groups."""
     gone = object()
     return [item for row in itertools.zip_longest(*lists, fillvalue=gone) for item in row if item is not gone]
-
-
-def _json(value: t.Any) -> t.Any:
-    """A value of the options as JSON has it."""
-    return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value

@@ -16,16 +16,18 @@ import typing as t
 
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
+from .._google.quota import Limiter
 from . import tasklog
 from .difference import changes, member_changes, unmet
-from .directory_outcome import DirectoryOutcome
-from .engine import Engine
+from .directory_run import AUTHENTIK_PARALLEL, DirectoryRun, RunEnded
 from .full_sync_look import KINDS, Looker, Objects
 from .full_sync_reading import Failure, PageFailure, Reading
-from .full_sync_run import LONGEST_PAUSE_S, NotStarted, Run, new_run
+from .full_sync_run import LONGEST_PAUSE_S, Run, new_run
 from .messages import normalise
 from .outcome import Outcome, overlaid
+from .pool import Pool
 from .stale import stale_text
+from .target import described
 
 Json = t.Dict[str, t.Any]
 MOST_NAMED = 10
@@ -35,82 +37,85 @@ FIRST_PAUSE_S = 2.0
 ATTEMPTS = 3
 
 
-class FullServerSync(Engine):
-    """One run.
-
-    ``request`` has, besides what every sync has (SyncOptions): result_limit (int) and fail_on_objects (bool).
-    """
+class FullServerSync(DirectoryRun):
+    """One run."""
 
     name = "server"
-    outcome: DirectoryOutcome
 
-    def __init__(self, *args: t.Any, phase: t.Callable[[str], None] = lambda text: None) -> None:
-        """
-        Args:
-            phase: callable taking a text, told of what begins.
-        """
-        super().__init__(*args)
-        self.outcome = self.new_outcome()
-        self._phase = phase
+    def __init__(self, *args: t.Any, **more: t.Any) -> None:
+        super().__init__(*args, **more)
         self._failures: t.Mapping[t.Tuple[str, str], Failure] = {}
         self._doubtful: t.Set[t.Tuple[str, str]] = set()
         self._untouched: t.Set[t.Tuple[str, str]] = set()
         self._left_out: t.List[str] = []
         self._skipped: t.Set[str] = set()
 
-    def new_outcome(self) -> DirectoryOutcome:
-        return DirectoryOutcome(self.name, self.request.result_limit)
-
     def _sync(self) -> None:
         try:
-            self._run()
-        except NotStarted as exc:
+            self._open_report()
+            self._begin_report()
+            with Pool(self.options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
+                self._run()
+        except (AuthentikError, GoogleError) as exc:
+            self.outcome.fail_by(exc)
+        except RunEnded as exc:
             self.outcome.fail(str(exc), exc.code)
+        finally:
+            self._close_report()
 
     def _run(self) -> None:
-        request, outcome = self.request, self.outcome
-        if request.override_dry_run:
-            raise NotStarted(
-                "override_dry_run needs engine: direct; authentik's own full sync knows no such thing.",
-                "invalid_option",
-            )
+        options, outcome = self.options, self.outcome
         self._version = version = self.authentik.version()
         outcome.server_version = str(version)
         self._provider = provider = self._find_provider("authentik %s" % version)
+        self._report_provider(provider)
         self._called = "provider %s" % provider.get("name")
         run = new_run(self.authentik, version, provider)
         self._check(run)
-        self._phase("list both sides")
-        self._objects = Objects(self.authentik, provider)
+        self.progress.begin("list both sides", 0)
+        self._objects = Objects(self.authentik, provider, self._asking.map)
         for kind in KINDS:
             outcome.count(kind, "total", len(self._objects.names[kind]))
-            outcome.count(kind, "out_of_scope", len(self._objects.names[kind]) - len(self._objects.in_scope[kind]))
+            outcome.count(kind, "out_of_scope", len(self._objects.rules[kind]))
         self._looker = Looker(
             self.authentik,
             provider,
             self._objects,
             self._open_eyes(),
-            request.verify == "google",
-            request.google_wait,
+            options.verify == "google",
+            options.google_wait,
             self.warn,
+            self._pool.map,
+            self._asking.map,
         )
-        if request.check_mode:
+        if options.check_mode:
+            if options.orphans == "report":
+                self._looker.look_before()
             self._cannot_foretell()
+            self._report_orphans()
             return
         # What another one still writes belongs before our first look.
-        self._wait_until_free(time.monotonic() + request.sync_timeout)
-        if request.verify != "none":
+        self._wait_until_free(time.monotonic() + options.sync_timeout)
+        if options.verify != "none":
             self._looker.look_before()
             self._refuse_conflicts()
-        self._go(run, time.monotonic() + request.sync_timeout)
+        self._go(run, time.monotonic() + options.sync_timeout)
         self._judge(run)
+        self._report_orphans()
+        if self.directory is not None:
+            limiter = t.cast(Limiter, self.directory.session.limiter)
+            outcome.rate = {
+                "queries_per_minute": limiter.reached(),
+                "limit": options.queries_per_minute,
+                "refusals": limiter.refusals,
+            }
 
     # Before
 
     def _check(self, run: Run) -> None:
-        """See that a full sync can be started and would do something. Raises NotStarted, AuthentikError."""
+        """See that a full sync can be started and would do something. Raises RunEnded, AuthentikError."""
         if not self.authentik.is_assigned(self._provider):
-            raise NotStarted(
+            raise RunEnded(
                 "authentik would sync nothing: %s is not assigned to an application. Add it to an application in authentik as "
                 "its backchannel provider." % self._called,
                 "not_assigned",
@@ -124,19 +129,20 @@ class FullServerSync(Engine):
             # Whoever may start a sync need not see the workers.
             return
         if workers == 0:
-            raise NotStarted(
+            raise RunEnded(
                 "No worker of authentik is running, so a full sync would wait, and begin whenever one is started. Nothing was "
                 "sent. Start authentik's worker, and run the task again.",
                 "no_worker",
             )
 
     def _open_eyes(self) -> t.Any:
-        if self.request.verify not in ("auto", "google") or self.request.check_mode:
+        if self.options.verify not in ("auto", "google") or self.options.check_mode:
             return None
         try:
             self.directory = self.open_directory(self._provider)
+            self.directory.pace(Limiter(self.options.queries_per_minute, self.options.user_creations_per_second))
         except GoogleError as exc:
-            if self.request.verify == "google":
+            if self.options.verify == "google":
                 raise
             self.warn("Google is not looked at, so the result rests on authentik's own record. %s" % exc)
         return self.directory
@@ -163,7 +169,7 @@ class FullServerSync(Engine):
     def _refuse_conflicts(self) -> None:
         found = self._looker.conflicts()
         if found:
-            raise NotStarted(
+            raise RunEnded(
                 "authentik would overwrite somebody else's record at Google: %s. Nothing was sent. Remove the alias there, or "
                 "change the address in authentik and delete the connection that names it; engine: direct leaves these alone "
                 "and syncs the others." % _listed(found),
@@ -177,15 +183,20 @@ class FullServerSync(Engine):
         for attempt in range(ATTEMPTS):
             if attempt:
                 self._wait_until_free(deadline)
-            self._phase("authentik syncs")
+            self.progress.begin("authentik syncs", 0)
             run.start()
             # From here on something may have been written.
             self.outcome.basis = "assumed"
-            run.follow(deadline)
+            try:
+                run.follow(deadline)
+            except AuthentikError as exc:
+                # It goes on, whether we see it or not.
+                run.task, run.question = None, exc
+                return
             if not run.skipped:
                 return
         self.outcome.basis = "nothing_sent"
-        raise NotStarted(
+        raise RunEnded(
             "Another full sync of %s began each time before ours did, so that authentik skipped ours. Run the task again "
             "later." % self._called,
             "already_running",
@@ -201,15 +212,15 @@ class FullServerSync(Engine):
         while self.authentik.is_full_sync_running(int(self._provider["pk"])):
             if not told:
                 told = True
-                self._phase("wait for another full sync")
+                self.progress.begin("wait for another full sync", 0)
                 self.warn(
                     "A full sync of %s was running already. It was waited for, and then another one was started, since the "
                     "first may have passed objects before they were changed." % self._called
                 )
             if time.monotonic() + pause > deadline:
-                raise NotStarted(
+                raise RunEnded(
                     "A full sync of %s is running already, and had not ended after %g seconds. No other one was started. Run "
-                    "the task again later, or raise sync_timeout." % (self._called, self.request.sync_timeout),
+                    "the task again later, or raise sync_timeout." % (self._called, self.options.sync_timeout),
                     "already_running",
                 )
             time.sleep(pause)
@@ -225,7 +236,7 @@ class FullServerSync(Engine):
         for line in normalise(run.lines):
             outcome.log(line)
         outcome.messages_source = "task_log"
-        reading = self._reading = Reading(run, self._objects, self.request.fail_on, self._version.has_tasks)
+        reading = self._reading = Reading(run, self._objects, self.options.fail_on, self._version.has_tasks)
         self._failures, self._doubtful = reading.failed, reading.doubtful
         self._untouched = {(page.kind, pk) for page in reading.pages if page.untouched for pk in page.objects}
         if reading.unassigned:
@@ -245,8 +256,8 @@ class FullServerSync(Engine):
     def _look_and_compare(self, written: t.Callable[[str, str], bool]) -> None:
         """Look again, and fill in what changed."""
         outcome, looker = self.outcome, self._looker
-        self._phase("look again")
-        if self.request.verify == "none":
+        self.progress.begin("look again", 0)
+        if self.options.verify == "none":
             self._assume("Nothing was looked at (verify: none), so whether anything changed at Google is assumed.")
             return
         try:
@@ -314,9 +325,7 @@ class FullServerSync(Engine):
         if failure is not None:
             item.fail(failure.text, failure.code, failure.fails_task)
         elif key in looker.unconfirmed:
-            self._doubt(
-                item, "Google answered authentik with more than it shows after %g seconds." % self.request.google_wait
-            )
+            self._doubt(item, self._trailing_text())
         elif key in self._doubtful:
             # Its page is reported; what is seen of it is true all the same.
             if not item.changes:
@@ -340,13 +349,7 @@ class FullServerSync(Engine):
             outcome.add(kind, item, action if item.changes else None)
 
     def _described(self, kind: str, pk: str) -> Json:
-        return {
-            "model": "authentik.core.models.%s" % kind.capitalize(),
-            "pk": pk,
-            "name": self._objects.names[kind].get(pk, pk),
-            "google_id": None,
-            "in_scope": True,
-        }
+        return described(kind, pk, self._objects.names[kind].get(pk, pk), True)
 
     @staticmethod
     def _doubt(item: Outcome, text: str) -> None:
@@ -491,11 +494,10 @@ class FullServerSync(Engine):
             self._fail_unfinished(run)
         elif reading.pages or reading.crash is not None:
             self._fail_pages(reading)
-        elif reading.failed:
+        elif reading.failed or self._looker.unconfirmed:
             self._fail_objects(reading)
         elif any(counts["unconfirmed"] for counts in outcome.counts.values()) or outcome.basis == "assumed":
             outcome.status = "unconfirmed"
-            self._tell_unconfirmed()
         elif self._provider.get("dry_run"):
             outcome.status = "dry_run"
         elif outcome.changed:
@@ -505,14 +507,6 @@ class FullServerSync(Engine):
             outcome.status = "unchanged" if reading.tells else "unconfirmed"
         if self._provider.get("dry_run"):
             outcome.changed = False
-
-    def _tell_unconfirmed(self) -> None:
-        names = ["%s %s" % (kind, self._objects.names[kind][pk]) for kind, pk in sorted(self._looker.unconfirmed)]
-        if names:
-            self.warn(
-                "Google answered authentik with more than it shows after %g seconds, for %s."
-                % (self.request.google_wait, _listed(names))
-            )
 
     def _add_page(self, page: PageFailure) -> None:
         """A page that did not go through, among the objects that failed."""
@@ -547,7 +541,7 @@ class FullServerSync(Engine):
             "authentik's full sync of %s did not end within %g seconds: %s. %s"
             % (
                 self._called,
-                self.request.sync_timeout,
+                self.options.sync_timeout,
                 tasklog.unfinished(self.authentik, self._version, t.cast(tasklog.Task, run.task)),
                 "It crashed so far with %s. %s" % (_listed(shown, "; "), self._remedy())
                 if shown
@@ -586,18 +580,31 @@ class FullServerSync(Engine):
         return " ".join(found)
 
     def _fail_objects(self, reading: Reading) -> None:
-        (kind, pk), first = next(iter(reading.failed.items()))
-        text = "%d of %d objects were not synced; the first, %s %s: %s" % (
-            len(reading.failed),
+        """Single objects failed, or could not be confirmed."""
+        doubtful = [key for key in sorted(self._looker.unconfirmed) if key not in reading.failed]
+        if reading.failed:
+            (kind, pk), first = next(iter(reading.failed.items()))
+            why = first.text
+        else:
+            kind, pk = doubtful[0]
+            why = self._trailing_text()
+        text = "%d of %d objects were not synced%s; the first, %s %s: %s" % (
+            len(reading.failed) + len(doubtful),
             sum(len(found) for found in self._objects.in_scope.values()),
+            " or could not be confirmed" if doubtful else "",
             kind,
             self._objects.names[kind].get(pk, pk),
-            first.text,
+            why,
         )
-        fails_task = self.request.fail_on_objects and any(item.fails_task for item in reading.failed.values())
+        fails_task = self.options.fail_on_objects and (
+            bool(doubtful) or any(item.fails_task for item in reading.failed.values())
+        )
         self.outcome.fail(text, "objects", fails_task)
         if not fails_task:
             self.warn(text)
+
+    def _trailing_text(self) -> str:
+        return "Google answered authentik with more than it shows after %g seconds." % self.options.google_wait
 
     def _report_unknown(self, run: Run) -> None:
         """Which of authentik's full syncs was ours, if any, is not known."""
@@ -611,18 +618,29 @@ class FullServerSync(Engine):
                 "tell which was ours. Both have ended, or sync_timeout is over; whether they met errors is not known."
             )
             return
-        start = "authentik was asked to start a full sync of %s" % self._called
+        text = "authentik was asked to start a full sync of %s" % self._called
         if run.question is not None:
             outcome.http_status = run.question.http_status
-            outcome.fail(
-                "%s, but gave no usable answer, and no such sync is to be seen in its tasks: %s"
-                % (start, run.question),
-                "sync_unanswered",
-            )
+            text += ", and what became of it is not known: %s" % run.question
+        else:
+            text += " and said yes, but its task list shows none."
+        outcome.fail(text + " It may still run: see authentik (System, Tasks).", "sync_unanswered")
+
+    def _report_orphans(self) -> None:
+        """Connections of objects that the provider does not sync: authentik's full sync does nothing about them."""
+        rows = self._looker.before.rows
+        if self.options.orphans != "report" or rows is None:
             return
-        outcome.fail(
-            "%s and said yes, but its task list shows none. See authentik (System, Tasks)." % start, "sync_unanswered"
-        )
+        for kind in KINDS:
+            for pk in sorted(set(rows[kind]) - set(self._objects.in_scope[kind])):
+                item = Outcome("server")
+                item.object = dict(self._described(kind, pk), in_scope=False)
+                row = self._looker.before.row(kind, pk)
+                item.object["google_id"] = row.google_id if row is not None else None
+                self.outcome.count(kind, "orphans")
+                self.outcome.add_orphan(
+                    kind, item, None, self._objects.rules[kind].get(pk, "authentik does not show it")
+                )
 
 
 def _listed(names: t.Sequence[str], between: str = ", ") -> str:

@@ -15,6 +15,7 @@ import time
 import typing as t
 
 from .._authentik.api import Authentik
+from .._authentik.client import Map
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
 from .desired import default_address
@@ -39,23 +40,28 @@ class Objects:
     Attributes:
         names: {kind: {primary key: username or name}}, of all.
         in_scope: {kind: primary keys of those that the provider syncs, in authentik's order of pages}.
+        rules: {kind: {primary key: the rule by which the provider leaves it alone}}, of the others.
         members: {primary key of a group: primary keys of its direct members}.
         addresses: {kind: {primary key: the address that it has at Google unless a mapping gives another}}, of those in scope.
     """
 
-    def __init__(self, authentik: Authentik, provider: Json) -> None:
+    def __init__(self, authentik: Authentik, provider: Json, pool_map: Map = map) -> None:
         self.names: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
+        self.rules: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
         self.in_scope: t.Dict[str, t.List[str]] = {"user": [], "group": []}
         self.members: t.Dict[str, t.List[str]] = {}
         self.addresses: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
-        for kind, pages in (("user", authentik.all_users()), ("group", authentik.all_groups())):
+        for kind, pages in (("user", authentik.all_users(pool_map)), ("group", authentik.all_groups(pool_map))):
             for page in pages:
                 for data in page:
                     target = Target(kind, data)
                     self.names[kind][target.pk] = target.name
-                    if scope(provider, target) is None:
+                    rule = scope(provider, target)
+                    if rule is None:
                         self.in_scope[kind].append(target.pk)
                         self.addresses[kind][target.pk] = default_address(target, provider)
+                    else:
+                        self.rules[kind][target.pk] = rule
                     if kind == "group":
                         self.members[target.pk] = [str(pk) for pk in data.get("users") or []]
         # Lists that were read page by page may name an object twice.
@@ -160,6 +166,7 @@ class Looker:
         strict: whether a failing look at Google is an error (verify: google) rather than a reason to look elsewhere.
         wait: float, seconds to wait after the sync for what Google has confirmed.
         warn: callable taking a text.
+        google_map, authentik_map: like ``map``, for requests to Google and to authentik; may work in several threads.
 
     Attributes:
         before, after: State.
@@ -175,6 +182,8 @@ class Looker:
         strict: bool,
         wait: float,
         warn: t.Callable[[str], None],
+        google_map: Map = map,
+        authentik_map: Map = map,
     ) -> None:
         self.authentik = authentik
         self.provider = int(provider["pk"])
@@ -183,6 +192,8 @@ class Looker:
         self.strict = strict
         self.wait = wait
         self.warn = warn
+        self._google_map = google_map
+        self._authentik_map = authentik_map
         self.before = State()
         self.after = State()
         self.unconfirmed: t.Set[Key] = set()
@@ -203,10 +214,7 @@ class Looker:
             return
         try:
             self._confirm_before()
-            for pk in self.objects.in_scope["group"]:
-                record = self.record(state, "group", pk) if self.objects.members.get(pk) else None
-                if record is not None and str(record["id"]) not in state.roles:
-                    self._read_members(state, record)
+            self._read_members(state, [record for _pk, record in self._groups_with_members(state)])
         except GoogleError as exc:
             self._lose_sight(exc)
             state.records = None
@@ -255,8 +263,8 @@ class Looker:
             for row in rows
             if row.text
         ]
-        for kind, row in doubtful[:FEW_RECORDS]:
-            record = self._ask(kind, row)
+        few = doubtful[:FEW_RECORDS]
+        for (kind, _row), record in zip(few, self._google_map(lambda pair: self._ask(*pair), few)):
             if record is not None:
                 records[kind].add(record)
         if len(doubtful) > FEW_RECORDS:
@@ -350,22 +358,27 @@ class Looker:
             pause = min(pause * 1.6, LONGEST_PAUSE_S)
 
     def _look_at_members(self, written: t.Callable[[str, str], bool], deadline: float) -> None:
-        waiting = []
-        for pk in self.objects.in_scope["group"]:
-            record = self.record(self.after, "group", pk) if self.objects.members.get(pk) else None
-            if record is None:
-                continue
-            self._read_members(self.after, record)
-            if written("group", pk) and self.absent_members(pk, str(record["id"])):
-                waiting.append((pk, record))
+        groups = self._groups_with_members(self.after)
+        self._read_members(self.after, [record for _pk, record in groups])
+        waiting = [
+            (pk, record) for pk, record in groups if written("group", pk) and self.absent_members(pk, str(record["id"]))
+        ]
         pause = FIRST_PAUSE_S
         while waiting and time.monotonic() + pause <= deadline:
             time.sleep(pause)
             pause = min(pause * 1.6, LONGEST_PAUSE_S)
-            for _pk, record in waiting:
-                self._read_members(self.after, record)
+            self._read_members(self.after, [record for _pk, record in waiting])
             waiting = [(pk, record) for pk, record in waiting if self.absent_members(pk, str(record["id"]))]
         self.unconfirmed.update(("group", pk) for pk, _record in waiting)
+
+    def _groups_with_members(self, state: State) -> t.List[t.Tuple[str, Json]]:
+        """The groups in scope that have members in authentik and a record at Google: authentik adds members to no other."""
+        found = []
+        for pk in self.objects.in_scope["group"]:
+            record = self.record(state, "group", pk) if self.objects.members.get(pk) else None
+            if record is not None:
+                found.append((pk, record))
+        return found
 
     def absent_members(self, pk: str, group: str) -> t.List[str]:
         """The usernames of a group's members that have a connection and that Google's group lacks."""
@@ -413,7 +426,7 @@ class Looker:
         found: t.Dict[str, t.Dict[str, t.List[Row]]] = {"user": {}, "group": {}}
         try:
             for kind in KINDS:
-                for data in self.authentik.all_connections(kind, self.provider):
+                for data in self.authentik.all_connections(kind, self.provider, self._authentik_map):
                     attributes = data.get("attributes")
                     # authentik stores whatever Google answered, even what is no object.
                     attributes = attributes if isinstance(attributes, dict) else {}
@@ -452,12 +465,13 @@ class Looker:
                 return record
         return None
 
-    def _read_members(self, state: State, record: Json) -> None:
-        own_id = str(record["id"])
+    def _read_members(self, state: State, groups: t.Sequence[Json]) -> None:
+        directory = t.cast("Directory", self.directory)
+        ids = [str(record["id"]) for record in groups]
         # None: Google shows a new group before it lists its members.
-        members = t.cast("Directory", self.directory).members(own_id) or []
-        state.roles[own_id] = member_roles(members)
-        state.present[own_id] = set(state.roles[own_id]) | {str(item.get("id")) for item in members}
+        for own_id, members in zip(ids, self._google_map(lambda own_id: directory.members(own_id) or [], ids)):
+            state.roles[own_id] = member_roles(members)
+            state.present[own_id] = set(state.roles[own_id]) | {str(item.get("id")) for item in members}
 
     def _lose_sight(self, exc: GoogleError) -> None:
         """Google cannot be read: an error where that was demanded, else a reason to rest on authentik's record."""

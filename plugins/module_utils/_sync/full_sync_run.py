@@ -19,6 +19,7 @@ from .._authentik.api import Authentik, Version
 from .._authentik.errors import AuthentikError
 from . import tasklog
 from .desired import slug
+from .directory_run import RunEnded
 from .messages import ALREADY_RUNNING
 
 Json = t.Dict[str, t.Any]
@@ -30,18 +31,6 @@ PAGE_SIZE = 100
 
 _PAGE_UID = re.compile(r":(user|group):(\d+)$")
 _OLD_PAGE = re.compile(r"^Syncing page (\d+) of (user|group)s$")
-
-
-class NotStarted(Exception):
-    """Why a full sync was not started; the text says what to do.
-
-    Attributes:
-        code: str, as the result shows it.
-    """
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Page(t.NamedTuple):
@@ -69,7 +58,8 @@ class Run:
         pages: list of Page, of the attempt that counts; empty where there is none.
         crash: list of LogEvents that say that the parent itself crashed; empty if it did not.
         skipped: bool, it ended at once, since another one was running.
-        problem: "" (it was found and has ended), "unfinished", "none" or "ambiguous".
+        problem: "" (it was found and has ended), "unfinished", "none" (it is not to be seen) or "ambiguous".
+        question: AuthentikError or None, what went wrong with asking for it or with following it.
         task: the parent, or None.
         page_size: int.
     """
@@ -95,7 +85,7 @@ class Run:
         """See that it can be started. Reads only.
 
         Raises:
-            NotStarted, AuthentikError.
+            RunEnded, AuthentikError.
         """
         raise NotImplementedError
 
@@ -130,7 +120,7 @@ class ScheduledRun(Run):
     def prepare(self) -> None:
         schedule = self.authentik.full_sync_schedule(self.pk)
         if schedule is None:
-            raise NotStarted(
+            raise RunEnded(
                 "authentik has no schedule for the full sync of provider %s, or does not show it. Save the provider once in "
                 "authentik, which makes one." % self.provider.get("name"),
                 "no_schedule",
@@ -234,7 +224,7 @@ class RowRun(Run):
             if other.get("pk") != self.pk and slug(str(other.get("name") or "")) == self._uid
         ]
         if sharing:
-            raise NotStarted(
+            raise RunEnded(
                 "authentik %s keeps the full syncs of the providers %s and %s under one name ('%s'), and which of them it would "
                 "run again cannot be told. Rename one of them in authentik, or use engine: direct."
                 % (self.version, name, ", ".join(sharing), self._uid),
@@ -242,7 +232,7 @@ class RowRun(Run):
             )
         row = self.authentik.full_sync_row(self._uid)
         if row is None:
-            raise NotStarted(
+            raise RunEnded(
                 "authentik %s can only run a full sync again, and knows of none of provider %s within the last hours. Save the "
                 "provider once in authentik, which starts one (its schedule does, too, every four hours), or use engine: "
                 "direct." % (self.version, name),

@@ -173,6 +173,8 @@ class DirectoryRequest(SyncOptions):
             return "orphans: apply" + remedy
         if self.shard_count > 1:
             return "shard_count" + remedy
+        if self.override_dry_run:
+            return "override_dry_run" + remedy
         return None
 
     def _names(self) -> t.List[t.Tuple[str, str]]:
