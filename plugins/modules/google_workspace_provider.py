@@ -21,8 +21,8 @@ notes:
   - From authentik 2025.8 on, a provider that no application carries syncs nothing, see O(application).
   - Providers are a feature of authentik Enterprise. Without a valid licence authentik refuses to create or change them, which this
     module reports with RV(code=licence). Removing one, and changing its application, does not need it.
-  - The service account is compared without being shown. Servers up to 2026.8 show it to whoever may view the provider; later
-    ones keep it elsewhere, so that a difference cannot be seen, see O(update_credentials).
+  - The service account is compared without being shown. Servers up to 2026.5 show it to whoever may view the provider. Where one
+    does not, because it keeps the key in a managed secret, a difference cannot be seen, see O(update_credentials).
 requirements:
   - authentik 2024.8 or later.
 extends_documentation_fragment:
