@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 import yaml
@@ -47,8 +48,8 @@ NOT_IN_THE_ROLE = {
 USER, GROUP = "authentik.core.models.User", "authentik.core.models.Group"
 
 
-def line(**fields):
-    given = {"kind": "object", "model": USER, "pk": "7", "name": "ada", "google_id": "ada@example.com"}
+def line(**fields: Any) -> dict[str, Any]:
+    given: dict[str, Any] = {"kind": "object", "model": USER, "pk": "7", "name": "ada", "google_id": "ada@example.com"}
     given.update(status="synced", action="updated", changes=[], operations=[])
     return {**given, **fields}
 
@@ -255,8 +256,8 @@ def test_whatever_a_directory_holds_stays_text(text):
 
 def test_every_outcome_has_its_colour_in_the_page():
     script = (ROOT / "plugins" / "plugin_utils" / "drift_page" / "page.js").read_text()
-    tones = re.search(r"TONES = \{(.*?)\}", script, re.DOTALL).group(1)
-    assert {name for name, _words in OUTCOMES} == set(re.findall(r"(\w+): \"", tones))
+    tones = re.findall(r"TONES = \{(.*?)\}", script, re.DOTALL)
+    assert {name for name, _words in OUTCOMES} == set(re.findall(r"(\w+): \"", tones[0]))
 
 
 def test_the_role_passes_on_what_the_module_takes():
