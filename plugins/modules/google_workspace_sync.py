@@ -319,7 +319,7 @@ changes:
       description: What authentik or Google calls it there, or null.
       type: str
     action:
-      description: V(created), V(updated), V(suspended), V(deleted) or V(unlinked).
+      description: V(created), V(updated), V(suspended) or V(deleted).
       type: str
     changes:
       description: The differences, as in RV(dirsync.authentik.google_workspace_sync_object#module:changes).

@@ -536,7 +536,8 @@ class DirectorySync(DirectoryRun):
         if obj.differs:
             self.progress.differ()
         if self._shared.foretells:
-            item.attempt(obj.foretell)
+            if not item.attempt(obj.foretell) and kind == "user":
+                self._reader.take_back(obj.foretold())
             if obj.differs or not item.going or item.warnings:
                 self._work[kind].append(item)
                 return

@@ -153,7 +153,8 @@ class DirectoryOutcome(BaseOutcome):
         if kind == "group":
             self.counts["groups"]["members_skipped"] += len(item.skipped_members)
         brief = {key: line[key] for key in ("model", "pk", "name", "google_id")}
-        if line["action"] is not None:
+        # To unlink changes nothing at Google: it is told among the orphans.
+        if line["action"] is not None and item.changes:
             self.changes_total += 1
             if len(self.changes) < self.most:
                 self.changes.append(dict(brief, action=line["action"], changes=item.changes))
