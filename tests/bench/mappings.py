@@ -107,7 +107,9 @@ def main() -> int:
                     page = [(data, None) for data in people[index : index + PAGE]]
                     assert all(isinstance(item, tuple) for item in evaluator.evaluate(page))
                 taken = time.monotonic() - ready
-                child = memory_of(evaluator._process.pid)
+                process = evaluator._process
+                assert process is not None and process.pid is not None
+                child = memory_of(process.pid)
             print(
                 f"{label}, here: {len(people) / taken:.0f} evaluations a second, ready after {ready - started:.2f} s; "
                 f"parent {peak_mb() - before:+.0f} MB, process {child['peak']:.0f} MB at most, {child['own']:.0f} MB its own"

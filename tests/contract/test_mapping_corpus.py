@@ -200,13 +200,13 @@ def test_locally_nobody_is_asked(fresh):
         found = evaluator.evaluate(subjects)
         (decision,) = evaluator.decisions
     assert (decision["evaluation"], "Import is not allowed" in decision["reason"]) == ("local", True)
-    assert {item.kind for item in found} == {"unpredictable"}
+    assert {getattr(item, "kind", None) for item in found} == {"unpredictable"}
     assert "Set mapping_evaluation: auto or server" in str(found[0])
 
 
 # -- people whom nobody thought of ------------------------------------------------------------------------------------
 
-TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=24)
+TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=24)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),

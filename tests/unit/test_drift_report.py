@@ -9,6 +9,7 @@ import hashlib
 import json
 import re
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 import yaml
@@ -48,7 +49,7 @@ USER, GROUP = "authentik.core.models.User", "authentik.core.models.Group"
 
 
 def line(**fields):
-    given = {"kind": "object", "model": USER, "pk": "7", "name": "ada", "google_id": "ada@example.com"}
+    given: dict[str, Any] = {"kind": "object", "model": USER, "pk": "7", "name": "ada", "google_id": "ada@example.com"}
     given.update(status="synced", action="updated", changes=[], operations=[])
     return {**given, **fields}
 
@@ -255,7 +256,7 @@ def test_whatever_a_directory_holds_stays_text(text):
 
 def test_every_outcome_has_its_colour_in_the_page():
     script = (ROOT / "plugins" / "plugin_utils" / "drift_page" / "page.js").read_text()
-    tones = re.search(r"TONES = \{(.*?)\}", script, re.DOTALL).group(1)
+    (tones,) = re.findall(r"TONES = \{(.*?)\}", script, re.DOTALL)
     assert {name for name, _words in OUTCOMES} == set(re.findall(r"(\w+): \"", tones))
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -214,7 +215,7 @@ def test_without_mappings_there_is_nothing():
 
 
 def test_without_a_sample_nothing_is_trusted():
-    server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
+    server: Any = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
     _found, decisions = evaluated(server, ["a"], sample=[])
     assert decisions[0]["evaluation"] == "server"
     assert "no object to compare" in decisions[0]["reason"]
@@ -224,7 +225,7 @@ def test_without_a_sample_nothing_is_trusted():
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr(restricted, "_policy", None)
     monkeypatch.setitem(sys.modules, "RestrictedPython", None)
-    server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
+    server: Any = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
     _found, decisions = evaluated(server, ["a"])
     assert decisions[0]["evaluation"] == "server"
     assert "Install RestrictedPython there" in decisions[0]["reason"]
@@ -288,7 +289,7 @@ def test_the_version_is_asked_for_only_where_it_matters():
     assert "before authentik 2026.2" in decisions[0]["reason"]
 
 
-GROUPS = {
+GROUPS: dict[str, dict[str, Any]] = {
     "00000000-0000-4000-8000-00000000000a": {
         "name": "A",
         "parents": ["00000000-0000-4000-8000-00000000000b"],
@@ -331,7 +332,7 @@ def test_groups_that_are_not_listed_are_not_guessed():
 def test_a_group_that_is_reached_twice_before_2025_12():
     """authentik's old releases give a group once for each way that leads to it; what depends on that is left to them."""
     pks = [f"00000000-0000-4000-8000-00000000000{letter}" for letter in "abc"]
-    groups = {
+    groups: dict[str, dict[str, Any]] = {
         pk: {"pk": pk, "name": name, "parent": parent, "attributes": attributes, "num_pk": 1, "is_superuser": False}
         for pk, name, parent, attributes in (
             (pks[0], "child", pks[2], {"a": 1}),
@@ -364,9 +365,10 @@ def test_members_of_groups():
 
 
 def test_the_process_is_gone_when_the_evaluator_is():
-    server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
+    server: Any = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
     evaluator = MappingEvaluator(server, provider("a"), "user", "auto")
     evaluator.prepare(people(2))
+    assert evaluator._process is not None
     pid = evaluator._process.pid
     evaluator.close()
     evaluator.close()

@@ -338,6 +338,7 @@ def test_it_ends_with_its_parent():
         parent = subprocess.Popen(
             [sys.executable, "-c", program, what], stdout=subprocess.PIPE, env=environment, text=True, cwd=ROOT
         )
+        assert parent.stdout is not None
         pid = int(parent.stdout.readline())
         if what == "idle":
             assert parent.stdout.readline() == "answered\n"

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,7 +59,7 @@ def test_as_many_as_asked_for_in_order_and_the_same_again(subjects, size):
 
 @given(st.lists(st.integers(0, 999), min_size=1, max_size=8, unique=True), st.integers(0, 2**32))
 def test_each_oddity_is_found_wherever_it_stands(places, seed):
-    oddities = [
+    oddities: list[dict[str, Any]] = [
         {"name": ""},
         {"name": "Cher"},
         {"name": "Zoë Åström"},
@@ -109,7 +110,7 @@ def test_people_like_each_other_are_taken_from_all_over_the_list():
 
 
 def test_groups():
-    groups = [
+    groups: list[tuple[dict[str, Any], None]] = [
         ({"pk": f"g{number}", "name": f"group {number % 10}", "users": [1], "parents": [], "attributes": {}}, None)
         for number in range(300)
     ]

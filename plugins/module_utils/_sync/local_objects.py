@@ -237,9 +237,9 @@ class Secret(Facade):
     def _used(self, *_args: t.Any) -> t.NoReturn:
         self.run.refuse("it uses the value of user.password, which authentik's API does not show")
 
-    __str__ = __repr__ = __format__ = __bool__ = __len__ = __hash__ = __iter__ = __contains__ = _used  # type: ignore
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __call__ = _used  # type: ignore
-    __add__ = __radd__ = __mul__ = __rmul__ = __mod__ = __rmod__ = __or__ = __ror__ = __int__ = _used  # type: ignore
+    __str__ = __repr__ = __format__ = __bool__ = __len__ = __hash__ = __iter__ = __contains__ = _used
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __getitem__ = __call__ = _used
+    __add__ = __radd__ = __mul__ = __rmul__ = __mod__ = __rmod__ = __or__ = __ror__ = __int__ = _used
 
 
 def group_of(run: Run, pk: t.Any) -> Group:

@@ -255,7 +255,7 @@ class Records(Facade):
     def _unsupported(self, *_args: t.Any) -> t.NoReturn:
         self.run.refuse("it combines or compares queries")
 
-    __or__ = __ror__ = __and__ = __rand__ = __xor__ = __add__ = __radd__ = __eq__ = __ne__ = _unsupported  # type: ignore
+    __or__ = __ror__ = __and__ = __rand__ = __xor__ = __add__ = __radd__ = __eq__ = __ne__ = _unsupported
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:

@@ -75,7 +75,7 @@ class Authentik:
         with self.state.lock:
             return {"state": control.state_of(self), "requests": self.wire.recorded()}
 
-    def configure(self, values: object) -> None:
+    def configure(self, values: Any) -> None:
         """Change settings. Raises ValueError."""
         self.settings.update(values)
         self.worker.retry_ms = self.settings.retry_ms

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.sandbox.authentik.errors import TransientSyncException
 from tests.sandbox.authentik.full_sync import NO_PROVIDER, FullSyncs
@@ -80,7 +81,7 @@ class Background:
             if own:
                 self._send("google_workspace_sync_direct", work, kind, provider, kind)
 
-    def _direct(self, provider: int, obj: User | Group) -> object:
+    def _direct(self, provider: int, obj: User | Group) -> Callable[[Task], None]:
         def work(task: Task) -> None:
             syncer = self.syncer(task, provider)
             if syncer is not None:
@@ -105,7 +106,7 @@ class Background:
         logger = (
             "" if self.release.tasks_api else f"Google Workspace Provider@authentik.core.models.{kind.capitalize()}"
         )
-        retries = {} if self.release.tasks_api else {"max_retries": 0}
+        retries: dict[str, Any] = {} if self.release.tasks_api else {"max_retries": 0}
         return self.worker.send(Task(actor, work, label, rel_obj, logger=logger, **retries))
 
     def syncer(self, task: Task, pk: int, override_dry_run: bool = False) -> Syncer | None:
