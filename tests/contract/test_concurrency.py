@@ -94,7 +94,7 @@ def judged(sandbox, results):
         for item in sandbox.google_requests()
         if item["method"] != "GET" and item["path"] != "/token" and item["status"] in (200, 204)
     )
-    told = Counter()
+    told: Counter[tuple[str, str]] = Counter()
     for result in results:
         if result.get("failed") or result["status"] == "unconfirmed":
             # A run that met the other one in the middle may say that it failed or does not know, never that it did it all.

@@ -404,8 +404,9 @@ def test_who_may_start_one(tasks_server):
     for listing in (path, "/tasks/schedules/"):
         assert server.api("GET", listing, token=server.token()).body == NOT_ALLOWED
         assert server.api("GET", listing, token=server.token(see)).status == 200
-    for permissions, status in (((see,), 403), ((change,), 403), ((see, change), 200)):
-        assert server.api("PATCH", path, body={"paused": True}, token=server.token(*permissions)).status == status
+    rights: list[tuple[tuple[str, ...], int]] = [((see,), 403), ((change,), 403), ((see, change), 200)]
+    for given, status in rights:
+        assert server.api("PATCH", path, body={"paused": True}, token=server.token(*given)).status == status
     if server.version == MIDDLE:
         recorded = shown(MIDDLE, "62h")
         reply = server.api("POST", path + "send/", token=server.token())

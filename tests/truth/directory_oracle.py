@@ -338,9 +338,10 @@ def _record_of(evidence: Evidence, line: Json) -> str | None:
 def _lines(evidence: Evidence) -> None:
     """Each line of the report against the real difference of its record, and each difference against the lines."""
     result = evidence.result
-    lines = [line for line in evidence.report or [] if line["kind"] == "object"]
-    claim(evidence.report[0]["kind"] == "run" and evidence.report[-1]["kind"] == "summary", "the report's frame")
-    summary = evidence.report[-1]
+    report = evidence.report or [{"kind": "nothing"}]
+    lines = [line for line in report if line["kind"] == "object"]
+    claim(report[0]["kind"] == "run" and report[-1]["kind"] == "summary", "the report's frame")
+    summary = report[-1]
     for name in ("changed", "status", "counts"):
         claim(summary[name] == result[name], "the report's summary", name, summary[name], result[name])
     claim(summary["msg"] == (result.get("msg") or summary["msg"]), "the report's summary", summary["msg"])
@@ -387,7 +388,7 @@ def _told_is_real(evidence: Evidence, kind: str, pk: str, line: Json, real: Json
     expected = actions.get((pk in old, pk in new), ("updated", "suspended"))
     claim(line["action"] in expected, "action", line["action"], expected, line)
     if line["action"] == "suspended":
-        claim(new[pk].get("suspended") and not old[pk].get("suspended"), "suspended", line)
+        claim(bool(new[pk].get("suspended")) and not old[pk].get("suspended"), "suspended", line)
     told = {item["path"]: (item.get("before"), item.get("after")) for item in line["changes"] if "after" in item}
     for path, (was, now) in real.items():
         if path == "members":
@@ -492,7 +493,7 @@ def _holds_what_is_wanted(evidence: Evidence) -> None:
             for path, value in wanted.items():
                 claim(same(path, found[path], value), "in sync, and Google does not hold", path, value, found[path])
             if kind == "group" and evidence.options.get("membership") != "ignore":
-                _members(evidence, item, record)
+                _members(evidence, item, record or {})
 
 
 def _members(evidence: Evidence, item: Json, record: Json) -> None:

@@ -72,7 +72,9 @@ def mutated(mutant: Mutant) -> str:
     """The source of the mutant's file with the one change."""
     module, changes = _changes(mutant.file)
     _line, _kind, old, new = changes[mutant.number]
-    return module.deep_replace(old, new).code
+    changed = module.deep_replace(old, new)
+    assert isinstance(changed, cst.Module)
+    return changed.code
 
 
 @functools.lru_cache(maxsize=None)
@@ -97,8 +99,8 @@ def _left_out(node: cst.SimpleStatementLine) -> Iterable[cst.SimpleStatementLine
     if len(small) != 1:
         return
     does = m.Expr(m.Call()) | m.Raise() | m.AugAssign() | m.Continue() | m.Return(m.DoNotCare())
-    does |= m.Assign(targets=[m.AssignTarget(m.Attribute() | m.Subscript())]) | m.Del()
-    if m.matches(small[0], does):
+    stores = m.Assign(targets=[m.AssignTarget(m.Attribute() | m.Subscript())]) | m.Del()
+    if m.matches(small[0], does) or m.matches(small[0], stores):
         yield node.with_changes(body=[cst.Pass()])
 
 

@@ -216,7 +216,7 @@ def test_without_mappings_there_is_nothing():
 
 
 def test_without_a_sample_nothing_is_trusted():
-    server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
+    server: Any = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
     _found, decisions = evaluated(server, ["a"], sample=[])
     assert decisions[0]["evaluation"] == "server"
     assert "no object to compare" in decisions[0]["reason"]
@@ -226,7 +226,7 @@ def test_without_a_sample_nothing_is_trusted():
 def test_without_the_package(monkeypatch):
     monkeypatch.setattr(restricted, "_policy", None)
     monkeypatch.setitem(sys.modules, "RestrictedPython", None)
-    server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
+    server: Any = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
     _found, decisions = evaluated(server, ["a"])
     assert decisions[0]["evaluation"] == "server"
     assert "Install RestrictedPython there" in decisions[0]["reason"]
@@ -369,6 +369,7 @@ def test_the_process_is_gone_when_the_evaluator_is():
     server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
     evaluator: Any = MappingEvaluator(cast(Any, server), provider("a"), "user", "auto")
     evaluator.prepare(people(2))
+    assert evaluator._process is not None
     pid = evaluator._process.pid
     evaluator.close()
     evaluator.close()

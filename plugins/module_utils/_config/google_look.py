@@ -103,7 +103,7 @@ def _scopes(
         except GoogleError as exc:
             granted = False if exc.kind == "delegation" else None
         facts.append({"scope": scope, "granted": granted})
-    missing = [item["scope"] for item in facts if item["granted"] is False]
+    missing = [str(item["scope"]) for item in facts if item["granted"] is False]
     if missing and not whole:
         findings.add(
             "error",

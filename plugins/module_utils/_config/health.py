@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from .._authentik.configuration import VALID_LICENCES
@@ -313,9 +314,7 @@ class SyncInfo(InfoWork):
         if not self.options["compare"]:
             return
         rows = {
-            kind: self._try(
-                "The connections of %ss" % kind, lambda kind=kind: list(self.authentik.all_connections(kind, self.pk))
-            )
+            kind: self._try("The connections of %ss" % kind, functools.partial(self._rows, kind))
             for kind in ("user", "group")
         }
         people = self._try("The users of authentik", self._all_users)
@@ -325,7 +324,7 @@ class SyncInfo(InfoWork):
         if google.get("token"):
             for kind in ("user", "group"):
                 if (google.get("may_list") or {}).get(kind):
-                    records[kind] = self._try("The %ss at Google" % kind, lambda kind=kind: self._listed(kind))
+                    records[kind] = self._try("The %ss at Google" % kind, functools.partial(self._listed, kind))
         tolerant = tolerates_rows(self.provider, lambda: self.version.number)
         facts["contradictions"] = []
         for kind in ("user", "group"):
@@ -343,6 +342,9 @@ class SyncInfo(InfoWork):
 
     def _all_groups(self) -> t.List[Json]:
         return [group for page in self.authentik.all_groups() for group in page]
+
+    def _rows(self, kind: str) -> t.List[Json]:
+        return list(self.authentik.all_connections(kind, self.pk))
 
     def _listed(self, kind: str) -> t.List[Json]:
         return [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]
@@ -453,7 +455,7 @@ class SyncInfo(InfoWork):
 
 def _lines(task: Json) -> t.List[Json]:
     """A task's lines, whatever the server's version calls them, in order of time."""
-    found = []
+    found: t.List[Json] = []
     for key in ("previous_logs", "logs", "previous_messages", "messages"):
         found.extend(line for line in task.get(key) or [] if isinstance(line, dict))
     return sorted(found, key=lambda line: str(line.get("timestamp")))

@@ -162,7 +162,7 @@ class MappingWork(Work):
     def _judge(self, pk: str, cases: t.List[Case]) -> None:
         name = str(self.options.get("name") or pk)
         provider = {"pk": None, "name": None}
-        wrong = []
+        wrong: t.List[str] = []
         for case in cases:
             outcome, result = evaluate(self.authentik, pk, name, case, provider)
             found = judge(case, outcome, result)

@@ -222,7 +222,7 @@ class Looker:
 
     def conflicts(self) -> t.List[str]:
         """In words: the addresses at which authentik would take somebody else's record for an object in scope."""
-        found = []
+        found: t.List[str] = []
         if self.before.records is None:
             return found
         for kind in KINDS:
@@ -325,7 +325,7 @@ class Looker:
             pause = min(pause * 1.6, LONGEST_PAUSE_S)
         for key, row in waiting.items():
             if not self._settle(key, row, deadline):
-                state.records[key[0]].add(row.attributes)
+                t.cast(t.Dict[str, Records], state.records)[key[0]].add(row.attributes)
                 self.unconfirmed.add(key)
         self._look_at_members(written, deadline)
 

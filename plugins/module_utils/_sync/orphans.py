@@ -163,17 +163,17 @@ class Orphans:
             )
             return [Orphan(kind, pk, None, rows, None, why, certain=False)]
         target = Target(kind, data)
-        why = scope(self._run.provider, target)
-        if why is None:
+        rule = scope(self._run.provider, target)
+        if rule is None:
             if pk not in self._survey.left_out[kind]:
                 # It is in scope, and the listing did not show it so.
                 return []
-            why = "a property mapping leaves it out (SkipObject)"
+            rule = "a property mapping leaves it out (SkipObject)"
         found: t.Dict[str, Orphan] = {}
         for row in rows:
             record = self._record(kind, row)
             own_id = "" if record is None else str(record.get("id"))
-            reason = why
+            reason = rule
             if own_id in self._survey.claimed[kind]:
                 record = None
                 reason += "; the account belongs to somebody else in scope by now"

@@ -16,6 +16,7 @@ from tests.sandbox.authentik.settings import Settings
 from tests.sandbox.authentik.state import State
 from tests.sandbox.authentik.tasks import Worker
 from tests.sandbox.authentik.views import Views
+from tests.sandbox.authentik.webhooks import Webhooks
 from tests.sandbox.wire import Wire
 
 __all__ = ["RELEASES", "Authentik"]
@@ -48,6 +49,8 @@ class Authentik:
         self.state = State(dataset, service_account)
         self.worker = Worker(self.release)
         background = Background(self.state, self.release, self.worker, self.settings, google_api_endpoint)
+        self.webhooks = Webhooks(self.release)
+        background.listeners.append(self.webhooks.saved)
         api = Api(self.state, self.release)
         routes = Views(self.state, api, self.worker, self.settings, background).routes()
         self.wire = Wire(Starlette(routes=routes))
@@ -72,7 +75,7 @@ class Authentik:
         with self.state.lock:
             return {"state": control.state_of(self), "requests": self.wire.recorded()}
 
-    def configure(self, values: object) -> None:
+    def configure(self, values: Any) -> None:
         """Change settings. Raises ValueError."""
         self.settings.update(values)
         self.worker.retry_ms = self.settings.retry_ms
@@ -81,10 +84,12 @@ class Authentik:
     def reset(self) -> None:
         """Back to the dataset and the settings of the start."""
         self.worker.forget()
+        self.webhooks.reset()
         self.state.load()
         self.configure({**Settings().as_dict(), **self._start})
         self.wire.reset()
 
     def close(self) -> None:
-        """Stop the worker."""
+        """Stop the worker, and sending."""
+        self.webhooks.close()
         self.worker.close()

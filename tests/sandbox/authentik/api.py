@@ -11,7 +11,7 @@ import math
 import re
 import uuid
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Any, Callable
 
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -34,7 +34,7 @@ FALSE = ("f", "n", "no", "false", "off", "0")
 class ApiError(Exception):
     """An answer other than the one hoped for."""
 
-    def __init__(self, status: int, body: object, headers: dict | None = None) -> None:
+    def __init__(self, status: int, body: Any, headers: dict | None = None) -> None:
         super().__init__(status, body)
         self.status = status
         self.body = body
@@ -47,7 +47,7 @@ class InternalError(Exception):
 
 @dataclass
 class Answer:
-    body: object = None
+    body: Any = None
     status: int = 200
 
 
@@ -142,7 +142,7 @@ class Fields:
             self.errors[key] = ["This field may not be blank."]
         return value
 
-    def choice(self, key: str, choices: object, required: bool = True) -> str:
+    def choice(self, key: str, choices: Any, required: bool = True) -> str:
         if self.missing(key, required):
             return ""
         value = str(self.data[key])
@@ -158,7 +158,7 @@ class Fields:
             self.errors[key] = ["Must be a valid boolean."]
         return value in TRUE
 
-    def number(self, key: str, known: object, required: bool = True) -> int | None:
+    def number(self, key: str, known: Any, required: bool = True) -> int | None:
         """The integer primary key of something that exists."""
         if self.missing(key, required):
             return None
@@ -175,7 +175,7 @@ class Fields:
             return None
         return pk
 
-    def uuid(self, key: str, known: object, required: bool = True) -> str | None:
+    def uuid(self, key: str, known: Any, required: bool = True) -> str | None:
         if self.missing(key, required):
             return None
         value = self.data[key]
@@ -189,7 +189,7 @@ class Fields:
             return None
         return pk
 
-    def uuids(self, key: str, known: object) -> list[str]:
+    def uuids(self, key: str, known: Any) -> list[str]:
         """Primary keys of several things that exist."""
         if self.missing(key, False):
             return []
@@ -197,21 +197,21 @@ class Fields:
         if not isinstance(value, list):
             self.errors[key] = ['Expected a list of items but got type "%s".' % type(value).__name__]
             return []
-        found = []
+        found: list[Any] = []
         for item in value:
             part = Fields({key: item})
             found.append(part.uuid(key, known))
             self.errors.update(part.errors)
         return found
 
-    def numbers(self, key: str, known: object) -> list[int]:
+    def numbers(self, key: str, known: Any) -> list[int]:
         if self.missing(key, False):
             return []
         value = self.data[key]
         if not isinstance(value, list):
             self.errors[key] = ['Expected a list of items but got type "%s".' % type(value).__name__]
             return []
-        found = []
+        found: list[Any] = []
         for item in value:
             part = Fields({key: item})
             found.append(part.number(key, known))
@@ -336,9 +336,7 @@ class Api:
         text = "No %s matches the given query." % name if self.release.named_not_found else "Not found."
         return ApiError(404, {"detail": text})
 
-    def page(
-        self, call: Call, items: list, shape: Callable[[object], dict], autocomplete: dict | None = None
-    ) -> Answer:
+    def page(self, call: Call, items: list, shape: Callable[[Any], dict], autocomplete: dict | None = None) -> Answer:
         """One page of a list, with the numbers around it."""
         size = whole(call.query.get("page_size"), self.release.default_page_size)
         if self.release.autocomplete:
@@ -392,7 +390,7 @@ def accept_json(request: Request) -> None:
         raise ApiError(406, {"detail": "Could not satisfy the request Accept header."})
 
 
-def ordered(items: list, ordering: str, keys: dict[str, Callable[[object], object]]) -> list:
+def ordered(items: list, ordering: str, keys: Mapping[str, Callable[[Any], Any]]) -> list:
     """Sort by the fields that a query names; unknown ones are ignored."""
     for name in reversed([part.strip() for part in ordering.split(",")]):
         key = keys.get(name.lstrip("-"))

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from tests.sandbox.authentik.errors import TransientSyncException
 from tests.sandbox.authentik.full_sync import NO_PROVIDER, FullSyncs
@@ -27,6 +28,8 @@ class Background:
         self.settings = settings
         self.endpoint = endpoint
         self.full_syncs = FullSyncs(self)
+        # Called with a user or group that a request has changed.
+        self.listeners: list[Callable[[User | Group], None]] = []
 
     def single(self, provider: int, kind: str, object_id: str, override_dry_run: bool) -> Task:
         """Queue the sync of one object, as its endpoint does."""
@@ -47,11 +50,15 @@ class Background:
 
     def saved(self, obj: User | Group) -> None:
         """A user or group was saved: with signals on, every provider syncs it."""
+        for listener in self.listeners:
+            listener(obj)
         for provider in self._listening():
             self._send("google_workspace_sync_direct", self._direct(provider, obj), str(obj), provider, kind_of(obj))
 
     def membership(self, group: Group, users: list[int], added: bool) -> None:
         """Members came or went: with signals on, every provider brings just that to Google."""
+        for listener in self.listeners:
+            listener(group)
         for provider in self._listening():
 
             def work(task: Task, provider: int = provider) -> None:
@@ -74,7 +81,7 @@ class Background:
             if own:
                 self._send("google_workspace_sync_direct", work, kind, provider, kind)
 
-    def _direct(self, provider: int, obj: User | Group) -> object:
+    def _direct(self, provider: int, obj: User | Group) -> Callable[[Task], None]:
         def work(task: Task) -> None:
             syncer = self.syncer(task, provider)
             if syncer is not None:
@@ -99,7 +106,7 @@ class Background:
         logger = (
             "" if self.release.tasks_api else f"Google Workspace Provider@authentik.core.models.{kind.capitalize()}"
         )
-        retries = {} if self.release.tasks_api else {"max_retries": 0}
+        retries: dict[str, Any] = {} if self.release.tasks_api else {"max_retries": 0}
         return self.worker.send(Task(actor, work, label, rel_obj, logger=logger, **retries))
 
     def syncer(self, task: Task, pk: int, override_dry_run: bool = False) -> Syncer | None:

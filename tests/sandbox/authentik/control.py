@@ -34,6 +34,14 @@ def routes(server: Authentik) -> list[Route]:
         with server.state.lock:
             return JSONResponse(state_of(server))
 
+    async def webhooks(request: Request) -> Response:
+        if request.method == "GET":
+            return JSONResponse(server.webhooks.deliveries())
+        try:
+            return JSONResponse(server.webhooks.register(await request.json()))
+        except (ValueError, TypeError) as exc:
+            return JSONResponse({"error": str(exc)}, status_code=400)
+
     def change(action: Callable[[State, dict, dict], dict | None]) -> Callable:
         async def endpoint(request: Request) -> Response:
             try:
@@ -71,6 +79,7 @@ def routes(server: Authentik) -> list[Route]:
     return [
         Route("/state", state),
         Route("/settings", settings, methods=["GET", "POST"]),
+        Route("/webhooks", webhooks, methods=["GET", "POST"]),
         *server.wire.routes(),
         *(Route(path, change(action), methods=[method]) for method, path, action in changes),
     ]

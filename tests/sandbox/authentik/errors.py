@@ -64,7 +64,7 @@ class ResultFailure(Exception):
 class PropertyMappingExpressionException(Exception):
     """A mapping's code failed; the text is empty on real servers, the reason hangs on as its cause."""
 
-    def __init__(self, mapping: object) -> None:
+    def __init__(self, mapping: Any) -> None:
         super().__init__()
         self.mapping = mapping
 

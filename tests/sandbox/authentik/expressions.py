@@ -29,7 +29,7 @@ class SkipObjectException(Exception):
 SkipObjectException.__module__ = "authentik.core.expression.exceptions"
 
 
-def run(expression: str, variables: dict, release: Release) -> object:
+def run(expression: str, variables: dict, release: Release) -> Any:
     """The value that a mapping's body returns: the body of a function whose parameters are the variables."""
     names = ", ".join(variables)
     source = "def handler(%s):\n" % names + textwrap.indent(expression or "pass", "    ") + "\n"
@@ -67,19 +67,19 @@ def helpers(release: Release) -> dict:
 class Logger:
     """Takes whatever structlog's loggers take."""
 
-    def _log(self, _event: str, **_values: object) -> None:
+    def _log(self, _event: str, **_values: Any) -> None:
         pass
 
     debug = info = warning = error = critical = _log
 
 
-def flattened(value: object) -> object:
+def flattened(value: Any) -> Any:
     if not isinstance(value, list):
         return value
     return value[0] if value else None
 
 
-def variables_for(user: User | None, group: Group | None, context: dict) -> dict:
+def variables_for(user: Any, group: Any, context: dict) -> dict:
     """The variables of an evaluation; who or what it is about stands, whatever the context says."""
     request = SimpleNamespace(user=user, obj=None, http_request=None, context={})
     found = {**context, "request": request}
@@ -90,7 +90,7 @@ def variables_for(user: User | None, group: Group | None, context: dict) -> dict
     return found
 
 
-def sanitized(value: object) -> object:
+def sanitized(value: Any) -> Any:
     """A result as the mapping test shows it: what is no JSON made into some, empty elements of lists left out."""
     if isinstance(value, dict):
         return {key: sanitized(item) for key, item in value.items()}

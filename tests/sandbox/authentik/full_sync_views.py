@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -81,7 +82,7 @@ class FullSyncViews:
                 and not call.flag("rel_obj_id__isnull", False)
                 and query.get("search", "").lower() in f"{item['uid']} {item['identifier']}".lower()
             ]
-            keys = {key: lambda item, key=key: item[key] for key in ("next_run", "actor_name", "identifier")}
+            keys = {key: operator.itemgetter(key) for key in ("next_run", "actor_name", "identifier")}
             found = ordered(found, query.get("ordering", "next_run,actor_name,identifier"), keys)
             return self.api.page(call, found, dict)
 
@@ -137,7 +138,7 @@ class FullSyncViews:
         with self.state.lock:
             found = [self.shapes.system_task(row) for row in self.state.system_tasks.values()]
             found = [item for item in found if all(query.get(key, item[key]) == item[key] for key in SYSTEM_TASK_KEYS)]
-            keys = {key: lambda item, key=key: item[key] for key in SYSTEM_TASK_KEYS}
+            keys = {key: operator.itemgetter(key) for key in SYSTEM_TASK_KEYS}
             return self.api.page(call, ordered(found, query.get("ordering", "name,uid,status"), keys), dict)
 
     def _system_task(self, call: Call) -> SystemTask:

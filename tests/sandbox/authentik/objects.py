@@ -67,10 +67,10 @@ class QuerySet:
     def all(self) -> QuerySet:
         return self._like(self._rows)
 
-    def filter(self, **wanted: object) -> QuerySet:
+    def filter(self, **wanted: Any) -> QuerySet:
         return self._like([row for row in self._rows if matches(row, wanted)])
 
-    def exclude(self, **wanted: object) -> QuerySet:
+    def exclude(self, **wanted: Any) -> QuerySet:
         return self._like([row for row in self._rows if not matches(row, wanted)])
 
     def order_by(self, *fields: str) -> QuerySet:
@@ -93,15 +93,15 @@ class QuerySet:
     def count(self) -> int:
         return len(self._rows)
 
-    def first(self) -> object:
+    def first(self) -> Any:
         ordered = self if self._order else self.order_by("pk")
         return next(iter(ordered._shaped()), None)
 
-    def last(self) -> object:
+    def last(self) -> Any:
         ordered = self if self._order else self.order_by("pk")
         return next(iter(reversed(ordered._shaped())), None)
 
-    def get(self, **wanted: object) -> object:
+    def get(self, **wanted: Any) -> Any:
         found = self.filter(**wanted)
         if found.count() == 1:
             return found._shaped()[0]
@@ -115,7 +115,7 @@ class QuerySet:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, index: int | slice) -> object:
+    def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, int) and index < 0:
             raise ValueError("Negative indexing is not supported.")
         return self._shaped()[index]
@@ -127,7 +127,7 @@ class Manager:
     def __init__(self, rows: Callable[[], list]) -> None:
         self._rows = rows
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         return getattr(QuerySet(self._rows()), name)
 
 
@@ -164,7 +164,7 @@ class Record:
         self._world, self._row = world, row
         self.attributes = copy.deepcopy(row.attributes)
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
         if name not in self.COLUMNS:
@@ -174,7 +174,7 @@ class Record:
     def __str__(self) -> str:
         return str(self._row)
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: Any) -> bool:
         return type(other) is type(self) and other.pk == self.pk
 
     def __hash__(self) -> int:
@@ -223,7 +223,7 @@ class User(Record):
         # A join of all ways that lead to a group in the releases with one parent, and distinct later.
         return QuerySet(found).distinct() if self._world.release.group_parents else QuerySet(found)
 
-    def group_attributes(self, request: object = None) -> dict:
+    def group_attributes(self, request: Any = None) -> dict:
         result: dict = {}
         for group in self.all_groups().order_by("name"):
             deep_update(result, group.attributes)
@@ -249,7 +249,7 @@ class Group(Record):
     def _above(self) -> list[Group]:
         return self._world.groups([self._world.state.groups[pk] for pk in self._row.parents])
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Any:
         if name == "parents" and self._world.release.group_parents:
             return Manager(self._above)
         if name == "parent" and not self._world.release.group_parents:

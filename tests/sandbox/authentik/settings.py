@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 
 @dataclass
@@ -24,7 +25,7 @@ class Settings:
     licensed: bool = False
     worker: bool = True
 
-    def update(self, values: object) -> None:
+    def update(self, values: Any) -> None:
         """Take over some settings; raises ValueError naming what is wrong, and then changes nothing."""
         if not isinstance(values, dict):
             raise ValueError("settings are an object")

@@ -6,11 +6,12 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from tests.sandbox.authentik.full_sync import NAME, SystemTask
+from tests.sandbox.authentik.full_sync import NAME
 from tests.sandbox.authentik.releases import Release
 from tests.sandbox.authentik.schedules import Schedule
-from tests.sandbox.authentik.state import Application, Connection, Group, Mapping, Provider, State, Token, User
+from tests.sandbox.authentik.state import Application, Connection, Group, Mapping, Provider, State, User
 from tests.sandbox.authentik.tasks import ACTORS, DESCRIPTIONS, Task, aggregated
 
 AVATAR = "data:image/svg+xml;base64,PHN2ZyB4bWxucz0iaHR0cDovL3d3dy53My5vcmcvMjAwMC9zdmciLz4="
@@ -87,7 +88,7 @@ class Shapes:
             shown.update(password_change_date=user.created, last_updated=user.updated)
         return shown
 
-    def me(self, user: User, token: Token) -> dict:
+    def me(self, user: Any, token: Any) -> dict:
         shown = {
             "pk": user.pk,
             "username": user.username,
@@ -235,7 +236,7 @@ class Shapes:
 
     def _bare(self, pk: int, name: str, application: Application) -> dict:
         """A provider as an application shows it: without what is particular to its kind."""
-        shown = {"pk": pk, "name": name, "authentication_flow": None, "authorization_flow": None}
+        shown: dict[str, Any] = {"pk": pk, "name": name, "authentication_flow": None, "authorization_flow": None}
         if self._release.tasks_api:
             shown["invalidation_flow"] = None
         shown.update(
@@ -254,7 +255,7 @@ class Shapes:
     def any_provider(self, provider: Provider) -> dict:
         """A provider in the list of providers of all kinds."""
         slug = provider.application if provider.main_application else None
-        shown = {
+        shown: dict[str, Any] = {
             "pk": provider.pk,
             "name": provider.name,
             "authentication_flow": None,
@@ -316,7 +317,7 @@ class Shapes:
         release = self._release
         app_label, model, pk = task.rel_obj
         seen = vars(task) if release.task_logs else task.stored
-        shown = {
+        shown: dict[str, Any] = {
             "message_id": task.message_id,
             "queue_name": task.queue,
             "actor_name": task.actor_name,
@@ -351,7 +352,7 @@ class Shapes:
         }
 
     @staticmethod
-    def system_task(row: SystemTask) -> dict:
+    def system_task(row: Any) -> dict:
         """The last full sync, up to 2025.6."""
         return {
             "uuid": row.uuid,

@@ -12,7 +12,7 @@ import threading
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.sandbox.authentik.schedules import Schedule
 
@@ -54,7 +54,7 @@ def now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def stable_uuid(*parts: object) -> str:
+def stable_uuid(*parts: Any) -> str:
     return str(uuid.uuid5(NAMESPACE, "/".join(str(part) for part in parts)))
 
 
@@ -165,9 +165,9 @@ class Connection:
     id: str
     kind: str
     provider: int
-    obj: int | str
+    obj: Any
     google_id: str
-    attributes: object = field(default_factory=dict)
+    attributes: Any = field(default_factory=dict)
 
 
 @dataclass
@@ -387,9 +387,7 @@ class State:
         application.slug = slug
         self.applications[slug] = application
 
-    def add_connection(
-        self, kind: str, provider: int, obj: int | str, google_id: str, attributes: object
-    ) -> Connection:
+    def add_connection(self, kind: str, provider: Any, obj: Any, google_id: str, attributes: Any) -> Connection:
         if self.row(kind, provider, obj, google_id) is not None:
             raise Conflict("the connection exists")
         self._serial += 1
@@ -453,13 +451,13 @@ class State:
     def mappings_of(self, provider: Provider, model: str) -> list[Mapping]:
         return sorted((self.mappings[pk] for pk in self.assigned(provider, model)), key=lambda mapping: mapping.name)
 
-    def row(self, kind: str, provider: int, obj: int | str, google_id: str) -> Connection | None:
+    def row(self, kind: str, provider: int, obj: Any, google_id: str) -> Connection | None:
         for row in self.rows(kind, provider, obj):
             if row.google_id == google_id:
                 return row
         return None
 
-    def rows(self, kind: str, provider: int | None = None, obj: int | str | None = None) -> list[Connection]:
+    def rows(self, kind: str, provider: int | None = None, obj: Any | None = None) -> list[Connection]:
         """Connections in the order in which they came into being."""
         if provider is not None and obj is not None:
             return list(self._rows.get((kind, provider, obj), ()))
@@ -533,6 +531,6 @@ class State:
         if self.connections.pop(row.id, None) is not None:
             self._rows[row.kind, row.provider, row.obj].remove(row)
 
-    def _forget(self, kind: str, obj: int | str) -> None:
+    def _forget(self, kind: str, obj: Any) -> None:
         for row in self.rows(kind, obj=obj):
             self.remove_connection(row)

@@ -129,7 +129,7 @@ class Syncer:
                     raise ValueError(
                         "%s object can't be deleted because its id attribute is set to None." % UNIQUE[kind][1]
                     )
-        if kind == "group":
+        if isinstance(obj, Group):
             self.insert_members(row, obj.users)
 
     def direct(self, obj: User | Group) -> None:
@@ -171,9 +171,10 @@ class Syncer:
 
     def discover(self, kind: str) -> None:
         """Link what stands at Google already: users by e-mail, groups by name."""
+        by_key: dict[str, int | str]
         if kind == "user":
             with self.state.lock:
-                by_key = {user.email: user.pk for user in reversed(self.scope(kind))}
+                by_key = {user.email: user.pk for user in reversed(self.state.users_in_scope(self.provider))}
             listing, key, google_id = self.google.listing(self.google.users, "users"), "primaryEmail", "primaryEmail"
         else:
             with self.state.lock:
@@ -225,7 +226,7 @@ class Syncer:
                 raise StopSync(exc, obj, exc.mapping) from exc
         if not body:
             raise StopSync(ValueError("No mappings configured"), obj)
-        if kind == "user":
+        if isinstance(obj, User):
             body.setdefault("primaryEmail", obj.email)
             body = {key: value for key, value in body.items() if value is not None}
             addresses = [body["primaryEmail"]] + [entry["address"] for entry in body.get("emails", [])]
@@ -261,7 +262,7 @@ class Syncer:
     def _adopt(self, obj: User | Group, body: dict) -> Connection:
         """The address is taken: tie the object to whatever holds it, and change nothing there now."""
         kind = kind_of(obj)
-        if kind == "user":
+        if isinstance(obj, User):
             google_id, attributes = obj.email, {}
         else:
             attributes = self.google.send(self.google.groups.get(groupKey=body["email"]))
