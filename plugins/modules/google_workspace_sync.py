@@ -432,6 +432,7 @@ from ..module_utils._sync.plan import KEEPABLE
 from ..module_utils._sync.request import DirectoryRequest
 from ..module_utils._sync.target import LOOKUPS
 
+ENGINES = {"direct": DirectorySync, "server": FullServerSync}
 LIMITS = {"max_suspensions": "5%", "max_deletions": "1%", "max_removals_per_group": "50%", "max_missing": "10%"}
 
 
@@ -527,14 +528,12 @@ def main():
     edge.check_seconds("sync_timeout", "google_wait")
     edge.check_google_options()
     more = {"report_path": params["report_path"]}
-    engine = FullServerSync
     if params["engine"] == "direct":
-        engine = DirectorySync
         more["journal_path"] = params["journal"]
     elif params["journal"]:
         edge.refuse("journal needs engine: direct; what authentik writes by itself is in its own log.")
     authentik = edge.authentik()
-    run = engine(
+    run = ENGINES[params["engine"]](
         authentik,
         request,
         edge.open_directory,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from typing import Any
 
 import pytest
 
@@ -15,14 +16,14 @@ from tests.truth.whole import DOMAIN, Whole
 # So many that every list has three pages: 500 users, 200 groups and members a page at Google, 100 in authentik.
 PEOPLE, GROUPS, OTHER_USERS, OTHER_GROUPS = 210, 205, 900, 250
 PAGES = (1, 2, 3)
-GOOGLE_ANSWERS = {
+GOOGLE_ANSWERS: dict[str, dict[str, Any]] = {
     "503": {"status": 503, "reason": "backendError"},
     "403": {"status": 403, "reason": "forbidden"},
     "cut off": {"truncate": 100, "when": "after"},
     "no object": {"body": "[]", "content_type": "application/json"},
     "dropped": {"drop": True},
 }
-AUTHENTIK_ANSWERS = {
+AUTHENTIK_ANSWERS: dict[str, dict[str, Any]] = {
     "502": {"status": 502, "body": "<html>", "content_type": "text/html"},
     "403": {"status": 403},
     "404": {"status": 404},

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
