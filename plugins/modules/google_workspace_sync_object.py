@@ -325,7 +325,8 @@ skipped_members:
 basis:
   description:
     - What RV(changed) rests on.
-    - V(google), read there before and after. V(connection), authentik's own record of Google's last answer.
+    - V(google), read there before and after. V(connection), authentik's own record of Google's last answer; a connection that is
+      new does not tell whether its account was made or taken over, so that it counts as V(assumed).
       V(assumed), it could not be known, and a warning says why. V(nothing_sent), nothing that could write was sent.
   returned: always
   type: str

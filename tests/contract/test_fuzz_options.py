@@ -13,6 +13,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._module import (
+    authentik_arguments,
+    google_arguments,
+    provider_arguments,
+)
 from tests.sandbox.process import Sandbox
 from tests.support.google import unvaried
 from tests.support.module import reaching, run_module
@@ -95,6 +100,9 @@ USUAL = {
 }
 # Two ways to say the same, of which one may be given.
 INSTEAD_OF = {"provider_name": "provider_id"}
+# The options that all modules have, and the module that tries them out in full.
+COMMON = {*authentik_arguments(), *google_arguments(), *provider_arguments()}
+FULLY = "google_workspace_sync_object"
 # How a sync that did not fail may end.
 STATUSES = ("synced", "unchanged", "out_of_scope", "unconfirmed")
 
@@ -151,6 +159,11 @@ def judged(sandbox, run, option, value, key):
         assert re.fullmatch(r"/token|/admin/directory/v1/[\w/@.+-]*", item["path"]), item["path"]
 
 
+def examples_of(module, option, usual):
+    """Fewer for what all modules have in common: it is read in one place, which the first module tries out in full."""
+    return usual if module == FULLY or option not in COMMON else max(usual // 6, 2)
+
+
 def fuzzed(examples):
     return settings(
         max_examples=examples,
@@ -167,7 +180,7 @@ def test_every_option_in_check_mode(sandbox, module, option, inner):
     key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"].splitlines()[3]
     sandbox.reset()
 
-    @fuzzed(30)
+    @fuzzed(examples_of(module, option, 24))
     @given(value=VALUES)
     def attempt(value):
         sandbox.clear_requests()
@@ -187,7 +200,7 @@ def test_every_option_for_real(sandbox, module, option, inner):
     """A clear error, or a run that did what it was asked: then there is nothing left for a second one to do."""
     key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"].splitlines()[3]
 
-    @fuzzed(8)
+    @fuzzed(examples_of(module, option, 6))
     @given(value=VALUES)
     def attempt(value):
         sandbox.reset()

@@ -65,12 +65,15 @@ class _Context:
     def __init__(self, coverage: Any) -> None:
         self.coverage = coverage
         self.seconds: dict[str, float] = {}
+        self.failed: set[str] = set()
 
     def pytest_runtest_setup(self, item: Any) -> None:
         self.coverage.switch_context(item.nodeid)
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         self.seconds[report.nodeid] = self.seconds.get(report.nodeid, 0.0) + report.duration
+        if report.failed:
+            self.failed.add(report.nodeid)
 
 
 def _measured(work: Callable[[Any], Any]) -> tuple[Any, Record]:
@@ -95,9 +98,9 @@ def record_tests(paths: list[str]) -> dict[str, Any]:
 
     def work(coverage: Any) -> dict[str, float]:
         context = _Context(coverage)
-        status = pytest.main(["-q", "-p", "no:cacheprovider", *paths], plugins=[context])
-        if status:
-            raise SystemExit(f"{paths} fail without any mutation")
+        pytest.main(["-q", "-p", "no:cacheprovider", *paths], plugins=[context])
+        if context.failed:
+            raise SystemExit(f"fail without any mutation: {sorted(context.failed)}")
         return context.seconds
 
     seconds, lines = _measured(work)

@@ -34,6 +34,18 @@ FOUND = {
         ("sync_group_by_the_server", {"group": "Team", "verify": "auto", "check": False}),
         ("sync_person_directly", ADA),
     ],
+    "a row that authentik's listing renewed, and a mapping that skips": [
+        ("begin", {"version": "2025.12.4"}),
+        ("sync_group_directly", {"group": "Team", "membership": "add", "options": {}, "check": False}),
+        ("assign_mapping", {"name": "zz group skip"}),
+        ("sync_group_by_the_server", {"group": "Team", "verify": "connection", "check": False}),
+    ],
+    "a row for another group of the same name": [
+        ("begin", {"version": "2025.12.4"}),
+        ("sync_group_by_the_server", {"group": "Team", "verify": "auto", "check": False}),
+        ("change_google", {"change": ("RENEW", f"groups/team@{DOMAIN}", {"name": "Team"})}),
+        ("sync_group_by_the_server", {"group": "Team", "verify": "connection", "check": False}),
+    ],
     "somebody else has the old address by now": [
         ("begin", {"version": "2025.12.4"}),
         ("sync_person_by_the_server", {"name": "ada", "verify": "auto", "options": {}, "check": False}),

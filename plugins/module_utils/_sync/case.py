@@ -171,30 +171,54 @@ class Case:
             found.extend(operation("POST", "member", member, group=key) for member in sorted(added))
         return found
 
-    def compare_rows(self, after: Look) -> None:
-        """changed, changes and operations from authentik's rows before and after."""
+    def compare_rows(self, after: Look) -> str:
+        """changed, changes and basis from authentik's rows before and after; what was written is not told by them.
+
+        Returns:
+            Why that it changed is only assumed, for a warning; empty where it is not.
+        """
         outcome, kind, before = self.outcome, self.target.kind, self.before
-        old, new = before.row, after.row
-        if new is None:
-            return
-        if old is None or old.get("id") != new.get("id"):
+        if after.row is None:
+            return ""
+        if self.is_renewed(after):
             outcome.changed = bool(after.attributes)
             outcome.changes = changes(kind, before.attributes or None, after.attributes)
+            if outcome.changed and not self._was_missing(after):
+                # Made, taken over, or found by its address when its making was refused: the row is the same then.
+                outcome.basis = "assumed"
+                return (
+                    "authentik has a new connection for it, which does not tell what stood at Google before, so that it "
+                    "changed is assumed. Let the module read Google (verify: google) to know."
+                )
         else:
             outcome.changes = changes(kind, before.attributes, after.attributes)
             outcome.changed = bool(outcome.changes)
             if not before.attributes and after.attributes:
                 # A row without a record of Google's answer, made by hand or by adoption: what stood there is unknown.
                 outcome.basis = "assumed"
-                self.warn("authentik kept no record of what stood at Google before, so that it changed is assumed.")
-        if outcome.changed:
-            key = new.get("google_id") if kind == "user" else after.attributes.get("email") or new.get("google_id")
-            outcome.operations = [
-                operation("PUT" if old is not None and old.get("id") == new.get("id") else "POST", kind, str(key))
-            ]
-            if old is None:
-                # Created or adopted: the row does not tell, so the method is not claimed.
-                outcome.operations = [{"method": None, "resource": kind, "key": str(key), "by": "authentik"}]
+                return "authentik kept no record of what stood at Google before, so that it changed is assumed."
+        return ""
+
+    def is_renewed(self, after: Look) -> bool:
+        """Whether authentik's row is another one than before."""
+        return (self.before.row or {}).get("id") != (after.row or {}).get("id")
+
+    def _was_missing(self, after: Look) -> bool:
+        """Whether Google was seen not to hold what authentik has a new row for."""
+        before = self.before
+        return before.seen and before.record is None and not before.incomplete and self.is_renewed(after)
+
+    def row_operations(self, after: Look) -> t.List[Json]:
+        """The write that authentik's row proves, of a sync that is known to have written."""
+        kind, row = self.target.kind, after.row or {}
+        if not self.is_renewed(after):
+            key = row.get("google_id") if kind == "user" else after.attributes.get("email") or row.get("google_id")
+            return [operation("PUT", kind, str(key))]
+        if kind == "group":
+            # One whose making was refused is linked as it stands, and nothing is written.
+            return [operation("POST", kind, str(after.attributes.get("email")))] if self._was_missing(after) else []
+        # Made or taken over: the row does not tell, so the method is not claimed.
+        return [{"method": None, "resource": kind, "key": str(row.get("google_id")), "by": "authentik"}]
 
     def wait(self, after: Look, done: t.Callable[[Look], bool]) -> bool:
         """Read Google again until it shows what it has confirmed, within a bound."""

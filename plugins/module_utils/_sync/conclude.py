@@ -76,18 +76,42 @@ def _from_connection(case: Case, after: Look, verdict: Verdict) -> None:
     if after.row is None:
         _nothing(case, "authentik has no connection for it after the sync", linked=False)
         return
-    case.compare_rows(after)
+    assumption = case.compare_rows(after)
     if not after.attributes:
         outcome.changed = False
         _nothing(
             case, "authentik only linked it to %s and has no answer of Google's" % after.row.get("google_id"), True
         )
         return
-    if outcome.changed:
-        outcome.status = "synced"
-    elif not _unchanged_row(case, after, verdict):
-        return
-    members.assume(case)
+    ended = not _changed_row(case, after, verdict) if outcome.changed else not _unchanged_row(case, after, verdict)
+    if assumption and outcome.changed:
+        case.warn(assumption)
+    if not ended:
+        members.assume(case)
+
+
+def _changed_row(case: Case, after: Look, verdict: Verdict) -> bool:
+    """Status for a row that is another one than before; False when that ended the matter.
+
+    From 2025.10 on authentik's listing alone renews a row, before it comes to the object and its mappings.
+    """
+    outcome = case.outcome
+    if verdict.started is False:
+        outcome.fail(_not_reached(case), "google_not_reached")
+        return False
+    try:
+        missing = unmet(case.target.kind, case.wanted_now(creating=False), after.attributes)
+    except MappingProblem as exc:
+        if exc.kind == "skip":
+            outcome.changed, outcome.changes, outcome.basis = False, [], "connection"
+        _unmapped(case, exc, verdict)
+        return outcome.status == "unconfirmed"
+    if missing:
+        _unmet_row(case, missing, verdict)
+        return outcome.status == "unconfirmed"
+    outcome.operations = case.row_operations(after)
+    outcome.status = "synced"
+    return True
 
 
 def _missing(case: Case, after: Look) -> None:

@@ -217,7 +217,9 @@ class ServerSync(Engine):
             self.outcome.basis = "assumed"
             return
         self.outcome.basis = "connection"
-        case.compare_rows(after)
+        assumption = case.compare_rows(after)
+        if assumption:
+            self.warn(assumption)
 
     def _report_unanswered(self, case: Case, question: AuthentikError, after: Look, deadline: float) -> None:
         """The call gave no usable answer, and the task has not ended or is not to be seen."""
