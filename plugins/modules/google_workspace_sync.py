@@ -15,7 +15,7 @@ description:
   - Brings every user and group of a Google Workspace provider in line, touches only what differs, and says what was done.
   - With O(engine=direct) both sides are listed once and compared, and only differences are written, by Google's API and within
     its quota. The whole plan is held against ceilings on damage before anything is written.
-  - With O(engine=server) authentik's own full sync is started and followed to its end.
+  - With O(engine=server) authentik's own full sync is started and followed to its end. One that runs already is waited for.
   - One object that fails does not keep the others waiting; the task fails in the end and lists it.
   - A run that was interrupted, at whatever point, is simply run again.
 notes:
@@ -23,6 +23,8 @@ notes:
   - Objects that Google does not list are looked up one by one before anything is created for them, since its listings trail
     behind by minutes. What was changed at Google in these minutes may be written once more.
   - For one object, M(dirsync.authentik.google_workspace_sync_object) says more.
+  - With O(engine=server), authentik 2025.8 and later lets only a superuser start a full sync, and authentik 2025.6 and earlier can
+    only run one again, so that the provider's first one cannot be started.
 requirements:
   - authentik 2024.8 or later.
   - For O(engine=direct), google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
@@ -53,7 +55,7 @@ options:
     description:
       - Who performs the sync.
       - V(direct) is this module. V(server) is authentik itself, by its own full sync. That lists the whole Google directory for every page
-        of objects, writes everything, and removes no member.
+        of objects, writes everything, and removes no member. Ceilings, shards and what else shapes a run do not apply to it.
     type: str
     default: direct
     choices: [direct, server]
@@ -153,7 +155,7 @@ options:
     default: false
   override_dry_run:
     description:
-      - Sync although the provider is set to dry run. Needs authentik 2025.4 or later.
+      - Sync although the provider is set to dry run. Needs O(engine=direct) and authentik 2025.4 or later.
       - It never makes a run in check mode write.
     type: bool
     default: false
@@ -194,7 +196,7 @@ options:
     description:
       - A file on the host that the module runs on, to which every write is appended before it is sent and when it was answered.
       - A run that finds the journal of an interrupted run of the same kind, not older than an hour, does not look again at the
-        groups that were done; RV(counts) calls them skipped.
+        groups that were done; RV(counts) calls them skipped. Needs O(engine=direct).
     type: path
   report_path:
     description:
@@ -238,7 +240,8 @@ options:
     choices: [critical, exception, error, warning, warn, info, debug, notset]
   sync_timeout:
     description:
-      - Seconds that the sync itself may take with O(engine=server), following its tasks included.
+      - Seconds that the sync itself may take with O(engine=server), following its tasks included. A sync that takes longer goes on,
+        and the task fails. A sync that runs already is waited for just as long before.
     type: float
     default: 3600.0
 """
@@ -409,8 +412,12 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks. V(objects), single objects failed. V(guard), a ceiling or a
-    suspicious listing stopped the run. V(given_up), Google failed again and again.
+  description:
+    - What kind of failure it was, for conditions in playbooks. V(objects), single objects failed. V(guard), a ceiling or a
+      suspicious listing stopped the run. V(given_up), Google failed again and again.
+    - With O(engine=server) also V(sync_failed), a page of objects crashed; V(google_not_reached), authentik could not reach Google;
+      V(sync_unfinished), O(sync_timeout) is over; V(sync_unanswered), whether it started is not known. Before anything is sent,
+      V(not_assigned), V(no_worker), V(no_schedule), V(no_full_sync_yet), V(conflict) and V(already_running).
   returned: on failure
   type: str
   sample: objects

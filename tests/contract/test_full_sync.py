@@ -689,6 +689,17 @@ def test_google_that_may_not_be_read(tasks_server):
     assert len(server.tasks()) == 1
 
 
+def test_google_that_gets_lost_before_the_first_look(new):
+    new.once()
+    new.control("PATCH", "authentik/users/alice", {"name": "Alice Other"})
+    new.sandbox.fault("google", method="GET", path=r"/groups/[^/]+/members", times=-1, status=403, reason="forbidden")
+    run = new.sync()
+    assert (run.result["status"], run.result["changed"], run.result["basis"]) == ("synced", True, "connection")
+    assert changed(run)["alice"] == ("updated", ["name.displayName", "name.familyName"])
+    run = new.sync(verify="google")
+    assert (run.failed, run.result["basis"], run.result["changed"]) == (True, "nothing_sent", False)
+
+
 def test_google_that_gets_lost_between_the_looks(new):
     new.once()
     new.control("PATCH", "authentik/users/alice", {"name": "Alice Other"})

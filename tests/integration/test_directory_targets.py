@@ -31,6 +31,8 @@ def test_playbook(server, playbook, tmp_path):
         # Whether a sync leaves connections in authentik.
         "linked": number >= (2025, 10),
         "has_dry_run": number >= (2025, 4),
+        "has_tasks": number >= (2025, 8),
+        "heals_rows": number >= (2025, 10),
     }
     checked = playbook.stem == "check_mode"
     done = run_playbook(playbook, variables, *(["--check", "--diff"] if checked else []))
