@@ -88,7 +88,7 @@ def build(result: Json, report: str, title: str) -> Json:
         title: the page's.
 
     Returns:
-        dict; its keys are described in docs/drift_report.md.
+        dict; its keys are described in docs/drift-report.md.
     """
     lines, unreadable = _lines(report)
     told = next((line for line in lines if line.get("kind") == "run"), {})

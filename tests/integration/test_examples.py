@@ -49,7 +49,8 @@ DATASET = {
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py") if path.stem != "__init__")
 # tests/packaging/test_tutorial.py follows the tutorial, step by step.
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "tutorial.md")]
-PAGES.append(ROOT / "roles" / "google_workspace_setup" / "README.md")
+PAGES += sorted(ROOT.glob("roles/*/README.md"))
+FILTERS = sorted(path.stem for path in (ROOT / "plugins" / "filter").glob("*.py"))
 # Whoever syncs is done when Ada is there; the others configure, or only look.
 SYNCS = re.compile(r"google_workspace_sync(_object)?:")
 
@@ -58,6 +59,9 @@ def blocks():
     """Yield (name, YAML text) of each example."""
     for name in MODULES:
         yield name, importlib.import_module(f"ansible_collections.dirsync.authentik.plugins.modules.{name}").EXAMPLES
+    for name in FILTERS:
+        source = importlib.import_module(f"ansible_collections.dirsync.authentik.plugins.filter.{name}")
+        yield f"filter-{name}", source.EXAMPLES
     for page in PAGES:
         for number, text in enumerate(
             re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE), 1
@@ -105,7 +109,7 @@ def test_playbooks(sandbox, tmp_path: Path, name, text):
     # A role passes over what its variables do not ask for.
     skipped = r"\d+" if "include_role" in text else "0"
     assert re.search(r"ok=[1-9]\d* .*skipped=%s .*ignored=0" % skipped, done.stdout)
-    if not SYNCS.search(text):
+    if not SYNCS.search(text) or "check_mode: true\n" in text:
         return
     assert [user for user in sandbox.google_state()["users"] if user["primaryEmail"] == "ada.lovelace@example.com"]
 
