@@ -12,6 +12,7 @@ import importlib
 import io
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,7 +75,7 @@ def run_module(
     args = dict(params, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
     entry = importlib.import_module(f"{PACKAGE}.{module}")
     out = io.StringIO()
-    with _environment(env or {}), patch_module_args(args), contextlib.redirect_stdout(out):
+    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), contextlib.redirect_stdout(out):
         _forget_warnings()
         with contextlib.suppress(SystemExit):
             entry.main()
@@ -93,6 +94,17 @@ def module_run(result: dict[str, Any], output: str, failed: bool) -> ModuleRun:
 def _environment(env: Mapping[str, str]) -> Iterator[None]:
     kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
     with mock.patch.dict(os.environ, {**kept, **env}, clear=True):
+        yield
+
+
+@contextlib.contextmanager
+def _as_on_a_target() -> Iterator[None]:
+    """A test that imports Ansible's own plugins makes this process a controller, where warnings go to the terminal."""
+    internal = sys.modules.get("ansible.module_utils._internal")
+    if internal is None or not hasattr(internal, "is_controller"):
+        yield
+        return
+    with mock.patch.object(internal, "is_controller", False):
         yield
 
 
