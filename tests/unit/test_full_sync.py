@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import datetime
 import types
+import typing
 
 import pytest
 
@@ -55,10 +56,11 @@ GROUPS = Page("group", 1, [line("Syncing page 1 or Groups")], "done", [])
 
 def read(*pages, crash=(), problem="", earlier=(), size=3, tells=True, lines=()):
     task = types.SimpleNamespace(earlier=list(earlier))
-    run = types.SimpleNamespace(
+    run: typing.Any = types.SimpleNamespace(
         lines=list(lines), pages=list(pages), crash=list(crash), problem=problem, task=task, page_size=size
     )
-    return Reading(run, Objects(), FAIL_ON, tells)
+    objects: typing.Any = Objects()
+    return Reading(run, objects, FAIL_ON, tells)
 
 
 def users(number, *lines, state="done", crash=()):
