@@ -79,7 +79,8 @@ class Views:
         ]
         if self.release.tasks_api:
             paths += [
-                route("/tasks/workers", get=self.workers),
+                # From 2026.5 on with a final slash.
+                route("/tasks/workers/" if self.release.discovery_setting else "/tasks/workers", get=self.workers),
                 route("/tasks/tasks/", get=self.tasks),
                 *([route("/tasks/tasks/status/", get=self.tasks_status)] if self.release.task_logs else []),
                 route("/tasks/tasks/{pk}/", get=self.task),
