@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A module in a process of its own, which can be killed: ``python -m tests.support.runner``, with parameters on its input."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+from .clock import running_faster
+from .module import reaching, run_module
+from .tree import ROOT
+
+MODULE = "google_workspace_sync"
+
+
+class Run:
+    """One process.
+
+    Args:
+        whole: tests.truth.whole.Whole, against whose sandbox.
+        faster: how many times faster its own waiting is.
+        options: the module's parameters.
+    """
+
+    def __init__(self, whole: Any, faster: float = 50, **options: Any) -> None:
+        from tests.truth.whole import LIMITS, UNHURRIED
+
+        params = {**reaching(whole.sandbox), **LIMITS, **UNHURRIED, **options}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.runner"],
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / '.build'}"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.process.stdin.write(json.dumps({"faster": faster, "params": params}))
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def kill(self) -> None:
+        """kill -9, and wait until it is gone."""
+        self.process.kill()
+        self.process.communicate()
+
+    def result(self) -> dict[str, Any]:
+        """The module's result, once it has ended by itself."""
+        out, errors = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0, errors[-2000:]
+        return json.loads(out.splitlines()[-1])
+
+
+def main() -> None:
+    """Read what to run, run it, and print its result."""
+    asked = json.load(sys.stdin)
+    with running_faster(asked["faster"]):
+        run = run_module(asked["params"], module=MODULE)
+    print(json.dumps({**run.result, "peak_memory": peak_memory()}))
+
+
+def peak_memory() -> int:
+    """The most memory that this process has had, in KiB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+if __name__ == "__main__":
+    main()
