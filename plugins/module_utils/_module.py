@@ -30,6 +30,9 @@ Json = t.Dict[str, t.Any]
 Result = t.Union[BaseOutcome, Report]
 LONGEST_TIMEOUT_S = 86400
 SHORTEST_SECRET = 8
+# Options that hold texts of many lines, or values to compare with whatever they are.
+MANY_LINES = frozenset(("expression", "service_account_contents", "credentials", "expect"))
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def _insecure_inverted(*names: str) -> bool:
@@ -88,6 +91,20 @@ def google_arguments() -> Json:
     }
 
 
+class Module(AnsibleModule):
+    """For modules with options inside an option.
+
+    Where such an option is of another type, ansible-core gives up before it knows what is secret, and prints the parameters.
+    """
+
+    def fail_json(self, msg: str, **more: t.Any) -> t.NoReturn:
+        for name, about in self.argument_spec.items():
+            value = str(self.params.get(name) or "")
+            if about.get("no_log") and value:
+                self.no_log_values.add(value)
+        super().fail_json(msg, **more)
+
+
 class Edge:
     """An Ansible module's parameters turned into clients, and results turned into its exit.
 
@@ -109,6 +126,9 @@ class Edge:
             self.keep_secret([str(module.params.get(name) or "")])
         for name in ("authentik_url", "google_api_endpoint"):
             self.keep_secret(_passwords(str(module.params.get(name) or "")))
+        for name, value in sorted(module.params.items()):
+            if name not in MANY_LINES:
+                self._refuse_control_characters(name, value)
 
     def keep_secret(self, values: t.Iterable[str]) -> None:
         """Texts that Ansible masks in everything this module prints."""
@@ -257,6 +277,17 @@ class Edge:
         if outcome.fails_task:
             self._fail(**result)
         self._exit(**result)
+
+    def _refuse_control_characters(self, where: str, value: t.Any) -> None:
+        if isinstance(value, str) and _CONTROL.search(value):
+            self.refuse("%s contains control characters. Give it without them." % where)
+        if isinstance(value, list):
+            for number, item in enumerate(value):
+                self._refuse_control_characters("%s[%d]" % (where, number), item)
+        if isinstance(value, dict):
+            for key, item in value.items():
+                if key not in MANY_LINES:
+                    self._refuse_control_characters("%s.%s" % (where, key), item)
 
     def _check_seconds(self, name: str) -> None:
         value = self.module.params[name]

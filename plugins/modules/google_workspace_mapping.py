@@ -213,11 +213,9 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._config.mapping import MappingWork, problem
 from ..module_utils._config.mapping_tests import OUTCOMES
-from ..module_utils._module import Edge, authentik_arguments
+from ..module_utils._module import Edge, Module, authentik_arguments
 
 
 def argument_spec():
@@ -245,7 +243,7 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=argument_spec(),
         supports_check_mode=True,
         required_one_of=[("name", "mapping_id")],

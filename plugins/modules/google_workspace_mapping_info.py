@@ -138,10 +138,8 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._config.info import MappingInfo, mapping_problem
-from ..module_utils._module import Edge, authentik_arguments
+from ..module_utils._module import Edge, Module, authentik_arguments
 
 
 def argument_spec():
@@ -163,7 +161,7 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=argument_spec(),
         supports_check_mode=True,
         mutually_exclusive=[("name", "mapping_id")],

@@ -40,6 +40,8 @@ WHY = {
 
 def problem(options: Json) -> t.Optional[str]:
     """What is wrong with the options by themselves, naming the option; None if nothing is."""
+    if options.get("provider_id") is None and options.get("provider_name") is None:
+        return "provider_id and provider_name are both null; give one of them."
     pk = options.get("provider_id")
     if pk is not None and not 0 < pk <= 2147483647:
         return "provider_id must be a positive integer (at most 2147483647), not %d." % pk

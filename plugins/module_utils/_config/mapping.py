@@ -23,6 +23,8 @@ OWN = "goauthentik.io/"
 
 def problem(options: Json) -> t.Optional[str]:
     """What is wrong with the options by themselves, naming the option; None if nothing is."""
+    if options.get("name") is None and options.get("mapping_id") is None:
+        return "name and mapping_id are both null; give one of them."
     if options.get("name") is not None and not options["name"].strip():
         return "name is empty; give the property mapping's name."
     if options.get("expression") is not None and not options["expression"].strip():

@@ -45,6 +45,8 @@ _SLUG = re.compile(r"^[-a-zA-Z0-9_]+$")
 
 def problem(options: Json) -> t.Optional[str]:
     """What is wrong with the options by themselves, naming the option; None if nothing is."""
+    if options.get("name") is None and options.get("provider_id") is None:
+        return "name and provider_id are both null; give one of them."
     for name in ("name", "delegated_subject", "default_group_email_domain", "sync_page_timeout", "credentials_ref"):
         value = options.get(name)
         if value is not None and not value.strip():

@@ -49,6 +49,8 @@ class SyncOptions:
             wrong = name_problem(name, value)
             if wrong:
                 return wrong
+        if self.provider_id is None and self.provider_name is None:
+            return "provider_id and provider_name are both null; give one of them."
         if self.provider_name is not None and not self.provider_name.strip():
             return "provider_name is empty; give the provider's name, or provider_id."
         if self.provider_id is not None and not 0 < self.provider_id <= 2147483647:
