@@ -102,7 +102,7 @@ class Module(AnsibleModule):
             value = str(self.params.get(name) or "")
             if about.get("no_log") and value:
                 self.no_log_values.add(value)
-        super().fail_json(msg, **more)
+        t.cast(t.Callable[..., t.NoReturn], super().fail_json)(msg, **more)
 
 
 class Edge:

@@ -8,6 +8,7 @@ import json
 import random
 import time
 from collections import Counter
+from typing import Any
 
 import pytest
 
@@ -147,7 +148,7 @@ def test_killed_again_and_again(whole, tmp_path, seed):
 
 def test_a_group_that_has_changed_since_is_looked_at_again(whole, tmp_path):
     path = tmp_path / "journal.jsonl"
-    options = {"membership": "exact", "journal": str(path)}
+    options: dict[str, Any] = {"membership": "exact", "journal": str(path)}
     whole.converged(membership="exact")
     whole.control("PATCH", "google/groups/group-05@corp.example.com", {"name": "Drifted"})
     whole.sandbox.fault("google", method="PUT", path="/groups/", delay_ms=20_000, drop=True)

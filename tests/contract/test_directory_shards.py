@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_side_by_side_they_do_what_one_run_does(whole):
     whole.sandbox.reset()
     whole.control("POST", "authentik/settings", {"signals": False})
     for model in ("user", "group"):
-        results = []
+        results: list[Any] = []
 
         def one(index, model=model, results=results):
             options = {"models": [model], "membership": "exact", "shard_index": index, "shard_count": 3}

@@ -39,8 +39,10 @@ class Run:
             stderr=subprocess.PIPE,
             text=True,
         )
-        self.process.stdin.write(json.dumps({"faster": faster, "params": params}))
-        self.process.stdin.close()
+        stdin = self.process.stdin
+        assert stdin is not None
+        stdin.write(json.dumps({"faster": faster, "params": params}))
+        stdin.close()
         self.process.stdin = None
 
     def kill(self) -> None:

@@ -103,8 +103,8 @@ class Whole:
                 google_log,
                 authentik_log,
                 self.quiet,
-                lines(files["report_path"]),
-                lines(files["journal"]),
+                lines_if_any(files["report_path"]),
+                lines_if_any(files["journal"]),
             )
         directory_oracle.check(evidence, self.secrets)
         return run
@@ -127,9 +127,11 @@ class Whole:
         self.quiet = True
 
 
-def lines(path: str) -> list[Json] | None:
-    """The lines of a file of JSON Lines; None if there is none."""
-    try:
-        return [json.loads(line) for line in Path(path).read_text().splitlines()]
-    except FileNotFoundError:
-        return None
+def lines(path: str | Path) -> list[Json]:
+    """The lines of a file of JSON Lines."""
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def lines_if_any(path: str | Path) -> list[Json] | None:
+    """The lines of a file of JSON Lines; None if there is no such file."""
+    return lines(path) if Path(path).exists() else None
