@@ -29,9 +29,10 @@ from .desired import (
 from .expression_process import ExpressionProcess
 from .local_objects import KEPT_PASSWORD
 from .restricted import MissingLibrary
-from .sample import Subject
-from .sample import choose_sample as choose_sample
+from .sample import Subject, choose_sample
 from .secrets import mask_text
+
+__all__ = ["MappingEvaluator", "choose_sample"]
 
 Json = t.Dict[str, t.Any]
 Wanted = t.Tuple[Json, Json]

@@ -22,7 +22,7 @@ import uuid
 
 from .desired import slug
 from .local_objects import Logger, is_group_member
-from .local_queries import Facade, Records, Run, Unsupported
+from .local_queries import Facade, Records, Run, Unsupported, exactly
 
 Json = t.Dict[str, t.Any]
 
@@ -62,6 +62,9 @@ _NETWORK = (
 )
 _DATE = "year month day weekday isoweekday isoformat strftime ctime toordinal replace"
 _TIME = "hour minute second microsecond"
+_KEYS: type = type({}.keys())
+_VALUES: type = type({}.values())
+_ITEMS: type = type({}.items())
 # The attributes that may be read, by the exact type of what has them.
 READABLE: t.Dict[type, t.FrozenSet[str]] = {
     kind: _public(kind) for kind in (int, float, bool, list, dict, tuple, set, frozenset, bytes, complex, range)
@@ -71,9 +74,9 @@ READABLE.update(
         # format and format_map read attributes by themselves: see _formatter.
         str: _public(str, "format format_map"),
         type(None): frozenset(),
-        type({}.keys()): _public(type({}.keys()), "mapping"),
-        type({}.values()): frozenset(),
-        type({}.items()): _public(type({}.items()), "mapping"),
+        _KEYS: _public(_KEYS, "mapping"),
+        _VALUES: frozenset(),
+        _ITEMS: _public(_ITEMS, "mapping"),
         datetime.datetime: _words(_DATE + " date time timestamp utcoffset tzname " + _TIME),
         datetime.date: _words(_DATE),
         datetime.time: _words("isoformat strftime replace " + _TIME),
@@ -130,7 +133,7 @@ def scope_of(run: Run) -> Json:
     def slugify(value: t.Any, allow_unicode: bool = False) -> str:
         if run.version is None or run.version < (2025, 10):
             run.refuse("it uses slugify, which authentik has only since 2025")
-        if type(value) is not str or allow_unicode:
+        if not exactly(value, str) or allow_unicode:
             run.refuse("it uses slugify in a form that is not known here")
         return slug(value)
 
@@ -152,7 +155,7 @@ def scope_of(run: Run) -> Json:
 
 def _read(ob: t.Any, name: t.Any, run: Run) -> t.Any:
     """The guard of every attribute: by the exact type of what has it, and only what is listed."""
-    if type(name) is not str:
+    if not exactly(name, str):
         raise TypeError("attribute name must be string, not '%s'" % type(name).__name__)
     if name.startswith("_"):
         run.refuse("it uses the attribute %s" % name)
@@ -178,10 +181,10 @@ def _formatter(ob: t.Any, name: str, run: Run) -> t.Callable[..., str]:
     """str.format for templates that name values only: a field like {0.x} reads attributes past every guard."""
 
     def formatted(template: t.Any, *args: t.Any, **kwargs: t.Any) -> str:
-        if type(template) is not str:
+        if not exactly(template, str):
             run.refuse("it formats something else than a text")
         _check_template(template, run)
-        if name == "format_map" and not (len(args) == 1 and type(args[0]) is dict and not kwargs):
+        if name == "format_map" and not (len(args) == 1 and exactly(args[0], dict) and not kwargs):
             run.refuse("it uses format_map() with something else than a dictionary")
         return t.cast(str, getattr(template, name)(*args, **kwargs))
 

@@ -18,6 +18,12 @@ import uuid
 Json = t.Dict[str, t.Any]
 # The orders in which rows are tried that a database may return in any order: no row has the same place in all of them.
 VARIANTS = 3
+_TYPES: t.Dict[str, type] = {"text": str, "bool": bool, "int": int}
+
+
+def exactly(value: t.Any, *kinds: t.Optional[type]) -> bool:
+    """Whether a value is of one of these very types: what is derived of one may have methods of its own."""
+    return type(value) in kinds
 
 
 class Unsupported(BaseException):
@@ -55,10 +61,14 @@ class Run:
         self.trouble: t.Optional[str] = None
 
     def refuse(self, why: str) -> t.NoReturn:
-        """End the evaluation. What the expression makes of it (``finally: return``) does not matter: it is noted."""
+        """End the evaluation."""
+        raise self.refused(why)
+
+    def refused(self, why: str) -> Unsupported:
+        """What ends the evaluation. What the expression makes of it (``finally: return``) does not matter: it is noted."""
         if self.trouble is None:
             self.trouble = why
-        raise Unsupported(why)
+        return Unsupported(why)
 
     def arrange(self, items: t.List[t.Any]) -> t.List[t.Any]:
         """Rows without an order, in the order of this variant."""
@@ -101,7 +111,7 @@ class Facade:
         return method(self)
 
     def __repr__(self) -> str:
-        self.run.refuse("it uses the repr of a %s" % self.what)
+        raise self.run.refused("it uses the repr of a %s" % self.what)
 
 
 class Records(Facade):
@@ -153,7 +163,10 @@ class Records(Facade):
     # -- what an expression calls ---------------------------------------------------------------------------------
 
     def see_all(self) -> t.Callable[[], Records]:
-        return lambda: self._with()
+        def all_() -> Records:
+            return self._with()
+
+        return all_
 
     def see_filter(self) -> t.Callable[..., Records]:
         return lambda **wanted: self._with(rows=self.matching(wanted))
@@ -259,7 +272,7 @@ class Records(Facade):
     __hash__ = None  # type: ignore[assignment]
 
     def __str__(self) -> str:
-        self.run.refuse("it makes a text of a query")
+        raise self.run.refused("it makes a text of a query")
 
     # -- how --------------------------------------------------------------------------------------------------------
 
@@ -320,7 +333,7 @@ class Records(Facade):
 
     def _test(self, kind: str, lookup: str, value: t.Any) -> t.Callable[[t.Any], bool]:
         """Whether a field's value matches, as the database would say."""
-        if lookup == "in" and type(value) in (list, tuple, set, frozenset):
+        if lookup == "in" and exactly(value, list, tuple, set, frozenset):
             tests = [self._test(kind, "exact", item) for item in value]
             return lambda found: any(test(found) for test in tests)
         if lookup == "exact" and kind == "uuid":
@@ -329,9 +342,9 @@ class Records(Facade):
             except (ValueError, TypeError, AttributeError):
                 self.run.refuse("it compares an id with something else")
             return lambda found: found == wanted
-        if lookup == "exact" and type(value) is {"text": str, "bool": bool, "int": int}.get(kind):
+        if lookup == "exact" and exactly(value, _TYPES.get(kind)):
             return lambda found: found == value
-        if kind == "text" and type(value) is str:
+        if kind == "text" and exactly(value, str):
             tests_of: t.Dict[str, t.Callable[[str, str], bool]] = {
                 "exact": lambda found, part: found == part,
                 "contains": lambda found, part: part in found,

@@ -28,7 +28,7 @@ import typing as t
 
 from .expression_guards import GUARDS, NAMES, NEVER_CAUGHT, scope_of
 from .local_objects import KEPT_PASSWORD, Request, Row, Secret, User
-from .local_queries import Facade, Run, Unsupported
+from .local_queries import Facade, Run, Unsupported, exactly
 
 Json = t.Dict[str, t.Any]
 PACKAGE = "RestrictedPython"
@@ -216,15 +216,15 @@ def _plain(value: t.Any, run: Run, depth: int, budget: t.List[int]) -> t.Any:
             run.refuse("its result holds a list with an empty element")
         return [_plain(item, run, depth + 1, budget) for item in value]
     if kind is dict:
-        if not all(type(key) is str for key in value):
+        if not all(exactly(key, str) for key in value):
             run.refuse("its result holds a key that is no text")
         return {
             key: KEPT_PASSWORD
-            if depth == 0 and key == "password" and type(item) is Secret
+            if depth == 0 and key == "password" and isinstance(item, Secret)
             else _plain(item, run, depth + 1, budget)
             for key, item in value.items()
         }
-    if type(value) is Secret:
+    if isinstance(value, Secret):
         value.look("")
     return run.refuse("its result holds a %s" % (value.what if isinstance(value, Facade) else kind.__name__))
 
