@@ -117,7 +117,7 @@ http_status:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._config.info import ProviderInfo
+from ..module_utils._config.info import ProviderInfo, provider_problem
 from ..module_utils._module import Edge, authentik_arguments
 
 
@@ -137,6 +137,9 @@ def main():
         mutually_exclusive=[("name", "provider_id")],
     )
     edge = Edge(module)
+    wrong = provider_problem(module.params)
+    if wrong:
+        edge.refuse(wrong)
     edge.configure(ProviderInfo)
 
 

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from .._google.errors import GoogleError
 from .._sync.connection import tolerates_rows
 from .._sync.difference import comparable
+from .._sync.request import LONGEST_NAME
 from .._sync.stale import Contradiction, contradictions
 from .._sync.target import Target, check_lookup, find, scope
 from .._sync.writer import address_of, alias_text
@@ -22,6 +24,8 @@ if t.TYPE_CHECKING:
     pass
 
 Json = t.Dict[str, t.Any]
+# An address, or an immutable id; it becomes a part of a path at Google.
+_GOOGLE_ID = re.compile(r"^([\w.+-]+|[\w.+'-]+@[\w.-]+)$", re.ASCII)
 KINDS = {
     "authentik.core.models.User": "user",
     "authentik.core.models.Group": "group",
@@ -53,6 +57,9 @@ def problem(options: Json) -> t.Optional[str]:
         return "sync_object_id needs sync_object_model."
     if state == "present" and not (options.get("google_id") or "").strip():
         return "state: present needs google_id, the address or id of the account or group at Google."
+    google_id = (options.get("google_id") or "").strip()
+    if google_id and (len(google_id) > LONGEST_NAME or not _GOOGLE_ID.match(google_id)):
+        return "google_id must be an address or an id at Google, not '%s'." % google_id[:80]
     if state == "repaired" and options.get("google_id"):
         return "google_id is not for state: repaired."
     if state == "repaired" and options["verify"] == "none":

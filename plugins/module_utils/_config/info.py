@@ -155,6 +155,14 @@ def connection_problem(options: Json) -> t.Optional[str]:
     return None
 
 
+def provider_problem(options: Json) -> t.Optional[str]:
+    """What is wrong with the options of google_workspace_provider_info; None if nothing is."""
+    pk = options.get("provider_id")
+    if pk is not None and not 0 < pk <= 2147483647:
+        return "provider_id must be a positive integer (at most 2147483647), not %d." % pk
+    return None
+
+
 def mapping_problem(options: Json) -> t.Optional[str]:
     """What is wrong with the options of google_workspace_mapping_info; None if nothing is."""
     for number, item in enumerate(options.get("evaluate_for") or []):
