@@ -13,7 +13,7 @@ from pathlib import Path
 from tests.support.tree import ROOT
 
 # One process keeps its sequences in memory; a fresh one now and then keeps that small.
-PER_PROCESS = 500
+PER_PROCESS = 250
 
 
 def main() -> int:
