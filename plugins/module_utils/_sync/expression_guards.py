@@ -62,9 +62,6 @@ _NETWORK = (
 )
 _DATE = "year month day weekday isoweekday isoformat strftime ctime toordinal replace"
 _TIME = "hour minute second microsecond"
-_KEYS: type = type({}.keys())
-_VALUES: type = type({}.values())
-_ITEMS: type = type({}.items())
 # The attributes that may be read, by the exact type of what has them.
 READABLE: t.Dict[type, t.FrozenSet[str]] = {
     kind: _public(kind) for kind in (int, float, bool, list, dict, tuple, set, frozenset, bytes, complex, range)
@@ -74,9 +71,6 @@ READABLE.update(
         # format and format_map read attributes by themselves: see _formatter.
         str: _public(str, "format format_map"),
         type(None): frozenset(),
-        _KEYS: _public(_KEYS, "mapping"),
-        _VALUES: frozenset(),
-        _ITEMS: _public(_ITEMS, "mapping"),
         datetime.datetime: _words(_DATE + " date time timestamp utcoffset tzname " + _TIME),
         datetime.date: _words(_DATE),
         datetime.time: _words("isoformat strftime replace " + _TIME),
@@ -88,6 +82,9 @@ READABLE.update(
         ipaddress.IPv6Network: _words(_NETWORK),
     }
 )
+# The types of what a dictionary's keys(), values() and items() give, which have no names; their mapping is the dictionary itself.
+_VIEWS: t.List[type] = [type({}.keys()), type({}.values()), type({}.items())]
+READABLE.update((view, _public(view, "mapping")) for view in _VIEWS)
 # Types whose methods may be read from the type itself, as in map(str.lower, …).
 _NAMED_TYPES = (str, int, float, bool, list, dict, tuple, set, frozenset, bytes)
 
