@@ -189,6 +189,19 @@ def test_several_hosts_in_one_play(sandbox, tmp_path):
     assert holds(sandbox) == expected
 
 
+def test_a_person_that_google_refuses_keeps_no_group_waiting(sandbox, tmp_path):
+    expected = wanted(sandbox)
+    sandbox.control(
+        "POST", "authentik/users", {"username": "outsider", "name": "Out Sider", "email": "out@elsewhere.test"}
+    )
+    job = run(sandbox, tmp_path, range(SHARDS))
+    assert job.rc == 2
+    assert holds(sandbox) == expected
+    failed = [event["event_data"]["host"] for event in job.events if event["event"] == "runner_on_failed"]
+    assert len(failed) == 1
+    assert "Could not sync user outsider: Invalid email domain" in said(job)
+
+
 def test_slices_of_a_job_as_two_nodes_of_a_workflow(sandbox, tmp_path):
     expected = wanted(sandbox)
     for round_number, more in ((1, True), (2, False)):
@@ -264,6 +277,15 @@ def test_the_nightly_playbook(sandbox, tmp_path):
         "journal.jsonl": 0o600,
     }
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+    sandbox.control(
+        "POST", "authentik/users", {"username": "outsider", "name": "Out Sider", "email": "out@elsewhere.test"}
+    )
+    failed = run_playbook(playbook, {}, environment=environment)
+    assert failed.returncode == 2
+    assert "0 objects changed, 1 failed" in failed.stdout
+    assert "Could not sync user outsider: Invalid email domain" in failed.stdout
+    tolerant = run_playbook(playbook, {"fail_on_objects": False}, environment=environment)
+    assert tolerant.returncode == 0
     missing = run_playbook(playbook, {}, environment={**environment, "DIRSYNC_PROVIDER": ""})
     assert missing.returncode == 2
     assert "Which provider?" in missing.stdout
