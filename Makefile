@@ -95,7 +95,7 @@ release: $(READY) ## Everything up to the artifact and the tag's message (VERSIO
 	@$(BIN)/python -m tests.support.release $(VERSION)
 
 bench: $(READY) ## Measure, side by side
-	$(BIN)/python -m tests.bench $(BENCH)
+	PYTHONPATH=$(CURDIR)/.build $(BIN)/python -m tests.bench $(BENCH)
 
 clean: ## Remove what make made
 	rm -rf .venv .build .cache .pytest_cache .ruff_cache .ansible .hypothesis tests/output

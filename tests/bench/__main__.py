@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two benchmarks: the direct engine against the server engine (``engines``), and, below, the cost of a play's task.
+"""Benchmarks: single objects (``engines``), whole directories (``directory``), and, below, the cost of a play's task.
 
 Wall clock of a play with one task of this module against a play with one ``ansible.builtin.uri`` task.
 
@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.bench import engines
+from tests.bench import directory, engines
 from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 
@@ -41,13 +41,17 @@ def main() -> int:
     """Print the figures; exit status 1 if a ratio is above its bound."""
     parser = argparse.ArgumentParser(prog="make bench")
     parser.add_argument("--rounds", type=int, default=7, help="pairs to run (default 7)")
-    parser.add_argument("--only", choices=["play", "engines"], help="one of the two benchmarks")
-    arguments = parser.parse_args()
+    parser.add_argument("--only", choices=["play", "engines", "directory"], help="one of the benchmarks")
+    arguments, rest = parser.parse_known_args()
+    if rest and arguments.only != "directory":
+        parser.error(f"unknown: {' '.join(rest)}")
     exceeded = False
-    if arguments.only != "engines":
+    if arguments.only in (None, "play"):
         exceeded = plays(arguments.rounds)
-    if arguments.only != "play":
+    if arguments.only in (None, "engines"):
         exceeded = not engines.main(arguments.rounds) or exceeded
+    if arguments.only in (None, "directory"):
+        exceeded = not directory.main(rest) or exceeded
     return 1 if exceeded else 0
 
 

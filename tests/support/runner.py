@@ -50,9 +50,9 @@ class Run:
         self.process.kill()
         self.process.communicate()
 
-    def result(self) -> dict[str, Any]:
+    def result(self, timeout: float = 300) -> dict[str, Any]:
         """The module's result, once it has ended by itself."""
-        out, errors = self.process.communicate(timeout=120)
+        out, errors = self.process.communicate(timeout=timeout)
         assert self.process.returncode == 0, errors[-2000:]
         return json.loads(out.splitlines()[-1])
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -194,7 +194,11 @@ def _add_token(state: State, _path: dict, body: dict) -> dict:
     return {"token": state.add_token(body).key}
 
 
-def _add_connection(state: State, _path: dict, body: dict) -> dict:
+def _add_connection(state: State, path: dict, body: Any) -> dict | None:
+    if isinstance(body, list):
+        for item in body:
+            _add_connection(state, path, item)
+        return None
     kind = "user" if "user" in body else "group"
     row = state.add_connection(kind, body["provider"], body[kind], body["google_id"], body.get("attributes", {}))
     return asdict(row)
