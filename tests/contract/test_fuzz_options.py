@@ -19,6 +19,7 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._module import (
     provider_arguments,
 )
 from tests.sandbox.process import Sandbox
+from tests.support.clock import pacing_faster
 from tests.support.google import unvaried
 from tests.support.module import reaching, run_module
 from tests.support.tree import ROOT
@@ -103,6 +104,8 @@ INSTEAD_OF = {"provider_name": "provider_id"}
 # The options that all modules have, and the module that tries them out in full.
 COMMON = {*authentik_arguments(), *google_arguments(), *provider_arguments()}
 FULLY = "google_workspace_sync_object"
+# One request a minute is a value, too, and nobody should have to wait for it.
+UNHURRIED = 10_000
 # How a sync that did not fail may end.
 STATUSES = ("synced", "unchanged", "out_of_scope", "unconfirmed")
 
@@ -187,7 +190,8 @@ def test_every_option_in_check_mode(sandbox, module, option, inner):
         sandbox.clear_requests()
         before = unvaried(sandbox.google_state())
         parameters = {**usual(sandbox, module, option), option: asked_for(module, option, inner, value)}
-        run = run_module(parameters, module=module, check=True)
+        with pacing_faster(UNHURRIED):
+            run = run_module(parameters, module=module, check=True)
         judged(sandbox, run, option, value, key)
         assert unvaried(sandbox.google_state()) == before
         sent = [item for item in sandbox.authentik_requests() if item["method"] not in ("GET", "HEAD", "OPTIONS")]
@@ -206,10 +210,12 @@ def test_every_option_for_real(sandbox, module, option, inner):
     def attempt(value):
         sandbox.reset()
         parameters = {**usual(sandbox, module, option), option: asked_for(module, option, inner, value)}
-        run = run_module(parameters, module=module)
+        with pacing_faster(UNHURRIED):
+            run = run_module(parameters, module=module)
         judged(sandbox, run, option, value, key)
         if not run.failed:
-            again = run_module(parameters, module=module)
+            with pacing_faster(UNHURRIED):
+                again = run_module(parameters, module=module)
             assert not again.failed, again.result["msg"]
             assert not again.result["changed"], again.result
 

@@ -25,14 +25,25 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._sync import (
 MODULES = (client, quota, session, case, full_sync, full_sync_look, full_sync_run, server_engine, tasklog, writer)
 
 
-@contextlib.contextmanager
-def running_faster(times: float) -> Iterator[None]:
-    """Let sleeping and the measuring of time-outs run faster in this process; sockets and both servers keep theirs."""
-    clock = types.SimpleNamespace(
+def _clock(times: float) -> types.SimpleNamespace:
+    return types.SimpleNamespace(
         sleep=lambda seconds: time.sleep(seconds / times),
         monotonic=lambda: time.monotonic() * times,
         time=time.time,
     )
+
+
+@contextlib.contextmanager
+def pacing_faster(times: float) -> Iterator[None]:
+    """Let only the waiting for a request's turn run faster in this process."""
+    with mock.patch.object(quota, "time", _clock(times)):
+        yield
+
+
+@contextlib.contextmanager
+def running_faster(times: float) -> Iterator[None]:
+    """Let sleeping and the measuring of time-outs run faster in this process; sockets and both servers keep theirs."""
+    clock = _clock(times)
     with contextlib.ExitStack() as stack:
         for module in MODULES:
             stack.enter_context(mock.patch.object(module, "time", clock))
