@@ -86,7 +86,7 @@ class Evidence:
 
     def in_scope(self, kind: str, item: Json) -> bool:
         if kind == "group":
-            return True
+            return "zz group skip" not in self.mappings(kind)
         provider = self.provider
         skipping = {"zz skip", "zz skip " + item["username"]}
         if item["username"] == "AnonymousUser" or skipping & self.mappings(kind):
@@ -110,20 +110,23 @@ class Evidence:
         names = self.mappings(kind)
         if kind == "user":
             given, _blank, family = item["name"].partition(" ")
-            fields: Json = {}
+            fields: Json = {"primaryEmail": item["email"].lower()}
             if [name for name in names if not name.startswith("zz")]:
-                fields = {
-                    "primaryEmail": item["email"].lower(),
-                    "name.givenName": given,
-                    "name.familyName": family,
-                    "name.displayName": item["name"],
-                    "suspended": not item["is_active"],
-                }
+                fields.update(
+                    {
+                        "name.givenName": given,
+                        "name.familyName": family,
+                        "name.displayName": item["name"],
+                        "suspended": not item["is_active"],
+                    }
+                )
             if "zz notes" in names:
                 fields["notes.value"] = "from authentik"
             return fields
         domain = self.provider["default_group_email_domain"]
-        fields = {"name": item["name"], "email": f"{slug(item['name'])}@{domain}"}
+        fields = {"email": f"{slug(item['name'])}@{domain}"}
+        if [name for name in names if not name.startswith("zz")]:
+            fields["name"] = item["name"]
         if "zz description" in names:
             fields["description"] = "from authentik"
         return fields

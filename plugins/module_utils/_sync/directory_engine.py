@@ -17,6 +17,7 @@ import hashlib
 import itertools
 import json
 import os
+import sys
 import typing as t
 
 from .._authentik.errors import AuthentikError
@@ -293,7 +294,7 @@ class DirectorySync(DirectoryRun):
                     if mine:
                         self.outcome.count(kind, "out_of_scope")
                     continue
-                self._survey.kept[kind].add(target.pk)
+                self._survey.kept[kind].add(sys.intern(target.pk))
                 if not mine:
                     # Its account is no orphan of this shard's, either.
                     self._claim(target)
@@ -522,12 +523,12 @@ class DirectorySync(DirectoryRun):
             self._survey.kept[kind].discard(item.target.pk)
             self.outcome.count(kind, "out_of_scope")
             return
-        if obj.before is not None:
-            self._survey.claimed[kind].add(str(obj.before.get("id")))
-        else:
-            self._claim(item.target)
         if item.going:
             self._contend(kind, item)
+        if obj.before is None:
+            self._claim(item.target)
+        elif not item.going:
+            self._survey.claimed[kind].add(str(obj.before.get("id")))
         if not item.going:
             self._finish(kind, item)
             return
@@ -579,8 +580,9 @@ class DirectorySync(DirectoryRun):
             if theirs >= mine:
                 self._conflict(item, address, str(earlier.target) if earlier is not None else "%s %s" % (kind, pk))
         if item.going:
+            # As the index and the connections have them, so that each is in memory once.
             for key in keys:
-                holders[key] = target.pk
+                holders[sys.intern(key)] = sys.intern(target.pk)
 
     def _conflict(self, item: Item, address: str, other: str) -> None:
         text = (
@@ -593,7 +595,7 @@ class DirectorySync(DirectoryRun):
 
     def _find_orphans(self) -> None:
         """Connected accounts whose object the provider no longer syncs."""
-        finder = Orphans(self._shared, self._survey, self._reader)
+        finder = Orphans(self._shared, self._survey, self._reader, self._holders)
         for kind in self.options.models:
             pks = [pk for pk in self._reader.rows[kind].pks() if pk not in self._survey.kept[kind]]
             mine = [pk for pk in pks if self._mine(kind, pk)]

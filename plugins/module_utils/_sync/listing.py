@@ -91,12 +91,23 @@ class Index:
         return key in self._places or key.lower() in self._by_address
 
 
+# A connection's primary key, google_id and the immutable id of its record.
+_Row = t.Tuple[str, str, str]
+
+
+def _listed(rows: t.Union[_Row, t.List[_Row], None]) -> t.List[_Row]:
+    if rows is None:
+        return []
+    return rows if isinstance(rows, list) else [rows]
+
+
 class Rows:
     """The connections of one kind, by the primary key of what they connect."""
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._rows: t.Dict[str, t.List[t.Tuple[str, str, str]]] = {}
+        # Nearly everybody has one: a list would only take memory then.
+        self._rows: t.Dict[str, t.Union[_Row, t.List[_Row]]] = {}
         self._owners: t.Optional[t.Dict[str, t.List[str]]] = None
 
     def __len__(self) -> int:
@@ -110,13 +121,18 @@ class Rows:
             sys.intern(str(row.get("google_id") or "")),
             sys.intern(connected_id(row)),
         )
-        self._rows.setdefault(str(row.get(self.kind)), []).append(kept)
+        pk = sys.intern(str(row.get(self.kind)))
+        there = self._rows.get(pk)
+        if there is None:
+            self._rows[pk] = kept
+        else:
+            self._rows[pk] = [*_listed(there), kept]
 
     def of(self, pk: str) -> t.List[Json]:
         """The rows of one object, with what matters of them."""
         return [
             {"id": row, "google_id": google_id, "attributes": {"id": own_id} if own_id else {}}
-            for row, google_id, own_id in self._rows.get(pk, ())
+            for row, google_id, own_id in _listed(self._rows.get(pk))
         ]
 
     def pks(self) -> t.Iterator[str]:
@@ -128,7 +144,7 @@ class Rows:
         if self._owners is None:
             self._owners = {}
             for pk, rows in self._rows.items():
-                for _row, google_id, own_id in rows:
+                for _row, google_id, own_id in _listed(rows):
                     self._owners.setdefault(own_id or google_id.lower(), []).append(pk)
         found: t.List[str] = []
         for key in (str(record.get("id") or ""), address_of(record).lower()):

@@ -135,12 +135,19 @@ class Orphan:
 
 
 class Orphans:
-    """Finds them."""
+    """Finds them.
 
-    def __init__(self, run: DirectRun, survey: Survey, reader: ListedReader) -> None:
+    Args:
+        holders: {kind: {id of a record at Google: the primary key of whom it belongs to}}.
+    """
+
+    def __init__(
+        self, run: DirectRun, survey: Survey, reader: ListedReader, holders: t.Mapping[str, t.Mapping[str, str]]
+    ) -> None:
         self._run = run
         self._survey = survey
         self._reader = reader
+        self._holders = holders
 
     def look(self, kind: str, pk: str) -> t.List[Orphan]:
         """The orphans behind the connections of an object that was not found in scope; none if it is there after all."""
@@ -174,7 +181,7 @@ class Orphans:
             record = self._record(kind, row)
             own_id = "" if record is None else str(record.get("id"))
             reason = rule
-            if own_id in self._survey.claimed[kind]:
+            if own_id in self._holders[kind] or own_id in self._survey.claimed[kind]:
                 record = None
                 reason += "; the account belongs to somebody else in scope by now"
             elif record is not None and is_at(record, self._run.directory.session.credentials.subject):
