@@ -565,7 +565,7 @@ def test_one_that_takes_the_lock_at_the_same_moment(new, monkeypatch):
     def too_late(self):
         starts.append(self)
         if len(starts) == 1:
-            new.google(latency_ms=400)
+            new.google(latency_ms=900)
             new.send()
             new.until(new.running)
             # So long before ours that it cannot be taken for it.

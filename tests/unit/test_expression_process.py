@@ -296,10 +296,10 @@ def test_a_process_that_is_killed_is_named(process):
 
 
 def test_a_process_that_stands_still_is_ended(process, monkeypatch):
-    monkeypatch.setattr(expression_process, "WAIT_EXTRA_S", 0.2)
-    monkeypatch.setattr(expression_process, "WAIT_FACTOR", 1)
     assert process.compile(0, "return {'x': 1}").reason == ""
     pid = process.pid
+    monkeypatch.setattr(expression_process, "WAIT_EXTRA_S", 0.2)
+    monkeypatch.setattr(expression_process, "WAIT_FACTOR", 1)
     os.kill(pid, signal.SIGSTOP)
     (answer,) = process.run(page({}), [(0, 0)])
     assert answer.kind == "exceeded"
