@@ -8,7 +8,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import note
+from hypothesis import currently_in_test_context, note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
@@ -388,7 +388,8 @@ class Truth(RuleBasedStateMachine):
                     oracle.claim(again["status"] == "unchanged", "a second run", again["status"], again.get("msg"))
         except Exception:
             # A traceback instead of a result is no truth either.
-            note(f"walk({self.story!r})\n{self.world.script()}")
+            if currently_in_test_context():
+                note(f"walk({self.story!r})\n{self.world.script()}")
             raise
 
     def examine(self, options: dict[str, Any], check: bool) -> dict[str, Any]:

@@ -10,7 +10,8 @@ which imports the collection anew with the one changed source, so that nothing o
     MUTANTS=300         how many (0: all)
     MUTANTS_SEED=0      which
     MUTANTS_JOBS=2      processes
-    MUTANTS_BY=truth    judged by the sequences alone
+    MUTANTS_BY=truth    judged by the sequences alone; or unit,sequences
+    MUTANTS_SEQUENCES=200  how many are recorded
     MUTANTS_FILE=…      only those of files whose path contains this
 """
 
@@ -50,7 +51,8 @@ CONTRACT = [
     "tests/contract/test_authentik_reads.py",
 ]
 # Sequences that are recorded; those of one line that a mutant must pass, and contract tests of it.
-SEQUENCES, MOST_SEQUENCES, MOST_TESTS = 200, 40, 25
+SEQUENCES = int(os.environ.get("MUTANTS_SEQUENCES", "200"))
+MOST_SEQUENCES, MOST_TESTS = 40, 25
 # A mutant that takes longer than this hangs.
 LONGEST_S = 240
 Record = dict[str, dict[int, list[str]]]
@@ -147,24 +149,25 @@ def record_sequences() -> dict[str, Any]:
     return {"stories": stories, "lines": lines}
 
 
-def recorded() -> dict[str, Any]:
-    """All that was recorded for the sources as they are; made where it is missing, in processes of their own."""
+def recorded(judges: list[str]) -> dict[str, Any]:
+    """What was recorded of the judges for the sources as they are; made where it is missing, in processes of their own."""
     # Tests that were changed since run through much the same lines: not worth a new record.
     sources = sorted(
         [*ROOT.glob("plugins/**/*.py"), ROOT / "tests/truth/machine.py", ROOT / "tests/truth/dataset.json"]
     )
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    path = CACHE / f"{digest}.json"
-    if not path.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        for old in CACHE.glob("*.json"):
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for old in CACHE.glob("*.json"):
+        if not old.name.startswith(digest):
             old.unlink()
-        print("Recording which test runs through which line", flush=True)
-        parts = {}
-        for name in ("unit", "sequences", "contract"):
+    found = {}
+    for name in judges:
+        path = CACHE / f"{digest}-{name}.json"
+        if not path.exists():
+            print(f"Recording which of {name} runs through which line", flush=True)
             started = time.monotonic()
             done = subprocess.run(
-                [sys.executable, "-m", "tests.truth.mutants", "record", name, str(CACHE / f"{name}.part")],
+                [sys.executable, "-m", "tests.truth.mutants", "record", name, str(path)],
                 cwd=ROOT,
                 env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / '.build'}", "TRUTH_PLAYBOOK_SHARE": "0"},
                 stdout=subprocess.PIPE,
@@ -174,10 +177,9 @@ def recorded() -> dict[str, Any]:
             )
             if done.returncode:
                 raise SystemExit(done.stdout[-4000:])
-            parts[name] = json.loads((CACHE / f"{name}.part").read_text())
-            print(f"  {name}: {time.monotonic() - started:.0f} s", flush=True)
-        path.write_text(json.dumps(parts))
-    return json.loads(path.read_text())
+            print(f"  {time.monotonic() - started:.0f} s", flush=True)
+        found[name] = json.loads(path.read_text())
+    return found
 
 
 # Judging
@@ -283,7 +285,7 @@ def _serve(judges: list[str]) -> None:
     from tests.sandbox.process import Sandbox
 
     os.environ["TRUTH_PLAYBOOK_SHARE"] = "0"
-    record = recorded()
+    record = recorded(judges)
     _warm_up()
     dataset = ROOT / "tests" / "truth" / "dataset.json"
     out = os.fdopen(os.dup(1), "w")
@@ -346,8 +348,9 @@ def _in_a_fork(work: Callable[[], str]) -> str:
 def main() -> int:
     """Judge a sample; exit status 1 when there are survivors."""
     count, seed = int(os.environ.get("MUTANTS", "300")), int(os.environ.get("MUTANTS_SEED", "0"))
-    judges = {"truth": ["sequences"]}.get(os.environ.get("MUTANTS_BY", ""), ["unit", "sequences", "contract"])
-    record = recorded()
+    asked = os.environ.get("MUTANTS_BY", "unit,sequences,contract").replace("truth", "sequences")
+    judges = [name for name in ("unit", "sequences", "contract") if name in asked]
+    record = recorded(judges)
     chosen = [item for item in everything() if os.environ.get("MUTANTS_FILE", "") in item.file]
     total = len(chosen)
     if count and count < total:
