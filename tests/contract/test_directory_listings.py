@@ -91,9 +91,10 @@ def test_a_page_of_google_that_fails_ends_the_run(whole, kind, page, answer):
     assert f"list the {kind} at Google" in result["msg"]
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize(
+    ("answer", "page"), [*((answer, 2) for answer in AUTHENTIK_ANSWERS), *(("502", page) for page in (1, 3))]
+)
 @pytest.mark.parametrize("listed", AUTHENTIK_LISTS)
-@pytest.mark.parametrize("answer", AUTHENTIK_ANSWERS)
 def test_a_page_of_authentik_that_fails_ends_the_run(whole, listed, page, answer):
     whole.sandbox.fault(
         "authentik", **AUTHENTIK_ANSWERS[answer], method="GET", path=rf"{listed}\?.*page={page}(&|$)", times=-1

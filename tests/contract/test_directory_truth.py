@@ -20,7 +20,7 @@ from tests.truth.whole import DOMAIN, Whole, organisation
 
 PEOPLE, GROUPS = 24, 9
 FIRST = int(os.environ.get("WHOLE_FIRST", "0"))
-SEEDS = range(FIRST, FIRST + int(os.environ.get("WHOLE_SEEDS", "24")))
+SEEDS = range(FIRST, FIRST + int(os.environ.get("WHOLE_SEEDS", "12")))
 GOOGLE_PLACES = (
     ("GET", r"/users/"),
     ("POST", r"/users(\?|$)"),
