@@ -14,11 +14,18 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync import passwords, restricted
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync import expression_process, passwords, restricted
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.desired import MappingProblem
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.evaluation import MappingEvaluator
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.local_objects import KEPT_PASSWORD
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.restricted import MissingLibrary
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """The process's own clock counts its time on a processor, and on a busy machine it is to be the first all the same."""
+    monkeypatch.setattr(expression_process, "WAIT_EXTRA_S", 90)
+
 
 HASH = "pbkdf2_sha256$870000$salt$digest"
 SKIP = "authentik.core.expression.exceptions.SkipObjectException: "

@@ -21,10 +21,10 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._sync import exp
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.expression_process import ExpressionProcess
 from tests.support.tree import ROOT
 
-SECONDS = 0.3
+SECONDS = 0.2
 MEMORY_MB = 64
-# The process's own clock counts its time on a processor; a busy machine takes longer.
-BOUND_S = SECONDS * expression_process.WAIT_FACTOR + expression_process.WAIT_EXTRA_S + 5
+# What an evaluation may cost of a processor, the process's start and end and the compiler included.
+BOUND_S = SECONDS + 1.5
 ADA = {
     "pk": 6,
     "username": "ada",
@@ -44,6 +44,12 @@ ADA = {
 CONTEXT = {"connection": None, "provider": {"pk": 1, "name": "gws"}}
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """The process's own clock counts its time on a processor, and on a busy machine it is to be the first all the same."""
+    monkeypatch.setattr(expression_process, "WAIT_EXTRA_S", 90)
+
+
 @pytest.fixture
 def process():
     found = ExpressionProcess("user", SECONDS, MEMORY_MB)
@@ -59,6 +65,12 @@ def alive(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def processor_time():
+    """What the processes that have ended took of a processor."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def page(*subjects, **more):
@@ -139,29 +151,29 @@ HOSTILE = {
     "a guard's name": ("_getattr_ = lambda ob, name: 1\nreturn user.x", "refused", "_getattr_"),
     "a guard's name as an argument": ("def f(_write_): pass\nreturn {}", "refused", "_write_"),
     "a guard's name by global": ("global regex_match\nregex_match = None", "refused", "Global"),
-    "an endless loop": ("while True:\n    pass", "exceeded", "more than 0.3 seconds"),
+    "an endless loop": ("while True:\n    pass", "exceeded", "more than 0.2 seconds"),
     "an endless loop that catches": (
         "while True:\n    try:\n        while True:\n            pass\n    except:\n        pass",
         "exceeded",
-        "more than 0.3 seconds",
+        "more than 0.2 seconds",
     ),
     "an endless loop in finally": (
         "try:\n    1 / 0\nfinally:\n    while True:\n        pass",
         "exceeded",
-        "more than 0.3 seconds",
+        "more than 0.2 seconds",
     ),
     "an endless iterator": ("return list(iter(int, 1))", "exceeded", "more than"),
     "an endless generator": (
         "def g():\n    while True:\n        yield 1\nreturn {'x': sum(g())}",
         "exceeded",
-        "more than 0.3 seconds",
+        "more than 0.2 seconds",
     ),
     "a large power": ("return {'x': 10 ** 10 ** 8}", "exceeded", "more than"),
     "a large shift": ("return {'x': 1 << 10 ** 12}", "exceeded", "more than"),
     "a regular expression that goes back for ever": (
         "return {'x': regex_match('a' * 40 + 'b', '^(a|aa)+$')}",
         "exceeded",
-        "more than 0.3 seconds",
+        "more than 0.2 seconds",
     ),
     "a large text": ("return {'x': len('x' * 10 ** 12)}", "exceeded", "more than 64 MB"),
     "a large text that is caught": (
@@ -212,9 +224,10 @@ HOSTILE = {
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_expressions(process, name):
     source, kind, reason = HOSTILE[name]
-    start = time.monotonic()
+    before = processor_time()
     found = result(process, source)
-    assert time.monotonic() - start < BOUND_S
+    process.close()
+    assert processor_time() - before < BOUND_S
     assert found[0] == kind, found
     assert reason in found[1]
     is_well(process)
@@ -301,6 +314,8 @@ def test_a_process_that_stands_still_is_ended(process, monkeypatch):
     monkeypatch.setattr(expression_process, "WAIT_EXTRA_S", 0.2)
     monkeypatch.setattr(expression_process, "WAIT_FACTOR", 1)
     os.kill(pid, signal.SIGSTOP)
+    monkeypatch.setattr(expression_process, "WAIT_EXTRA_S", 0.2)
+    monkeypatch.setattr(expression_process, "WAIT_FACTOR", 1)
     (answer,) = process.run(page({}), [(0, 0)])
     assert answer.kind == "exceeded"
     assert "no answer within" in answer.text
