@@ -104,6 +104,11 @@ class Item:
 
         self.attempt(move)
 
+    def slim(self) -> None:
+        """Let go of what was only needed to plan: a first run keeps everybody until all is planned."""
+        if self.target.kind == "user":
+            self.target.data = {name: self.target.data.get(name) for name in ("pk", "username", "email")}
+
     def give_up(self, why: str) -> None:
         """Not tried, or not any further, because the run is given up."""
         if self.going:
@@ -543,6 +548,7 @@ class DirectorySync(DirectoryRun):
                 self._work[kind].append(item)
                 return
         elif obj.differs or obj.row_differs():
+            item.slim()
             self._work[kind].append(item)
             return
         outcome.status = "unchanged"
@@ -662,7 +668,7 @@ class DirectorySync(DirectoryRun):
 
     def _write(self) -> None:
         users, groups = self._work["user"], self._work["group"]
-        self._phase("write users", users, self._write_user)
+        self._phase("write users", users, self._write_user, drain=True)
         self._reader.forget_foretold()
         self._phase("write groups", groups, self._write_group)
         pairs = [[(item, address) for address in item.obj.member_plan.add] for item in groups if item.going]
@@ -677,7 +683,8 @@ class DirectorySync(DirectoryRun):
             deposed = [orphan for orphan in self._orphans if orphan.action]
             self._phase("apply delete actions", deposed, self._apply_orphan)
 
-    def _phase(self, name: str, things: t.Sequence[t.Any], step: t.Callable[[t.Any], t.Any]) -> None:
+    def _phase(self, name: str, things: t.List[t.Any], step: t.Callable[[t.Any], t.Any], drain: bool = False) -> None:
+        """Take a step for each of so many things; drained, nothing of those that are done stays in memory."""
         if not things:
             return
         self.progress.begin(name, len(things))
@@ -689,7 +696,7 @@ class DirectorySync(DirectoryRun):
                 self.progress.change()
             self.progress.step()
 
-        self._pool.each(one, things)
+        self._pool.each(one, _drained(things) if drain else things)
 
     def _write_user(self, item: Item) -> None:
         obj = item.obj
@@ -812,6 +819,13 @@ class DirectorySync(DirectoryRun):
             outcome.fail(text, "objects", options.fail_on_objects)
             if not options.fail_on_objects:
                 self.warn(text)
+
+
+def _drained(things: t.List[t.Any]) -> t.Iterator[t.Any]:
+    """Each of them, in order, out of the list."""
+    things.reverse()
+    while things:
+        yield things.pop()
 
 
 def _tie(row: t.Optional[Json], record: t.Optional[Json]) -> int:
