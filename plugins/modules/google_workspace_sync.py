@@ -22,6 +22,7 @@ notes:
   - Users are synced before groups, groups before their members, and whoever is to be removed or deleted comes last.
   - Objects that Google does not list are looked up one by one before anything is created for them, since its listings trail
     behind by minutes. What was changed at Google in these minutes may be written once more.
+  - No two objects are synced to one account or group. Whoever is connected to it keeps it; the others fail and are named.
   - For one object, M(dirsync.authentik.google_workspace_sync_object) says more.
   - With O(engine=server), authentik 2025.8 and later lets only a superuser start a full sync, and authentik 2025.6 and earlier can
     only run one again, so that the provider's first one cannot be started.
@@ -128,7 +129,8 @@ options:
     default: 20
   max_suspensions:
     description:
-      - How many accounts a run may suspend, as a number or a share of the accounts that Google has (V(5%)), rounded up.
+      - How many accounts a run may suspend, as a number or a share of the accounts that Google has (V(5%)), rounded up. A share
+        does not apply to O(objects), for which nothing is listed; a number does.
       - What exceeds this or another ceiling stops the run before anything is written; see O(force).
     type: str
     default: 5%
@@ -144,8 +146,9 @@ options:
     default: 50%
   max_missing:
     description:
-      - How many of the accounts (or groups) that authentik is connected to may be missing in Google's listing, as a number or a
-        share of the connections, rounded up. More are taken for a listing that came back too short.
+      - How many of the accounts (or groups) that authentik is connected to may be missing in Google's listing, and how many of
+        the connected users (or groups) in authentik's, as a number or a share of the connections, rounded up. More are taken for
+        a listing that came back too short. Google's trails behind for some minutes after many accounts were created.
     type: str
     default: 10%
   force:
@@ -188,7 +191,8 @@ options:
     default: 0
   shard_count:
     description:
-      - In how many parts the objects are divided, for runs side by side. Numbers given as ceilings and as quota are divided, too.
+      - In how many parts the objects are divided, for runs side by side. Ceilings and quota are divided, too, so that all parts
+        together keep to them.
       - A group's members must have their accounts first, so sync the users of all parts before the groups.
     type: int
     default: 1

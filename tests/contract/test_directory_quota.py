@@ -13,9 +13,9 @@ import pytest
 from ansible_collections.dirsync.authentik.plugins.module_utils._google import quota
 from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
-from tests.truth.whole import DOMAIN, MODULE, Whole, organisation
+from tests.truth.whole import MODULE, Whole, organisation
 
-PEOPLE = 600
+PEOPLE = 400
 QUOTA = 2400
 REFUSALS = [
     {"status": 403, "reason": "userRateLimitExceeded"},
@@ -58,11 +58,10 @@ def most_within(times, seconds):
 
 
 def test_the_quota_is_used_and_kept_to(whole):
-    """By the real clock: some 600 changes at the default pace, a quarter of a minute."""
+    """By the real clock: some 400 changes at the default pace, ten seconds."""
     assert whole.sync().result["status"] == "synced"
     for number in range(PEOPLE):
-        whole.control("PATCH", f"google/users/person-{number:02}@{DOMAIN}", {"orgUnitPath": "/", "suspended": True})
-        whole.control("PATCH", f"authentik/users/person-{number:02}", {"is_active": True})
+        whole.control("PATCH", f"authentik/users/person-{number:02}", {"name": "Another Name"})
     whole.control("POST", "google/settings", {"quota_per_minute": QUOTA})
     whole.sandbox.clear_requests()
     run = run_module({**reaching(whole.sandbox), "models": ["user"]}, module=MODULE)
@@ -86,19 +85,19 @@ def test_at_most_ten_people_are_made_in_a_second(whole):
     assert 44 / (times[-1] - times[0]) > 8
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_no_call_is_lost_to_refusals(whole, seed):
     """Others use the quota, too: a fifth of all requests is refused, in every form that there is."""
     chosen = random.Random(seed)
     whole.quiet = False
-    faults = [{**chosen.choice(REFUSALS), "skip": chosen.randrange(PEOPLE), "times": 1} for _turn in range(150)]
+    faults = [{**chosen.choice(REFUSALS), "skip": chosen.randrange(PEOPLE), "times": 1} for _turn in range(120)]
     whole.control("POST", "google/faults", [{**item, "path": "/admin/directory/"} for item in faults])
     run = whole.sync(membership="exact")
     assert run.result["status"] == "synced", run.result
     assert run.result["failed_total"] == 0
     assert run.result["counts"]["users"]["created"] == PEOPLE + 1
     refused = len([item for item in whole.sandbox.google_requests() if item["status"] in (403, 429, 503)])
-    assert run.result["rate"]["refusals"] == refused >= 100
+    assert run.result["rate"]["refusals"] == refused >= 80
     whole.calm()
     assert whole.sync(membership="exact").result["status"] == "unchanged"
 

@@ -18,6 +18,8 @@ import typing as t
 SLOWER, FASTER = 0.7, 1.05
 CALM_S = 5.0
 SLOWEST_PER_MINUTE = 30.0
+# Turns that a busy host missed a moment ago may be made up for.
+CREDIT_S = 0.25
 
 
 class Limiter:
@@ -54,14 +56,15 @@ class Limiter:
             if self._rate < self._most and now - self._changed > CALM_S:
                 self._rate = min(self._most, self._rate * FASTER)
                 self._changed = now
-            turn = max(now, self._next)
+            due = max(self._next, now - CREDIT_S)
+            turn = max(now, due)
+            # With all of the credit at once, a minute still holds no more than is allowed.
+            gap = (60.0 + CREDIT_S) / self._rate
             if creation:
                 turn = max(turn, self._next_creation)
                 self._next_creation = turn + self._creation_gap
-                # Others may go meanwhile: only as much of the common turn is taken as one request takes.
-                self._next = max(now, self._next) + 60.0 / self._rate
-            else:
-                self._next = turn + 60.0 / self._rate
+            # Others may go before a creation's turn: only as much of the common time is taken as one request takes.
+            self._next = due + gap
             self._first = self._first if self._sent else turn
             self._last = max(self._last, turn)
             self._sent += 1
