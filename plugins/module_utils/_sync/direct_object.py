@@ -408,6 +408,24 @@ class DirectObject:
                 % (address, other, address_of(holder))
             )
 
+    # Planned, and put aside
+
+    def planned(self) -> Json:
+        """What was found out about a user, as JSON takes it: the planned steps can be taken from there."""
+        found: Json = {"plan": list(self.record_plan), "wanted": self._wanted, "secret": self._secret}
+        if self.before is not None:
+            found["before"] = self.before
+        if self.after != self.before:
+            found["after"] = self.after
+        return found
+
+    def take_planned(self, found: Json) -> None:
+        """Take up what planned() gave, for a DirectObject made anew."""
+        self.record_plan = planning.RecordPlan(*found["plan"])
+        self._wanted, self._secret = found["wanted"], found["secret"]
+        self.before = found.get("before")
+        self.after = found.get("after", self.before)
+
     # Apply
 
     def apply(self) -> None:

@@ -27,6 +27,7 @@ from .connection import connected_id, first_row, leads_to
 from .desired import MappingProblem, default_address
 from .difference import member_key
 from .direct_object import DirectObject, DirectRun, Evaluated
+from .directory_item import Item, Shelf
 from .directory_outcome import MOST_MESSAGES
 from .directory_run import AUTHENTIK_PARALLEL, DirectoryRun, RunEnded, unusable
 from .directory_survey import Survey
@@ -40,7 +41,6 @@ from .outcome import Outcome
 from .pool import Pool
 from .request import split_object
 from .restricted import MissingLibrary
-from .secrets import MASK
 from .target import Target, described, find, scope
 from .writer import address_of
 
@@ -67,74 +67,6 @@ HOPELESS = frozenset(
 IN_A_ROW = 10
 
 
-class Item:
-    """One object of the run.
-
-    Attributes:
-        target: Target; outcome: Outcome; obj: DirectObject.
-        warnings: list of str.
-        asked: the question that its observation waits with, in a tuple, or None.
-        going: bool, whether nothing has settled the matter yet.
-    """
-
-    def __init__(self, run: DirectRun, target: Target, row: t.Optional[Json]) -> None:
-        self.target = target
-        self.outcome = Outcome("direct")
-        self.outcome.object = target.described(True)
-        self.warnings: t.List[str] = []
-        self.secrets: t.List[str] = []
-        self.obj = DirectObject(run, target, row, self.outcome, EngineLog(), self.warn, self.secrets.extend)
-        self.asked: t.Optional[t.Tuple[t.Optional[str]]] = None
-        self.going = True
-        self._looking = self.obj.observe()
-
-    def warn(self, text: str) -> None:
-        if text not in self.warnings:
-            self.warnings.append(text)
-
-    def look(self, given: t.Optional[Evaluated]) -> None:
-        """Observe until the next question, or to the end."""
-        self.asked = None
-
-        def move() -> None:
-            try:
-                self.asked = (self._looking.send(t.cast(Evaluated, given)),)
-            except StopIteration:
-                pass
-
-        self.attempt(move)
-
-    def slim(self) -> None:
-        """Let go of what was only needed to plan: a first run keeps everybody until all is planned."""
-        if self.target.kind == "user":
-            self.target.data = {name: self.target.data.get(name) for name in ("pk", "username", "email")}
-
-    def give_up(self, why: str) -> None:
-        """Not tried, or not any further, because the run is given up."""
-        if self.going:
-            self.settle("Not synced as a whole, since the run was given up: %s" % why, "not_tried")
-
-    def settle(self, why: str, code: str) -> None:
-        """It fails for a reason that lies outside of it."""
-        self.outcome.fail(why, code)
-        self.going = False
-
-    def masked(self) -> None:
-        """Take passwords out of all that may be told; too many runs through here for Ansible to look for each in the end."""
-        for secret in self.secrets:
-            if not secret:
-                continue
-            self.outcome.failure = self.outcome.failure.replace(secret, MASK)
-            self.warnings = [text.replace(secret, MASK) for text in self.warnings]
-            for line in self.obj.log.lines:
-                line["event"] = line["event"].replace(secret, MASK)
-
-    def attempt(self, *steps: t.Callable[[], t.Any]) -> bool:
-        """Run steps if nothing has settled the matter; whether it still is not."""
-        self.going = self.going and self.obj.attempt(*steps)
-        return self.going
-
-
 class DirectorySync(DirectoryRun):
     """One run.
 
@@ -153,7 +85,8 @@ class DirectorySync(DirectoryRun):
         self._hopeless = ""
         # By kind: who has a record, by its id, or is to get an address, by "@" and the address.
         self._holders: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
-        self._work: t.Dict[str, t.List[Item]] = {"user": [], "group": []}
+        # By kind: what is to be done, by the object's primary key.
+        self._work: t.Dict[str, t.MutableMapping[str, Item]] = {"user": {}, "group": {}}
         self._orphans: t.List[Orphan] = []
 
     # The run
@@ -195,6 +128,7 @@ class DirectorySync(DirectoryRun):
         reader = self._reader = ListedReader(directory, self.authentik, int(self._provider["pk"]))
         reader.visits_users = "user" in options.models and options.shard_count == 1
         self._shared = DirectRun(self.authentik, self._provider, options, directory, reader)
+        self._work["user"] = Shelf(self._shared)
         with Pool(options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
             try:
                 self._survey = Survey(self.authentik, self._provider, reader, self._pool, self._asking, self.progress)
@@ -545,11 +479,10 @@ class DirectorySync(DirectoryRun):
             if not item.attempt(obj.foretell) and kind == "user":
                 self._reader.take_back(obj.foretold())
             if obj.differs or not item.going or item.warnings:
-                self._work[kind].append(item)
+                self._work[kind][item.target.pk] = item
                 return
         elif obj.differs or obj.row_differs():
-            item.slim()
-            self._work[kind].append(item)
+            self._work[kind][item.target.pk] = item
             return
         outcome.status = "unchanged"
         if item.warnings:
@@ -574,11 +507,11 @@ class DirectorySync(DirectoryRun):
         if obj.before is not None and not mine and kind in self._reader.listed:
             others.update(pk for pk in self._reader.rows[kind].owners(obj.before) if pk in self._survey.kept[kind])
         for pk in sorted(others - {target.pk}):
-            earlier = next((one for one in self._work[kind] if one.target.pk == pk), None)
+            earlier = self._work[kind].get(pk)
             row = earlier.obj.row if earlier is not None else first_row(self._reader.connections(kind, pk))
             theirs = _tie(row, obj.before)
             if earlier is not None and mine >= theirs:
-                self._work[kind].remove(earlier)
+                del self._work[kind][pk]
                 if kind == "user":
                     self._reader.take_back(earlier.obj.foretold())
                 self._conflict(earlier, address, str(target))
@@ -623,7 +556,7 @@ class DirectorySync(DirectoryRun):
         applied = self._orphans if options.orphans == "apply" else []
         totals = self._survey.found
         shard = (options.shard_index, options.shard_count)
-        suspended = sum(1 for item in self._work["user"] if item.obj.suspends)
+        suspended = sum(1 for item in self._work["user"].values() if item.obj.suspends)
         suspended += sum(1 for orphan in applied if orphan.action == "suspended")
         guards: t.List[Guard] = []
         limit = options.limits["max_suspensions"]
@@ -636,7 +569,7 @@ class DirectorySync(DirectoryRun):
             deleted = sum(1 for orphan in applied if orphan.kind == kind and orphan.action == "deleted")
             text = "%ss would be deleted" % kind
             guards.append(held_against("max_deletions", limit, deleted, totals[kind], text, shard))
-        guards.extend(guard for guard in map(self._removals, self._work["group"]) if guard.exceeded)
+        guards.extend(guard for guard in map(self._removals, self._work["group"].values()) if guard.exceeded)
         self._hold(guards)
 
     def _removals(self, item: Item) -> Guard:
@@ -667,8 +600,9 @@ class DirectorySync(DirectoryRun):
     # Write
 
     def _write(self) -> None:
-        users, groups = self._work["user"], self._work["group"]
-        self._phase("write users", users, self._write_user, drain=True)
+        users, groups = self._work["user"], list(self._work["group"].values())
+        # Each is taken off the shelf when its turn has come, and nothing of those that are done stays in memory.
+        self._phase("write users", list(users), lambda pk: self._write_user(users.pop(pk)))
         self._reader.forget_foretold()
         self._phase("write groups", groups, self._write_group)
         pairs = [[(item, address) for address in item.obj.member_plan.add] for item in groups if item.going]
@@ -683,8 +617,8 @@ class DirectorySync(DirectoryRun):
             deposed = [orphan for orphan in self._orphans if orphan.action]
             self._phase("apply delete actions", deposed, self._apply_orphan)
 
-    def _phase(self, name: str, things: t.List[t.Any], step: t.Callable[[t.Any], t.Any], drain: bool = False) -> None:
-        """Take a step for each of so many things; drained, nothing of those that are done stays in memory."""
+    def _phase(self, name: str, things: t.List[t.Any], step: t.Callable[[t.Any], t.Any]) -> None:
+        """Take a step for each of so many things."""
         if not things:
             return
         self.progress.begin(name, len(things))
@@ -696,7 +630,7 @@ class DirectorySync(DirectoryRun):
                 self.progress.change()
             self.progress.step()
 
-        self._pool.each(one, _drained(things) if drain else things)
+        self._pool.each(one, things)
 
     def _write_user(self, item: Item) -> None:
         obj = item.obj
@@ -779,7 +713,7 @@ class DirectorySync(DirectoryRun):
 
     def _report_plan(self) -> None:
         for kind in self.options.models:
-            for item in self._work[kind]:
+            for item in self._work[kind].values():
                 self._finish(kind, item)
         self._report_orphans()
 
@@ -819,13 +753,6 @@ class DirectorySync(DirectoryRun):
             outcome.fail(text, "objects", options.fail_on_objects)
             if not options.fail_on_objects:
                 self.warn(text)
-
-
-def _drained(things: t.List[t.Any]) -> t.Iterator[t.Any]:
-    """Each of them, in order, out of the list."""
-    things.reverse()
-    while things:
-        yield things.pop()
 
 
 def _tie(row: t.Optional[Json], record: t.Optional[Json]) -> int:

@@ -173,7 +173,8 @@ class ListedReader(Reader):
         self.listed: t.Set[str] = set()
         self.visits_users = False
         self._absent: t.Set[t.Tuple[str, str]] = set()
-        self._foretold: t.Dict[str, Json] = {}
+        # Id and address of each, by either: all that members are found by.
+        self._foretold: t.Dict[str, t.Tuple[str, str]] = {}
 
     def index(self, kind: str) -> Index:
         """The index of "user" or "group"."""
@@ -193,7 +194,8 @@ class ListedReader(Reader):
         return found
 
     def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
-        return self._foretold.get(key.lower()) or super().account(key, sure)
+        found = self._foretold.get(key.lower())
+        return {"id": found[0], "primaryEmail": found[1]} if found is not None else super().account(key, sure)
 
     def note(self, kind: str, record: Json) -> None:
         """A record that this run wrote."""
@@ -201,9 +203,10 @@ class ListedReader(Reader):
 
     def foretell(self, record: Json) -> None:
         """An account as this run will make or change it, for the groups to be planned with."""
-        for key in (str(record.get("id") or ""), address_of(record).lower()):
+        own = sys.intern(str(record.get("id") or "")), sys.intern(address_of(record))
+        for key in (own[0], sys.intern(own[1].lower())):
             if key:
-                self._foretold[key] = record
+                self._foretold[key] = own
 
     def take_back(self, record: Json) -> None:
         """It will not come to what was foretold."""
