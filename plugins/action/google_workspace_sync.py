@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Runs the module of the same name, and shows its progress meanwhile where it runs on the controller.
+"""Runs the module of the same name, and shows its progress meanwhile where it runs on the controller; with -v what changed.
 
 Ansible shows nothing of a module while it works. The module writes its progress into a file; here that file is read and
 told on standard error, so that what reads standard output (a callback that prints JSON, say) is not disturbed.
@@ -18,6 +18,8 @@ import typing as t
 from ansible.module_utils.parsing.convert_bool import boolean
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
+
+from ..plugin_utils.wording import say
 
 # A person who watches wants to see that it moves; a log wants to stay readable.
 TERMINAL_EVERY_S, LOG_EVERY_S = 3.0, 30.0
@@ -38,14 +40,16 @@ class ActionModule(ActionBase):
         wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
         arguments = dict(self._task.args)
         if wrap_async or not self._may_show(arguments):
-            return merge_hash(
-                result, self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=wrap_async)
-            )
+            done = self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=wrap_async)
+            say(self._display, self._task, done)
+            return merge_hash(result, done)
         with tempfile.TemporaryDirectory(prefix="google_workspace_sync_") as folder:
             path = str(arguments.setdefault("progress_path", os.path.join(folder, "progress")))
             watcher = Watcher(os.path.expanduser(path), self._tell, interval())
             with watcher:
-                return merge_hash(result, self._execute_module(module_args=arguments, task_vars=task_vars))
+                done = self._execute_module(module_args=arguments, task_vars=task_vars)
+        say(self._display, self._task, done)
+        return merge_hash(result, done)
 
     def _may_show(self, arguments: t.Mapping[str, t.Any]) -> bool:
         """Whether the progress can and should be shown: the file must be one that both sides reach."""

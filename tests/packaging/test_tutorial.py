@@ -66,6 +66,10 @@ def test_the_tutorial(terminal):
                 (ROOT / what).write_text(rest)
                 saved.append(ROOT / what)
                 continue
+            if what.startswith("export "):
+                name, _equals, value = what.partition(" ")[2].partition("=")
+                terminal[name] = value
+                continue
             done = subprocess.run(
                 ["bash", "-c", what], cwd=ROOT, env=terminal, capture_output=True, text=True, timeout=300, check=False
             )

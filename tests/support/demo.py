@@ -97,6 +97,7 @@ def main(collections: Path | None = None) -> int:
                 "AUTHENTIK_URL": sandbox.authentik_url,
                 "AUTHENTIK_TOKEN": sandbox.authentik_token,
                 "GOOGLE_WORKSPACE_API_ENDPOINT": sandbox.google_api_endpoint,
+                "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
                 **installed,
             }
             done = run_playbook(playbook, {}, environment=environment, capture=False)
