@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from .clock import running_faster
@@ -23,10 +24,11 @@ class Run:
     Args:
         whole: tests.truth.whole.Whole, against whose sandbox.
         faster: how many times faster its own waiting is.
+        check: whether in check mode.
         options: the module's parameters.
     """
 
-    def __init__(self, whole: Any, faster: float = 50, **options: Any) -> None:
+    def __init__(self, whole: Any, faster: float = 50, check: bool = False, **options: Any) -> None:
         from tests.truth.whole import LIMITS, UNHURRIED
 
         params = {**reaching(whole.sandbox), **LIMITS, **UNHURRIED, **options}
@@ -41,7 +43,7 @@ class Run:
         )
         stdin = self.process.stdin
         assert stdin is not None
-        stdin.write(json.dumps({"faster": faster, "params": params}))
+        stdin.write(json.dumps({"faster": faster, "check": check, "params": params}))
         stdin.close()
         self.process.stdin = None
 
@@ -61,15 +63,17 @@ def main() -> None:
     """Read what to run, run it, and print its result."""
     asked = json.load(sys.stdin)
     with running_faster(asked["faster"]):
-        run = run_module(asked["params"], module=MODULE)
+        run = run_module(asked["params"], module=MODULE, check=asked["check"])
     print(json.dumps({**run.result, "peak_memory": peak_memory()}))
 
 
 def peak_memory() -> int:
-    """The most memory that this process has had, in KiB."""
-    import resource
+    """The most memory that this process has had, in KiB.
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    Not getrusage()'s: that begins with what the process that started this one had.
+    """
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1])
 
 
 if __name__ == "__main__":
