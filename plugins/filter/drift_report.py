@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: drift_report
 short_description: Turn what google_workspace_sync found into a page, a JSON document or numbers
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: google_workspace_provider_info
 short_description: Tell the Google Workspace providers of authentik
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: google_workspace_sync
 short_description: Sync the whole directory, or many objects, from authentik to Google Workspace
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:

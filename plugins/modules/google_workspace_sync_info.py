@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: google_workspace_sync_info
 short_description: Tell whether a Google Workspace provider works, and what to do if it does not
-version_added: 0.2.0
+version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
