@@ -49,6 +49,14 @@ CONTRACT = [
     "tests/contract/test_recordings.py",
     "tests/contract/test_google_side.py",
     "tests/contract/test_authentik_reads.py",
+    "tests/contract/test_directory_addresses.py",
+    "tests/contract/test_directory_listings.py",
+    "tests/contract/test_directory_orphans.py",
+    "tests/contract/test_directory_shards.py",
+    "tests/contract/test_full_sync.py",
+    "tests/contract/test_mapping_corpus.py",
+    "tests/contract/test_configuration.py",
+    "tests/contract/test_sync_info.py",
 ]
 # Sequences that are recorded; those of one line that a mutant must pass, and contract tests of it.
 SEQUENCES = int(os.environ.get("MUTANTS_SEQUENCES", "200"))
