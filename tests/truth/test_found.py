@@ -12,6 +12,7 @@ from tests.truth.machine import walk
 
 DOMAIN = "corp.example.com"
 ADA: dict[str, Any] = {"name": "ada", "options": {}, "key": None, "check": False}
+BODY = {"givenName": "Some", "familyName": "Body"}
 FOUND = {
     "a token endpoint that answers with a list": [
         ("begin", {"version": "2025.12.4"}),
@@ -62,6 +63,27 @@ FOUND = {
         ("sync_person_directly", ADA),
         ("calm", {}),
         ("sync_person_directly", ADA),
+    ],
+    "another group has the address, whose name authentik does not look for": [
+        ("begin", {"version": "2025.12.4"}),
+        ("sync_group_by_the_server", {"group": "Staff", "verify": "auto", "check": False}),
+        ("change_google", {"change": ("RENEW", f"groups/staff@{DOMAIN}", {"name": "Other"})}),
+        ("sync_group_by_the_server", {"group": "Staff", "verify": "auto", "check": True}),
+        ("sync_group_by_the_server", {"group": "Staff", "verify": "auto", "check": True}),
+    ],
+    "an account under an address that has another case in authentik": [
+        ("begin", {"version": "2025.12.4"}),
+        ("change_google", {"change": ("POST", "users", {"primaryEmail": f"ada@{DOMAIN}", "name": BODY})}),
+        ("change_authentik", {"change": ("PATCH", "users/ada", {"email": f"Ada@{DOMAIN}"})}),
+        ("sync_person_by_the_server", {"name": "ada", "verify": "auto", "options": {}, "check": True}),
+    ],
+    "an address that moved to an account that was there": [
+        ("begin", {"version": "2025.12.4"}),
+        ("sync_person_by_the_server", {"name": "ada", "verify": "auto", "options": {}, "check": False}),
+        ("change_authentik", {"change": ("PATCH", "users/ada", {"email": f"ada.new@{DOMAIN}"})}),
+        ("change_google", {"change": ("DELETE", f"users/ada@{DOMAIN}", None)}),
+        ("change_google", {"change": ("POST", "users", {"primaryEmail": f"ada.new@{DOMAIN}", "name": BODY})}),
+        ("sync_person_by_the_server", {"name": "ada", "verify": "auto", "options": {}, "check": True}),
     ],
 }
 

@@ -57,6 +57,8 @@ def predict(case: Case) -> None:
         )
         return
     found = changes(kind, None, wanted) if record is None else unmet(kind, wanted, record)
+    if found and record is not None and before.adopting and not _settled_adoption(case, record, found):
+        return
     outcome.changes = found
     outcome.changed = bool(found)
     key = str(wanted.get("primaryEmail") or wanted.get("email") or "")
@@ -67,6 +69,33 @@ def predict(case: Case) -> None:
     outcome.note_states(kind, record, dict(record or {}, **overlaid(record, wanted)), roles, roles)
     outcome.status = "synced" if outcome.changed else "unchanged"
     members.predict(case, record is None)
+
+
+def _settled_adoption(case: Case, record: Json, found: t.List[Json]) -> bool:
+    """Whether authentik would write to a record that no connection of its leads to; how it ends where it would not.
+
+    It links what its listing of Google shows it (a user by the e-mail, a group by the name, with their case), and writes
+    then. Anything else it tries to make, is refused by Google for the address, and links without writing.
+    """
+    outcome, target = case.outcome, case.target
+    name = record.get("primaryEmail") if target.kind == "user" else record.get("name")
+    # From 2026.8 on, which has this setting, a sync of one object lists nothing beforehand.
+    lists = "discovery_enabled" not in case.provider
+    if lists and name == (target.email if target.kind == "user" else target.name):
+        if case.before.row is None:
+            return True
+        _cannot_predict(case, "it has a connection to a record that is gone, and would get a second one")
+        return False
+    outcome.status = "unchanged"
+    roles = case.before.roles if target.kind == "group" else None
+    outcome.note_states(target.kind, record, record, roles, roles)
+    members.predict(case, False)
+    outcome.fail(
+        "authentik would only link %s to the record that Google already has, and not write %s. Run the task for real, and then "
+        "again." % (target, ", ".join(item["path"] for item in found)),
+        "not_written",
+    )
+    return False
 
 
 def _cannot_predict(case: Case, why: str) -> None:

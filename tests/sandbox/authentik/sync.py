@@ -77,7 +77,8 @@ class Syncer:
     def single(self, kind: str, object_id: str) -> None:
         """Sync one object, as the endpoint asks for it."""
         key = parse_pk(kind, object_id)
-        self._begin(kind, 1)
+        # Newer servers list Google once for a full sync, and not at all for one object.
+        self._begin(kind, 1, lists=not self.release.discovery_setting)
         self.page([obj for obj in self.scope(kind) if obj.pk == key])
 
     def numbered(self, kind: str, number: int, size: int) -> None:
@@ -85,8 +86,9 @@ class Syncer:
         self._begin(kind, number)
         self.page(self.scope(kind)[(number - 1) * size : number * size])
 
-    def _begin(self, kind: str, number: int) -> None:
-        self.discover(kind)
+    def _begin(self, kind: str, number: int, lists: bool = True) -> None:
+        if lists:
+            self.discover(kind)
         self.log("info", "Syncing page %d or %ss" % (number, kind.capitalize()), {})
 
     def page(self, objects: list[User | Group]) -> None:
