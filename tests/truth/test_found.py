@@ -85,6 +85,13 @@ FOUND = {
         ("change_google", {"change": ("POST", "users", {"primaryEmail": f"ada.new@{DOMAIN}", "name": BODY})}),
         ("sync_person_by_the_server", {"name": "ada", "verify": "auto", "options": {}, "check": True}),
     ],
+    "a new group that no mapping gives a name": [
+        ("begin", {"version": "2025.12.4"}),
+        ("assign_mapping", {"name": "zz description"}),
+        ("take_mapping_away", {"names": ["authentik default Google Workspace Mapping: Group"]}),
+        ("sync_group_by_the_server", {"check": True, "group": "Team", "verify": "auto"}),
+        ("sync_group_directly", {"group": "Team", "membership": "add", "options": {}, "check": True}),
+    ],
 }
 
 
