@@ -637,7 +637,7 @@ class DirectorySync(DirectoryRun):
         if self._try(item, obj.write_record):
             item.attempt(obj.keep_row, obj.verify)
         if obj.after is not None:
-            self._reader.note("user", obj.after)
+            self._reader.note(obj.after)
         self._finish("user", item)
 
     def _write_group(self, item: Item) -> None:

@@ -197,9 +197,9 @@ class ListedReader(Reader):
         found = self._foretold.get(key.lower())
         return {"id": found[0], "primaryEmail": found[1]} if found is not None else super().account(key, sure)
 
-    def note(self, kind: str, record: Json) -> None:
-        """A record that this run wrote."""
-        self.index(kind).add(record)
+    def note(self, record: Json) -> None:
+        """An account that this run wrote; what members are found by is enough of it from here on."""
+        self.users.add({name: record[name] for name in ("id", "primaryEmail", "aliases") if name in record})
 
     def foretell(self, record: Json) -> None:
         """An account as this run will make or change it, for the groups to be planned with."""
