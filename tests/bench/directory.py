@@ -42,6 +42,9 @@ PEOPLE_OF_ORGANISATION = 1_529
 QUOTA = 2_400
 SAMPLE = 20
 OBJECTS = 50
+CHANGES = 5_000
+# What the module has by default.
+PACE: dict[str, Any] = {"queries_per_minute": 2340, "user_creations_per_second": 9}
 UNHURRIED = {"queries_per_minute": 1_000_000, "user_creations_per_second": 10_000}
 # At least so many times fewer calls than authentik's algorithm with 1 % drift at 10,000 people, and so much faster.
 FEWER_USERS, FEWER_ALL, FASTER_OBJECTS = 90, 15, 10
@@ -181,15 +184,14 @@ def organisation(folder: Path, loops: bool) -> bool:
     with Sandbox(dataset=ORGANISATION, google_latency_ms=LATENCY_MS, answer_ms=600_000) as sandbox:
         trial = Trial(sandbox, folder)
         sandbox.control("POST", "authentik/settings", {"signals": False})
-        pace: Json = {"queries_per_minute": 2340, "user_creations_per_second": 9}
-        _first, calls = trial.run("first run, default pace", membership="exact", **pace)
+        _first, calls = trial.run("first run, default pace", membership="exact", **PACE)
         trial.quota_share()
-        result, still = trial.run("no drift, default pace", membership="exact", **pace)
+        result, still = trial.run("no drift, default pace", membership="exact", **PACE)
         trial.bound("calls to Google without drift", still["google"], trial.pages() + 1)
         trial.run("no drift, no pace", membership="exact")
         number = PEOPLE_OF_ORGANISATION // 100
         trial.spoil(number)
-        _result, drifted = trial.run("1 % of the people drifted", membership="exact", **pace)
+        _result, drifted = trial.run("1 % of the people drifted", membership="exact", **PACE)
         trial.bound("calls with 1 % drift", drifted["google"], trial.pages() + 1 + number)
         theirs, seconds = trial.server("authentik's own full sync")
         print(
@@ -298,6 +300,29 @@ def memory(people: int, folder: Path) -> bool:
     return kept and trial.kept
 
 
+def quota(folder: Path) -> bool:
+    """Some 5,000 changes at the default pace, which creates nobody: Google has a bound of its own for that."""
+    print(f"The quota: {CHANGES:,} changes at the default pace; Google at {LATENCY_MS} ms a call")
+    path = folder / "quota.json"
+    path.write_text(json.dumps(generated(2_000)))
+    with Sandbox(dataset=path, google_latency_ms=LATENCY_MS) as sandbox:
+        trial = Trial(sandbox, folder)
+        sandbox.control("POST", "authentik/settings", {"signals": False})
+        connect(sandbox)
+        trial.run("what the generator left to do", membership="exact")
+        gone = 0
+        for group in sandbox.google_state()["groups"]:
+            for member in group["members"] if gone < CHANGES - 1_500 else ():
+                sandbox.control("DELETE", f"google/groups/{group['id']}/members/{member['email']}")
+                gone += 1
+        trial.spoil(CHANGES - gone)
+        sandbox.control("POST", "google/settings", {"quota_per_minute": QUOTA})
+        result, _calls = trial.run("everything repaired", membership="exact", **PACE)
+        trial.bound("refused calls", result["rate"]["refusals"], 0)
+        trial.quota_share()
+    return trial.kept
+
+
 def objects(folder: Path) -> bool:
     """50 objects by one task against 50 tasks, by ansible-playbook."""
     print(f"{OBJECTS} people in sync, one task against a loop, by ansible-playbook; Google at {LATENCY_MS} ms a call")
@@ -333,6 +358,7 @@ def main(arguments: list[str]) -> bool:
         "--memory", type=int, default=PEAK_PEOPLE, help="people for the peak of memory; 0: not measured"
     )
     parser.add_argument("--no-objects", action="store_true", help="without the plays for 50 objects")
+    parser.add_argument("--no-quota", action="store_true", help="without 5,000 changes at the default pace")
     parser.add_argument("--no-loops", action="store_true", help="without the loop over single objects")
     chosen = parser.parse_args(arguments)
     kept = True
@@ -345,6 +371,8 @@ def main(arguments: list[str]) -> bool:
                 kept = large(size, chosen.groups, folder) and kept
         if chosen.memory:
             kept = memory(chosen.memory, folder) and kept
+        if not chosen.no_quota:
+            kept = quota(folder) and kept
         if not chosen.no_objects:
             kept = objects(folder) and kept
     return kept
