@@ -343,7 +343,9 @@ def _operations(evidence: Evidence) -> None:
         for item in evidence.result["operations"]
         if item["resource"] != "connection" and item["method"]
     )
-    claim(not told - attempted, "operations that nobody asked Google for", told, attempted)
+    # What authentik wrote is told from two looks: where Google showed the past in the first one, by an earlier write.
+    past = not evidence.direct and not evidence.quiet and evidence.saw_the_past()
+    claim(past or not told - attempted, "operations that nobody asked Google for", told, attempted)
     if evidence.direct and evidence.quiet:
         claim(told == performed, "operations", told, performed)
     if evidence.quiet:

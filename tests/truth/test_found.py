@@ -85,6 +85,22 @@ FOUND = {
         ("change_google", {"change": ("POST", "users", {"primaryEmail": f"ada.new@{DOMAIN}", "name": BODY})}),
         ("sync_person_by_the_server", {"name": "ada", "verify": "auto", "options": {}, "check": True}),
     ],
+    "a dry run asked about a sync that would override it, with nothing to do": [
+        ("begin", {"version": "2025.12.4"}),
+        ("sync_person_by_the_server", {"check": False, "name": "ada", "options": {}, "verify": "auto"}),
+        ("change_authentik", {"change": ("PATCH", "providers/1", {"dry_run": True})}),
+        (
+            "sync_person_by_the_server",
+            {"check": True, "name": "ada", "options": {"override_dry_run": True}, "verify": "auto"},
+        ),
+    ],
+    "members that Google did not show at first": [
+        ("begin", {"version": "2025.8.6"}),
+        ("go_wrong", {"wrong": ("lag", {"update_lag_ms": 60})}),
+        ("sync_group_by_the_server", {"check": False, "group": "Team", "verify": "auto"}),
+        ("sync_group_directly", {"check": False, "group": "Team", "membership": "add", "options": {}}),
+        ("sync_group_by_the_server", {"check": False, "group": "Team", "verify": "auto"}),
+    ],
     "a new group that no mapping gives a name": [
         ("begin", {"version": "2025.12.4"}),
         ("assign_mapping", {"name": "zz description"}),

@@ -187,6 +187,9 @@ class ServerSync(Engine):
             # A real run would override the dry run and write this.
             outcome.changed = bool(outcome.changes) or record is None
             outcome.status = "synced" if outcome.changed else "unchanged"
+            if not outcome.changed:
+                # authentik writes it all the same; only what differs is told as an operation after a real run, too.
+                outcome.operations = []
             members.predict(case, record is None)
 
     def _report_failed(self, case: Case, verdict: Verdict, after: Look) -> None:
