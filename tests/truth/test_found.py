@@ -101,6 +101,13 @@ FOUND = {
         ("sync_group_directly", {"check": False, "group": "Team", "membership": "add", "options": {}}),
         ("sync_group_by_the_server", {"check": False, "group": "Team", "verify": "auto"}),
     ],
+    "a new account that no mapping gives a name": [
+        ("begin", {"version": "2025.12.4"}),
+        ("assign_mapping", {"name": "zz notes"}),
+        ("take_mapping_away", {"names": ["authentik default Google Workspace Mapping: User"]}),
+        ("sync_person_by_the_server", {"check": True, "name": "ada", "options": {}, "verify": "auto"}),
+        ("sync_person_directly", {**ADA, "check": True}),
+    ],
     "a new group that no mapping gives a name": [
         ("begin", {"version": "2025.12.4"}),
         ("assign_mapping", {"name": "zz description"}),

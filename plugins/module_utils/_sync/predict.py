@@ -134,8 +134,9 @@ def _would_be_accepted(case: Case, wanted: Json, creating: bool) -> bool:
     elif not addresses[0]:
         case.outcome.fail("authentik could not sync %s: it has no e-mail." % case.target, "sync_failed")
         return False
-    name = wanted.get("name") if case.target.kind == "user" else None
-    if creating and isinstance(name, dict):
+    if creating and case.target.kind == "user":
+        # No mapping may give a name at all.
+        name: Json = wanted["name"] if isinstance(wanted.get("name"), dict) else {}
         empty = [field for field in ("givenName", "familyName") if not str(name.get(field) or "").strip()]
         if empty:
             case.outcome.fail(
