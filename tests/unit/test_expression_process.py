@@ -181,7 +181,8 @@ HOSTILE = {
         "exceeded",
         "more than 64 MB",
     ),
-    "a text that grows": ("x = 'xyz'\nwhile True:\n    x = x + x", "exceeded", "more than 64 MB"),
+    # Whichever bound is met first.
+    "a text that grows": ("x = 'xyz'\nwhile True:\n    x = x + x", "exceeded", "more than"),
     "a list that grows": ("x = []\nwhile True:\n    x.append('y' * 100000)", "exceeded", "more than"),
     "a large format": ("return {'x': f'{1:>9999999999}'}", "exceeded", "more than 64 MB"),
     "a large range": ("return {'x': list(range(10 ** 10))}", "exceeded", "more than"),
