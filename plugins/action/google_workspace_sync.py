@@ -16,40 +16,26 @@ import time
 import typing as t
 
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible.plugins.action import ActionBase
-from ansible.utils.vars import merge_hash
 
-from ..plugin_utils.wording import say
+from ..plugin_utils.sync_action import SyncAction
 
 # A person who watches wants to see that it moves; a log wants to stay readable.
 TERMINAL_EVERY_S, LOG_EVERY_S = 3.0, 30.0
 READ_EVERY_S = 0.5
 
 
-class ActionModule(ActionBase):
+class ActionModule(SyncAction):
     """The action behind dirsync.authentik.google_workspace_sync."""
 
-    _supports_check_mode = True
-    _supports_diff = True
-
-    def run(self, tmp: t.Any = None, task_vars: t.Any = None) -> t.Dict[str, t.Any]:
-        """Run the module and return its result."""
-        self._supports_async = True
-        result = super().run(tmp, task_vars)
-        del tmp
-        wrap_async = bool(self._task.async_val) and not self._connection.has_native_async
+    def execute(self, task_vars: t.Any, wrap_async: bool) -> t.Dict[str, t.Any]:
+        """Run the module, and tell its progress where both sides reach the same file."""
         arguments = dict(self._task.args)
         if wrap_async or not self._may_show(arguments):
-            done = self._execute_module(module_args=arguments, task_vars=task_vars, wrap_async=wrap_async)
-            say(self._display, self._task, done)
-            return merge_hash(result, done)
+            return super().execute(task_vars, wrap_async)
         with tempfile.TemporaryDirectory(prefix="google_workspace_sync_") as folder:
             path = str(arguments.setdefault("progress_path", os.path.join(folder, "progress")))
-            watcher = Watcher(os.path.expanduser(path), self._tell, interval())
-            with watcher:
-                done = self._execute_module(module_args=arguments, task_vars=task_vars)
-        say(self._display, self._task, done)
-        return merge_hash(result, done)
+            with Watcher(os.path.expanduser(path), self._tell, interval()):
+                return t.cast(t.Dict[str, t.Any], self._execute_module(module_args=arguments, task_vars=task_vars))
 
     def _may_show(self, arguments: t.Mapping[str, t.Any]) -> bool:
         """Whether the progress can and should be shown: the file must be one that both sides reach."""

@@ -71,14 +71,3 @@ def _value(value: t.Any) -> str:
     if not text.isprintable():
         text = json.dumps(value)
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
-
-
-def say(display: t.Any, task: t.Any, result: Json) -> None:
-    """Show it with -v, on standard error: a callback that prints JSON on standard output is not disturbed.
-
-    Args:
-        display: ansible.utils.display.Display; task: ansible.playbook.task.Task.
-    """
-    if display.verbosity > 0 and not task.no_log:
-        for text in sentences(result, task.check_mode):
-            display.display("  %s" % text, stderr=True)

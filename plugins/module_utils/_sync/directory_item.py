@@ -101,12 +101,12 @@ class Item:
             "log": self.obj.log.lines,
             "obj": self.obj.planned(),
         }
-        return zlib.compress(json.dumps(state, ensure_ascii=False, separators=(",", ":")).encode("utf-8"), 1)
+        return zlib.compress(json.dumps(state, separators=(",", ":")).encode("ascii"), 1)
 
     @classmethod
     def unpack(cls, run: DirectRun, kind: str, packed: bytes) -> Item:
         """What pack() made, as it was."""
-        state = json.loads(zlib.decompress(packed).decode("utf-8"))
+        state = json.loads(zlib.decompress(packed).decode("ascii"))
         item = cls(run, Target(kind, state["data"]), state["row"])
         vars(item.outcome).update(state["outcome"])
         item.warnings.extend(state["warnings"])
