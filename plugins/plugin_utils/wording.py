@@ -33,6 +33,8 @@ def sentences(result: Json, foretold: bool) -> t.List[str]:
         more = int(result.get("changes_total") or 0) - min(len(items), OBJECTS_SHOWN)
     foretold = foretold or result.get("status") == "dry_run"
     found = [_sentence(item, foretold) for item in items[:OBJECTS_SHOWN] if item.get("changes")]
+    if "object" in result and result.get("basis") == "assumed":
+        found = ["%s (assumed, see the warning)" % text for text in found]
     if more > 0:
         found.append("and %d more" % more)
     return found

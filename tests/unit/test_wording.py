@@ -45,6 +45,12 @@ def test_what_would_change_is_told_so():
     assert sentences(dry, False) == ["user ada would change: name.givenName from a to b"]
 
 
+def test_what_is_assumed_is_told_so():
+    change = {"path": "name.givenName", "before": None, "after": "b"}
+    (text,) = sentences({"object": USER, "changes": [change], "basis": "assumed"}, False)
+    assert text == "user ada: name.givenName set to b (assumed, see the warning)"
+
+
 def test_many_objects_are_cut_and_counted():
     change = {"path": "name.givenName", "before": None, "after": "b"}
     items = [{**USER, "name": f"u{number}", "action": "created", "changes": [change]} for number in range(30)]
