@@ -85,6 +85,16 @@ class Evidence:
         found = [item for item in self.authentik[self.kind + "s"] if asked in (item[key], str(item["pk"]))]
         return found[0] if found else None
 
+    def was_denied(self) -> bool:
+        """Whether authentik answered the request for this one object that there is none: a fault, for it is there.
+
+        A primary key may be that of an object which was deleted, and nothing else can tell the direct engine.
+        """
+        target = self.target()
+        path = f"/core/{self.kind}s/{target['pk']}/" if target else ""
+        asked = [item for item in self.authentik_log if item["method"] == "GET" and item["path"].endswith(path)]
+        return bool(path) and bool(asked) and asked[-1]["status"] == 404
+
     def saw_the_past(self) -> bool:
         """Whether Google's own reads showed a state before the last one, before this run wrote anything."""
         users = {item["id"]: item for item in self.before["users"]}
@@ -203,6 +213,9 @@ def _object(evidence: Evidence) -> None:
     if target is None or not said:
         return
     name = target["username" if evidence.kind == "user" else "name"]
+    if evidence.was_denied():
+        # Its key is all that is known of it then.
+        name = None
     claim((said["pk"], said["name"]) == (str(target["pk"]), name), "object", said, target["pk"], name)
     if result["basis"] == "google" and result["status"] in ("synced", "unchanged") and not evidence.check:
         known = [
@@ -368,7 +381,13 @@ def _status(evidence: Evidence) -> None:
         return
     out = _out_of_scope(evidence, target)
     if status == "out_of_scope":
-        claim(out, "out_of_scope, and it is in scope", target)
+        if evidence.was_denied():
+            told = [*evidence.run.warnings, str(result.get("msg"))]
+            quiet = options.get("out_of_scope") == "ignore"
+            claim(quiet or any("authentik has no" in text for text in told), "denied by authentik, and untold", told)
+            claim(result["basis"] == "nothing_sent", "basis of what authentik denies", result)
+        else:
+            claim(out, "out_of_scope, and it is in scope", target)
         return
     if status == "dry_run":
         claim(bool(evidence.provider().get("dry_run")), "dry_run, and the provider is not")

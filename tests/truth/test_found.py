@@ -13,6 +13,7 @@ from tests.truth.machine import walk
 DOMAIN = "corp.example.com"
 ADA: dict[str, Any] = {"name": "ada", "options": {}, "key": None, "check": False}
 BODY = {"givenName": "Some", "familyName": "Body"}
+DENIED = {"method": "GET", "path": "/core/users", "status": 404, "times": 1, "skip": 0}
 FOUND = {
     "a token endpoint that answers with a list": [
         ("begin", {"version": "2025.12.4"}),
@@ -114,6 +115,14 @@ FOUND = {
         ("take_mapping_away", {"names": ["authentik default Google Workspace Mapping: Group"]}),
         ("sync_group_by_the_server", {"check": True, "group": "Team", "verify": "auto"}),
         ("sync_group_directly", {"group": "Team", "membership": "add", "options": {}, "check": True}),
+    ],
+    "a person by primary key, of whom authentik says once that there is none": [
+        ("begin", {"version": "2025.12.4"}),
+        ("go_wrong", {"wrong": ("authentik", DENIED)}),
+        ("sync_person_directly", {**ADA, "name": "6", "options": {"out_of_scope": "fail"}}),
+        ("go_wrong", {"wrong": ("authentik", DENIED)}),
+        ("sync_person_directly", {**ADA, "name": "6"}),
+        ("sync_person_directly", {**ADA, "name": "6"}),
     ],
 }
 
