@@ -213,7 +213,7 @@ def _object(evidence: Evidence) -> None:
     if target is None or not said:
         return
     name = target["username" if evidence.kind == "user" else "name"]
-    if evidence.was_denied():
+    if said["name"] is None and evidence.was_denied():
         # Its key is all that is known of it then.
         name = None
     claim((said["pk"], said["name"]) == (str(target["pk"]), name), "object", said, target["pk"], name)
