@@ -300,3 +300,61 @@ def test_a_sync_that_never_began_claims_nothing(sandbox):
     sandbox.fault("google", method="GET", path="/domains", status=503, reason="backendError", message="x")
     run, result, _warned = sync(sandbox)
     assert (run.failed, result["changed"], result["code"]) == (True, False, "google_not_reached")
+
+
+HIDDEN = {
+    "method": "GET",
+    "path": "/users/",
+    "status": 404,
+    "reason": "notFound",
+    "message": "Resource Not Found: userKey",
+}
+
+
+@pytest.mark.parametrize("was_there", [False, True], ids=["the first", "in place of one that was deleted"])
+def test_a_new_record_that_google_does_not_show_yet(sandbox, was_there):
+    if was_there:
+        sync(sandbox)
+        sandbox.control("DELETE", "google/users/alice@example.com")
+    sandbox.fault("google", **HIDDEN, skip=1, times=-1)
+    run, result, warned = sync(sandbox, verify="google")
+    assert (run.failed, result["status"], result["changed"], result["basis"]) == (
+        False,
+        "unconfirmed",
+        True,
+        "connection",
+    )
+    # All of the new record is new, whatever authentik had recorded of the old one.
+    found = {item["path"]: (item["before"], item["after"]) for item in result["changes"]}
+    assert found["primaryEmail"] == (None, "alice@example.com")
+    assert found["name.givenName"][0] is None
+    assert "does not show it yet" in warned
+
+
+def test_a_new_record_that_google_shows_late(sandbox):
+    sandbox.fault("google", **HIDDEN, times=3)
+    _run, result, warned = sync(sandbox, verify="google", sync_timeout=10)
+    assert (result["status"], result["changed"], result["basis"], warned) == ("synced", True, "google", "")
+
+
+@pytest.mark.parametrize("verify", ["google", "connection"])
+def test_who_is_left_out_before_there_is_anything(sandbox, verify):
+    skip = {"name": "skips", "expression": "raise SkipObject()", "model": "user", "assigned": False}
+    sandbox.control("POST", "authentik/mappings", skip)
+    sandbox.control("PATCH", "authentik/providers/1", {"property_mappings": ["skips"]})
+    for choice, failed in (("warn", False), ("fail", True), ("ignore", False)):
+        run, result, warned = sync(sandbox, verify=verify, out_of_scope=choice)
+        assert (run.failed, result["status"], result["changed"]) == (failed, "out_of_scope", False)
+        assert ("SkipObject" in warned) == (choice == "warn")
+
+
+def test_a_sync_that_never_began_is_seen_in_authentiks_record_alone(sandbox):
+    sync(sandbox)
+    sandbox.fault("google", method="GET", path="/domains", status=503, reason="backendError", message="x", times=-1)
+    run, result, _warned = sync(sandbox, verify="connection")
+    assert (run.failed, result["status"], result["changed"], result["code"]) == (
+        True,
+        "failed",
+        False,
+        "google_not_reached",
+    )

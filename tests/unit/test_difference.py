@@ -68,11 +68,30 @@ def test_what_changes_by_itself_or_means_the_same_is_no_difference(also):
         ({"aliases": ["a@corp.example.com"]}, "aliases"),
         ({"emails": [{"address": "ada@home.example.com", "type": "home"}]}, "emails"),
         ({"customSchemas": {"HR": {"floor": "3"}}}, "customSchemas.HR.floor"),
+        ({"customSchemas": {"HR": {"keys": [{"value": "1"}]}}}, "customSchemas.HR.keys"),
+        ({"customSchemas": {"HR": {"remote": True}}}, "customSchemas.HR.remote"),
     ],
 )
 def test_what_somebody_changed_is_a_difference(also, path):
     assert [item["path"] for item in difference.changes("user", ADA, {**ADA, **also})] == [path]
     assert [item["path"] for item in difference.changes("user", {**ADA, **also}, ADA)] == [path]
+
+
+@pytest.mark.parametrize("path", ["phones", "customSchemas.HR.phones"])
+def test_entries_of_a_list_are_told_apart_by_what_they_say(path):
+    def resource(*entries):
+        found = list(entries)
+        for key in reversed(path.split(".")):
+            found = {key: found}
+        return found
+
+    one = {"type": "work", "value": "1"}
+    for other in ({**one, "value": "2"}, {**one, "type": "home"}, {**one, "primary": True}, {"type": "work"}):
+        assert [item["path"] for item in difference.changes("user", resource(one), resource(other))] == [path]
+        assert [item["path"] for item in difference.unmet("user", resource(other), resource(one))] == [path]
+    for idle in ({"primary": False}, {"customType": ""}, {"customType": None}):
+        assert difference.changes("user", resource(one), resource({**one, **idle})) == []
+        assert difference.unmet("user", resource({**one, **idle}), resource(one)) == []
 
 
 def test_only_managed_fields_are_unmet():
