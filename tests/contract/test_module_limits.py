@@ -348,13 +348,86 @@ def test_who_is_left_out_before_there_is_anything(sandbox, verify):
         assert ("SkipObject" in warned) == (choice == "warn")
 
 
-def test_a_sync_that_never_began_is_seen_in_authentiks_record_alone(sandbox):
+@pytest.mark.parametrize("verify", ["google", "connection"])
+def test_a_mapping_that_fails_is_named_without_any_log(sandbox, verify):
+    fails = {"name": "fails", "expression": "return 1 / 0", "model": "user", "assigned": False}
+    sandbox.control("POST", "authentik/mappings", fails)
+    sandbox.control("PATCH", "authentik/providers/1", {"property_mappings": ["fails"]})
+    run, result, _warned = sync(sandbox, verify=verify, lacking=["view_task"])
+    assert (run.failed, result["status"], result["changed"]) == (True, "failed", False)
+    assert result["code"] == "mapping_failed"
+    assert "property mapping 'fails' fails" in result["msg"]
+
+
+@pytest.mark.parametrize("name", ["alice", "Team One"])
+def test_a_sync_that_never_began_is_seen_in_authentiks_record_alone(sandbox, name):
+    sync(sandbox)
+    sync(sandbox, name)
+    sandbox.fault("google", method="GET", path="/domains", status=503, reason="backendError", message="x", times=-1)
+    run, result, warned = sync(sandbox, name, verify="connection")
+    said = (run.failed, result["status"], result["changed"], result["code"], result["basis"], warned)
+    assert said == (True, "failed", False, "google_not_reached", "connection", "")
+
+
+def test_a_sync_that_never_began_fails_also_where_nobody_knows_what_is_wanted(sandbox):
     sync(sandbox)
     sandbox.fault("google", method="GET", path="/domains", status=503, reason="backendError", message="x", times=-1)
-    run, result, _warned = sync(sandbox, verify="connection")
-    assert (run.failed, result["status"], result["changed"], result["code"]) == (
-        True,
-        "failed",
-        False,
-        "google_not_reached",
-    )
+    run, result, _warned = sync(sandbox, verify="google", lacking=["view_propertymapping"])
+    assert (run.failed, result["status"], result["code"]) == (True, "failed", "google_not_reached")
+
+
+def test_members_are_not_in_authentiks_record(sandbox):
+    for name in ("alice", "Team One"):
+        sync(sandbox, name)
+    _run, result, warned = sync(sandbox, verify="connection")
+    assert (result["status"], result["changed"], result["basis"], warned) == ("unchanged", False, "connection", "")
+    _run, result, warned = sync(sandbox, "Team One", verify="connection")
+    assert (result["changed"], result["basis"]) == (True, "assumed")
+    assert "Whether members of" in warned
+
+
+def test_members_that_google_shows_late_are_waited_for(sandbox):
+    for name in ("alice", "bob", "carol", "Team One"):
+        sync(sandbox, name)
+    for member in sandbox.google_state()["groups"][0]["members"]:
+        sandbox.control("DELETE", f"google/groups/team-one@example.com/members/{member['email']}")
+    sandbox.control("POST", "google/settings", {"update_lag_ms": 900})
+    _run, result, warned = sync(sandbox, "Team One", sync_timeout=10)
+    assert (result["status"], result["changed"], result["basis"], warned) == ("synced", True, "google", "")
+    assert [item["path"] for item in result["changes"]] == ["members"]
+
+
+def test_a_record_that_google_hid_at_first_is_no_new_one(sandbox):
+    sync(sandbox)
+    sandbox.fault("google", **HIDDEN, times=2)
+    _run, result, warned = sync(sandbox, verify="google")
+    assert (result["status"], result["changed"], result["changes"]) == ("unchanged", False, [])
+    assert result["basis"] == "connection"
+    assert "assumed" not in warned
+
+
+def test_a_record_that_google_hid_and_authentik_has_not_recorded(sandbox):
+    sync(sandbox)
+    [row] = sandbox.control("GET", "authentik/state")["connections"]
+    sandbox.control("PATCH", f"authentik/connections/{row['id']}", {"attributes": {}})
+    sandbox.fault("google", **HIDDEN, times=2)
+    _run, result, warned = sync(sandbox, verify="google")
+    assert (result["changed"], result["basis"], result["operations"]) == (True, "assumed", [])
+    assert "that it changed is assumed" in warned
+
+
+def test_without_tasks_a_slow_sync_of_what_is_in_sync_is_unconfirmed(sandbox):
+    sync(sandbox)
+    sandbox.fault("google", method="PUT", path="/users", delay_ms=1700)
+    _run, result, warned = sync(sandbox, lacking=["view_task"], sync_timeout=5)
+    assert (result["status"], result["changed"]) == ("unconfirmed", False)
+    assert "as it did before" in warned
+
+
+def test_the_longest_time_that_can_be_asked_for(sandbox):
+    run, result, _warned = sync(sandbox, request_timeout=86400, sync_timeout=86400)
+    assert (run.failed, result["status"]) == (False, "synced")
+    for value in (0, 86401):
+        run, result, _warned = sync(sandbox, request_timeout=value)
+        assert run.failed
+        assert "request_timeout must be more than 0 and at most 86400 seconds" in result["msg"]

@@ -361,6 +361,17 @@ def _operations(evidence: Evidence) -> None:
     claim(past or not told - attempted, "operations that nobody asked Google for", told, attempted)
     if evidence.direct and evidence.quiet:
         claim(told == performed, "operations", told, performed)
+        made = Counter(
+            str(item["body"].get("primaryEmail") or item["body"]["email"]).lower()
+            for item in _writes(evidence.google_log)
+            if item["method"] == "POST" and item["status"] in SUCCESS
+        )
+        named = Counter(
+            str(item["key"]).lower()
+            for item in evidence.result["operations"]
+            if item["resource"] != "connection" and item["method"] == "POST"
+        )
+        claim(made == named, "what operations made", named, made)
     if evidence.quiet:
         claim(not told - performed, "operations that Google did not perform", told, performed)
     if evidence.direct and evidence.quiet:
@@ -567,7 +578,9 @@ def same_prediction(predicted: dict[str, Any], real: dict[str, Any]) -> None:
         members = [item for item in result["changes"] if item["path"] == "members"]
         paths = {item["path"] for item in result["changes"] if item["path"] not in ignored}
         operations = Counter(
-            (item["method"], item["resource"]) for item in result["operations"] if item["resource"] != "connection"
+            (item["method"], item["resource"], item["key"], item.get("group"))
+            for item in result["operations"]
+            if item["resource"] != "connection"
         )
         return paths, members, operations
 

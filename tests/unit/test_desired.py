@@ -78,6 +78,19 @@ def test_of_two_mappings_that_give_nothing_the_first_by_name_decides():
         assert caught.value.kind == kind
 
 
+def test_a_mapping_that_gives_nothing_is_called_by_its_name_where_that_is_to_be_had():
+    class Refusing(Mappings):
+        def mapping_names(self):
+            raise AuthentikError("forbidden", "You may not.")
+
+    fail = {"a": bad("builtins.NameError: name 'x' is not defined")}
+    refusing: Any = Refusing({}, fail)
+    for api, name in ((stand_in({"a": "Ours"}, fail), "Ours"), (refusing, "a")):
+        with pytest.raises(desired.MappingProblem, match=f"property mapping '{name}' fails") as caught:
+            desired.evaluate(api, {"property_mappings": ["a"]}, "user", ADA, None)
+        assert caught.value.kind == "failed"
+
+
 def test_none_is_dropped_for_users_and_kept_for_groups():
     assert "notes" not in desired.combine("user", [{"notes": None, "suspended": False}], ADA, "")[0]
     assert desired.combine("group", [{"name": "x", "description": None}], {"name": "X"}, "a.test")[0] == {

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -80,7 +82,7 @@ def test_what_somebody_changed_is_a_difference(also, path):
 @pytest.mark.parametrize("path", ["phones", "customSchemas.HR.phones"])
 def test_entries_of_a_list_are_told_apart_by_what_they_say(path):
     def resource(*entries):
-        found = list(entries)
+        found: Any = list(entries)
         for key in reversed(path.split(".")):
             found = {key: found}
         return found

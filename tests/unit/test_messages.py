@@ -72,6 +72,16 @@ def test_a_log_without_the_start_says_that_nothing_was_begun():
             "Google answered 403",
             "later",
         ),
+        (
+            'x <HttpError 409 when requesting https://x.test/ returned "Entity already exists.". Details: "[]">',
+            "Google answered 409: Entity already exists.",
+            "look there who has it",
+        ),
+        (
+            'x <HttpError 404 when requesting https://x.test/groups/1/members returned "Resource Not Found". Details: "[]">',
+            "Google answered 404",
+            "sync the members first",
+        ),
         ("[Errno 111] Connection refused", "could not reach Google", "network"),
         ("('invalid_grant: Invalid email or User ID', {})", "service account", "credentials"),
         (

@@ -59,6 +59,12 @@ def test_a_run_just_before_ours_does_not_confuse():
     assert find(task("ours", 1.2, 2), task("former", -0.5, 0.9)).task.queued == START.timestamp() + 1.2
 
 
+def test_the_order_of_the_list_does_not_matter():
+    ours, former = task("ours", 1.2, 2), task("former", -0.5, 0.9)
+    for tasks in ((ours, former), (former, ours)):
+        assert find(*tasks).task.queued == START.timestamp() + 1.2
+
+
 @pytest.mark.parametrize(
     ("tasks", "problem"),
     [
@@ -103,6 +109,19 @@ def test_where_an_unfinished_task_stands(data, phase):
     found = tasklog.Task(data)
     assert not found.ended
     assert found.phase == phase
+
+
+@pytest.mark.parametrize(("problem", "patience"), [("none", tasklog.APPEARS_WITHIN_S), ("ambiguous", 0.0)])
+def test_a_task_that_does_not_appear_is_waited_for_briefly(monkeypatch, problem, patience):
+    now = [100.0]
+    monkeypatch.setattr(tasklog.time, "monotonic", lambda: now[0])
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    found = tasklog.follow(lambda: tasklog.Found(None, problem), deadline=1000.0, sleep=sleep)
+    assert (found.task, found.problem) == (None, problem)
+    assert patience <= now[0] - 100.0 <= patience * 2
 
 
 def test_following_ends_with_the_deadline():

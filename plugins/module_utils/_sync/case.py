@@ -220,8 +220,8 @@ class Case:
         # Made or taken over: the row does not tell, so the method is not claimed.
         return [{"method": None, "resource": kind, "key": str(row.get("google_id")), "by": "authentik"}]
 
-    def wait(self, after: Look, done: t.Callable[[Look], bool]) -> bool:
-        """Read Google again until it shows what it has confirmed, within a bound."""
+    def wait(self, after: Look, done: t.Callable[[Look], bool]) -> t.Optional[Look]:
+        """Read Google again until it shows what it has confirmed, within a bound: the look that does, or None."""
         deadline = time.monotonic() + min(self.request.google_wait, self.request.sync_timeout)
         pause = 0.5
         while time.monotonic() + pause < deadline:
@@ -231,12 +231,16 @@ class Case:
                 fresh = self.observer.again(after)
             except GoogleError as exc:
                 self.warn(str(exc))
-                return False
+                return None
             if done(fresh):
                 self.note_difference(fresh)
                 self.note_google_id(fresh)
-                return True
-        return False
+                return fresh
+        return None
+
+    def settle(self) -> None:
+        """Google holds what is wanted: synced where something changed, else unchanged."""
+        self.outcome.status = "synced" if self.outcome.changed else "unchanged"
 
     def unconfirmed(self, text: str) -> None:
         self.outcome.status = "unconfirmed"

@@ -43,7 +43,7 @@ def _from_google(case: Case, after: Look, verdict: Verdict) -> None:
         outcome.fail(_not_reached(case), "google_not_reached")
         return
     if after.record is None:
-        _missing(case, after)
+        _missing(case, after, verdict)
         return
     if outcome.changed and not case.before.adopting:
         outcome.status = "synced"
@@ -57,7 +57,7 @@ def _from_google(case: Case, after: Look, verdict: Verdict) -> None:
     if missing:
         _unmet(case, missing, after, verdict)
         return
-    outcome.status = "synced" if outcome.changed else "unchanged"
+    case.settle()
     members.check(case, after)
 
 
@@ -114,15 +114,17 @@ def _changed_row(case: Case, after: Look, verdict: Verdict) -> bool:
     return True
 
 
-def _missing(case: Case, after: Look) -> None:
+def _missing(case: Case, after: Look, verdict: Verdict) -> None:
     """authentik reported nothing bad, and Google shows no record."""
     outcome = case.outcome
     if after.rows is None:
         after.rows = case.observer.rows()
     if after.attributes.get("id"):
         # Google has answered authentik with the record: reads trail behind the write.
-        if case.wait(after, lambda fresh: fresh.record is not None):
-            outcome.status = "synced"
+        fresh = case.wait(after, lambda look: look.record is not None)
+        if fresh is not None:
+            # It may have been there all the time: what is to be said is what any look with a record says.
+            _from_google(case, fresh, verdict)
             return
         old = case.before.attributes
         outcome.basis = "connection"
@@ -192,9 +194,10 @@ def _unmet(case: Case, missing: t.List[Json], after: Look, verdict: Verdict) -> 
     # that was so before proves nothing unless authentik is known to have written.
     renewed = pushed or unmet(kind, wanted, case.before.attributes or None)
     if answered and renewed and not unmet(kind, wanted, answered):
-        if case.wait(after, lambda fresh: not unmet(kind, wanted, fresh.record)):
-            outcome.status = "synced"
-            members.check(case, after)
+        fresh = case.wait(after, lambda look: not unmet(kind, wanted, look.record))
+        if fresh is not None:
+            case.settle()
+            members.check(case, fresh)
             return
         outcome.changed = True
         outcome.basis = "connection"

@@ -120,12 +120,17 @@ def put_together(
     names = known_names or {}
     try:
         results = [result_of(answer, names.get(pk) or pk) for pk, answer in answers]
-    except MappingProblem:
-        if len(answers) > 1:
-            # The first one in order of names decides.
+    except MappingProblem as problem:
+        try:
             names = names or mapping_names()
-            for pk, answer in sorted(answers, key=lambda item: names.get(item[0], "")):
-                result_of(answer, names.get(pk) or pk)
+        except AuthentikError:
+            if len(answers) > 1:
+                raise
+            # Its key has to do for a name.
+            raise problem from None
+        # The first one in order of names decides.
+        for pk, answer in sorted(answers, key=lambda item: names.get(item[0], "")):
+            result_of(answer, names.get(pk) or pk)
         raise
     if not independent(results):
         names = names or mapping_names()

@@ -30,8 +30,8 @@ def check(case: Case, after: Look) -> None:
             "authentik left out %d of the group's members, who have no Google account through this provider: %s. Sync them "
             "first, then the group again." % (len(unlinked), ", ".join(sorted(unlinked)))
         )
-    if absent and case.wait(after, lambda fresh: not missing(case, fresh)[1]):
-        case.outcome.status = "synced"
+    if absent and case.wait(after, lambda look: not missing(case, look)[1]) is not None:
+        case.settle()
     elif absent:
         case.outcome.status = "unconfirmed"
         case.warn("Google does not show these members of %s yet: %s." % (case.target, ", ".join(sorted(absent))))
