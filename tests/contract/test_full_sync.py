@@ -570,7 +570,14 @@ def test_one_that_takes_the_lock_at_the_same_moment(new, monkeypatch):
             new.until(new.running)
             # So long before ours that it cannot be taken for it.
             time.sleep(3.5)
-        start(self)
+            before = {task["message_id"] for task in new.tasks()}
+            start(self)
+            # Ours has found the lock taken once it has ended. From then on nothing need be slow.
+            new.until(lambda: [t for t in new.tasks() if t["message_id"] not in before and t["state"] == "done"])
+            assert new.running()
+            new.google(latency_ms=0)
+        else:
+            start(self)
 
     monkeypatch.setattr(ScheduledRun, "start", too_late)
     with running_faster(5):
