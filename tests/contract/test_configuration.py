@@ -221,3 +221,24 @@ def test_names_stand_for_what_is_still_to_be_made_in_check_mode_alone(server):
     assert "Unless an earlier task makes it" in foretold.warnings[0]
     done = server.run(PROVIDER, **asked)
     assert (done.failed, done.result["code"], server.writes()) == (True, "not_found", [])
+
+
+@pytest.mark.parametrize("subject", ["provider", "mapping", "connection", "sync"])
+def test_check_mode_reads_as_any_run_does(server, subject):
+    """What only reads runs in check mode, too; it is not skipped."""
+    module = "google_workspace_%s_info" % subject
+    options = {} if subject == "mapping" else {"provider_id": server.sandbox.provider_id}
+    read, checked = (server.run(module, check=check, **options) for check in (False, True))
+    assert not read.failed and "skipped" not in checked.result
+    assert checked.result.keys() == read.result.keys() and len(read.result) > 1
+    assert (checked.result["changed"], server.writes()) == (False, [])
+
+
+@pytest.mark.parametrize("subject", ["connection", "sync"])
+def test_what_is_of_one_provider_wants_it_named(server, subject):
+    module = "google_workspace_%s_info" % subject
+    server.sandbox.clear_requests()
+    run = server.run(module)
+    assert run.failed
+    assert "one of the following is required: provider_id, provider_name" in run.result["msg"]
+    assert server.sandbox.authentik_requests() == []

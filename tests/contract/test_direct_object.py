@@ -144,3 +144,15 @@ def test_a_value_that_google_is_known_to_refuse_is_not_sent(sandbox, check):
     assert (run.failed, result["status"], result["changed"], result["code"]) == (True, "failed", False, "invalid_value")
     assert "name.familyName" in result["msg"]
     assert writes(asked) == []
+
+
+def test_a_write_of_which_nobody_sees_what_became(sandbox):
+    """The answer is lost, and from then on Google shows nothing: that something changed is assumed, and said to be so."""
+    sync(sandbox, "alice")
+    change(sandbox, "alice", {"name": "Alice Other"})
+    sandbox.fault("google", method="PUT", path="/users/", when="after", drop=True, times=-1)
+    sandbox.fault("google", method="GET", path="/users/", status=403, reason="forbidden", message="x", skip=1, times=-1)
+    run, result, _asked = sync(sandbox, "alice")
+    assert run.failed is True
+    assert (result["changed"], result["basis"]) == (True, "assumed")
+    assert any("could not be seen, so that something changed is assumed" in text for text in run.warnings)

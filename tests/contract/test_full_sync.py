@@ -696,6 +696,18 @@ def test_without_a_look_nothing_is_claimed(tasks_server):
     assert run.result["calls"]["google"] == 0
 
 
+def test_without_a_look_a_failure_is_told_all_the_same(tasks_server):
+    server = tasks_server
+    server.control("POST", "authentik/users", {"username": "olga", "name": "O O", "email": "olga@elsewhere.test"})
+    run = server.sync(verify="none")
+    assert (run.result["status"], run.result["changed"], run.result["basis"]) == ("failed", True, "assumed")
+    (olga,) = run.result["failed_objects"]
+    listed = server.control("GET", "authentik/state")["users"]
+    assert olga["pk"] == next(str(user["pk"]) for user in listed if user["username"] == "olga")
+    assert (olga["name"], olga["code"]) == ("olga", "sync_failed")
+    assert counted(run, "users") == {"total": 8, "unconfirmed": 7, "failed": 1}
+
+
 def test_google_that_may_not_be_read(tasks_server):
     server = tasks_server
     server.google(delegated_scopes=[])
@@ -803,6 +815,26 @@ def test_a_dry_run_tells_what_it_would_send(tasks_server):
     assert any("members of groups are not part" in text for text in run.warnings)
     written = [item for item in server.sandbox.google_requests() if item["method"] not in ("GET",)]
     assert {item["path"] for item in written} == {"/token"}
+    # What authentik would not send stays as it is at Google, in the diff, too.
+    diff = run_full_sync(reaching(server.sandbox), diff=True).result["diff"]
+    before, after = diff["before"]["user alice"], diff["after"]["user alice"]
+    assert set(before) == set(after)
+    assert [key for key in before if before[key] != after[key]] == ["name.displayName", "name.familyName"]
+
+
+def test_a_dry_run_whose_page_crashes(new):
+    """Whom authentik has not come to is left in doubt, not left out."""
+    new.once()
+    new.provider(dry_run=True, sync_page_size=3)
+    new.set(retry_ms=1)
+    new.sandbox.fault("google", method="GET", path=r"/users(\?|$)", times=-1, status=409, reason="duplicate", message="x")
+    with running_faster(5):
+        run = new.sync(sync_timeout=60)
+    assert (run.result["status"], run.result["changed"]) == ("failed", False)
+    assert counted(run, "users") == {"total": 7, "unconfirmed": 7}
+    assert counted(run, "groups") == {"total": 4, "unconfirmed": 4}
+    assert failed(run)["page 2 of users"] == failed(run)["groups"] == "crashed"
+    assert not any("left out" in text for text in run.warnings)
 
 
 def test_check_mode_sends_nothing_and_predicts_nothing(server):
@@ -855,7 +887,9 @@ def test_connections_out_of_scope_are_reported(new):
 
 def test_the_report_holds_everything(new, tmp_path):
     path = tmp_path / "report.jsonl"
-    new.control("POST", "authentik/users", {"username": "olga", "name": "O O", "email": "olga@elsewhere.test"})
+    outside = ["olga", "orla", "otto"]
+    for name in outside:
+        new.control("POST", "authentik/users", {"username": name, "name": "O O", "email": f"{name}@elsewhere.test"})
     run = new.sync(report_path=str(path), result_limit=2)
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert [line["kind"] for line in lines][:2] == ["run", "provider"]
@@ -863,8 +897,12 @@ def test_the_report_holds_everything(new, tmp_path):
     assert lines[-1]["counts"] == run.result["counts"]
     shown = [line for line in lines if line["kind"] == "object"]
     assert len([line for line in shown if line["changed"]]) == run.result["changes_total"] == 11
-    assert [line["name"] for line in shown if line["status"] == "failed"] == ["olga"]
-    assert len(run.result["changes"]) == 2
+    assert sorted(line["name"] for line in shown if line["status"] == "failed") == outside
+    assert {line["basis"] for line in shown if line["changed"]} == {"google"}
+    # The result itself is bounded.
+    assert len(run.result["changes"]) == len(run.result["failed_objects"]) == 2
+    assert run.result["failed_total"] == 3
+    assert lines[0]["check_mode"] is False
 
 
 def test_the_diff_shows_both_states(new):

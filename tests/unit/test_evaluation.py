@@ -14,7 +14,12 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync import expression_process, passwords, restricted
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync import (
+    evaluation,
+    expression_process,
+    passwords,
+    restricted,
+)
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.desired import MappingProblem
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.evaluation import MappingEvaluator
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.local_objects import KEPT_PASSWORD
@@ -354,6 +359,28 @@ def test_a_group_that_is_reached_twice_before_2025_12():
     assert "more than once" in local("return {'x': user.all_groups().count()}", subjects, groups=groups)
     groups[pks[2]]["attributes"] = {"c": [1]}
     assert "more than once" in local("return {'x': user.group_attributes()}", subjects, groups=groups)
+
+
+def test_a_relation_is_no_list_before_it_is_asked_for_one():
+    """Django's manager of a relation is neither iterated nor counted: such a mapping fails in authentik."""
+    people_of = people(1, groups=list(GROUPS)[:1])
+    groups_of = [(group, None) for group in GROUPS.values()]
+    assert "without all()" in local("return {'x': [g.name for g in user.ak_groups]}", people_of, groups=GROUPS)
+    for relation in ("parents", "users"):
+        text = local("return {'x': len(group.%s)}" % relation, groups_of, kind="group", groups=GROUPS)
+        assert "without all()" in text, relation
+    assert local("return {'x': len(group.parents.all())}", groups_of, kind="group", groups=GROUPS) == 1
+
+
+def test_objects_go_to_the_process_in_portions():
+    """No portion grows beyond what a message may have, by number or by what its objects hold; none is left out."""
+    small = people(2 * evaluation.PAGE_OBJECTS + 1)
+    assert [len(page) for page in evaluation._pages(small)] == [evaluation.PAGE_OBJECTS] * 2 + [1]
+    large = people(7, attributes={"x": "y" * (evaluation.PAGE_CHARS // 3)})
+    assert [len(page) for page in evaluation._pages(large)] == [2, 2, 2, 1]
+    assert [subject for page in evaluation._pages(large) for subject in page] == large
+    (alone,) = evaluation._pages(people(1, attributes={"x": "y" * (evaluation.PAGE_CHARS + 1)}))
+    assert len(alone) == 1
 
 
 def test_members_of_groups():

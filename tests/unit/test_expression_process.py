@@ -120,6 +120,7 @@ HOSTILE = {
     "the run of the objects": ("return {'x': str(user.run)}", "unsupported", "user.run"),
     "str.format": ("return {'x': '{0.__class__}'.format(user)}", "unsupported", "reads attributes or items"),
     "str.format by the type": ("return {'x': str.format('{0.run}', user)}", "unsupported", "reads attributes or items"),
+    "str.format of something else": ("return {'x': str.format(user)}", "unsupported", "something else than a text"),
     "str.format by map": (
         "return list(map(str.format, ['{0.run.groups}'], [user]))",
         "unsupported",
