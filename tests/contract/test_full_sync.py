@@ -827,7 +827,9 @@ def test_a_dry_run_whose_page_crashes(new):
     new.once()
     new.provider(dry_run=True, sync_page_size=3)
     new.set(retry_ms=1)
-    new.sandbox.fault("google", method="GET", path=r"/users(\?|$)", times=-1, status=409, reason="duplicate", message="x")
+    new.sandbox.fault(
+        "google", method="GET", path=r"/users(\?|$)", times=-1, status=409, reason="duplicate", message="x"
+    )
     with running_faster(5):
         run = new.sync(sync_timeout=60)
     assert (run.result["status"], run.result["changed"]) == ("failed", False)
