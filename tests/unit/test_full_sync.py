@@ -292,3 +292,19 @@ def test_an_answer_that_got_lost_is_a_question_and_a_refusal_is_none(monkeypatch
     assert (run.task.message_id, run.question) == ("ours", lost)
     with pytest.raises(AuthentikError):
         followed(monkeypatch, Authentik(fails=AuthentikError("forbidden", "no")))
+
+
+def test_a_page_that_crashed_without_a_word():
+    """authentik's log may be cut off by then: it crashed all the same, and that fails the task."""
+    found = read(Page("user", 1, [], "crashed", []), Page("group", 1, [], "done", []))
+    (page,) = [item for item in found.pages if (item.kind, item.number) == ("user", 1)]
+    assert (page.failure.code, page.failure.fails_task) == ("crashed", True)
+    assert page.failure.reason == "it crashed, and its log does not say why"
+    assert "worker log" in page.failure.remedy
+
+
+def test_objects_that_a_sync_has_not_come_to_fail_it():
+    found = read(users(1), problem="unfinished")
+    assert found.pages
+    for page in found.pages:
+        assert (page.failure.code, page.failure.fails_task) == ("not_finished", True)
