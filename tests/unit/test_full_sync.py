@@ -303,8 +303,9 @@ def test_a_page_that_crashed_without_a_word():
     assert "worker log" in page.failure.remedy
 
 
-def test_objects_that_a_sync_has_not_come_to_fail_it():
-    found = read(users(1), problem="unfinished")
-    assert found.pages
+@pytest.mark.parametrize(("problem", "code"), [("unfinished", "not_finished"), ("", "page_missing")])
+def test_objects_that_a_sync_has_not_come_to_fail_it(problem, code):
+    found = read(users(1), problem=problem)
+    assert {page.kind for page in found.pages} == {"user", "group"}
     for page in found.pages:
-        assert (page.failure.code, page.failure.fails_task) == ("not_finished", True)
+        assert (page.failure.code, page.failure.fails_task) == (code, True)
