@@ -156,3 +156,12 @@ def test_a_write_of_which_nobody_sees_what_became(sandbox):
     assert run.failed is True
     assert (result["changed"], result["basis"]) == (True, "assumed")
     assert any("could not be seen, so that something changed is assumed" in text for text in run.warnings)
+
+
+def test_control_characters_in_a_list_are_refused_before_anything_is_sent(sandbox):
+    sandbox.clear_requests()
+    params = {**reaching(sandbox), "engine": "direct", "sync_object_model": "group", "sync_object_id": "Team One"}
+    run = run_module({**params, "google_scopes": ["https://scope.example.com/a", "https://scope.example.com/\x1b[2K"]})
+    assert (run.failed, run.result["changed"]) == (True, False)
+    assert "google_scopes[1] contains control characters" in run.result["msg"]
+    assert sandbox.authentik_requests() == sandbox.google_requests() == []
