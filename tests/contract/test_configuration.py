@@ -242,3 +242,17 @@ def test_what_is_of_one_provider_wants_it_named(server, subject):
     assert run.failed
     assert "one of the following is required: provider_id, provider_name" in run.result["msg"]
     assert server.sandbox.authentik_requests() == []
+
+
+def test_what_a_mapping_is_expected_to_give_may_have_several_lines(server):
+    """Not so the name of whom it is tried for: that one goes into messages."""
+    wanted = {"notes": {"value": "alice\nat work"}}
+    mapping = {
+        "name": "notes",
+        "expression": "return {'notes': {'value': user.username + '\\nat work'}}",
+        "test_against": [{"user": "alice", "expect": wanted}],
+    }
+    assert server.run(MAPPING, **mapping).result.get("msg") is None
+    for pair in ({"user": "al\nice", "expect": wanted}, {"user": "al\x1bice"}):
+        run = server.run(MAPPING, **{**mapping, "test_against": [pair]})
+        assert run.failed and "test_against[0].user contains control characters" in run.result["msg"]
