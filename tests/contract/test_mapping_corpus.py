@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Authentik
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.client import Client
+from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.local.inside import KEPT_PASSWORD
+from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.local.interpreter import Interpreter
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import desired
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.desired import MappingProblem
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.evaluation import MappingEvaluator
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.expression_process import ExpressionProcess
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.local_objects import KEPT_PASSWORD
 from tests.sandbox.authentik.state import DEFAULT_MAPPINGS
 from tests.sandbox.process import Sandbox
 
@@ -249,7 +249,7 @@ def process(server):
     """All mappings of the corpus for users that are evaluated here, in one process."""
     server.sandbox.reset()
     server.sandbox.control("POST", "authentik/settings", {"signals": False})
-    found = ExpressionProcess("user", 5.0, 128)
+    found = Interpreter("user", 5.0, 128)
     numbers = {}
     for index, entry in enumerate(CORPUS):
         if entry.get("kind", "user") == "user" and "server" not in entry:

@@ -23,6 +23,7 @@ import typing as t
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
 from .._google.quota import Limiter
+from .._mappings.local.interpreter import MissingLibrary
 from .connection import connected_id, first_row, leads_to
 from .desired import MappingProblem, default_address
 from .difference import member_key
@@ -40,7 +41,6 @@ from .orphans import Orphan, Orphans
 from .outcome import Outcome
 from .pool import Pool
 from .request import split_object
-from .restricted import MissingLibrary
 from .target import Target, described, find, scope
 from .writer import address_of
 
@@ -386,6 +386,8 @@ class DirectorySync(DirectoryRun):
                     self._take(kind, item)
                 self.progress.step(len(batch))
             self.outcome.mapping_evaluation.extend(dict(entry, model=kind) for entry in evaluator.decisions)
+            if evaluator.warning:
+                self.warn(evaluator.warning)
 
     def _item(self, target: Target) -> Item:
         return Item(self._shared, target, first_row(self._reader.connections(target.kind, target.pk)))

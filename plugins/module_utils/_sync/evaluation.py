@@ -17,6 +17,8 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._mappings.local.inside import KEPT_PASSWORD
+from .._mappings.local.interpreter import Interpreter, MissingLibrary
 from .desired import (
     Answer,
     MappingProblem,
@@ -26,9 +28,6 @@ from .desired import (
     put_together,
     result_of,
 )
-from .expression_process import ExpressionProcess
-from .local_objects import KEPT_PASSWORD
-from .restricted import MissingLibrary
 from .sample import Subject, choose_sample
 from .secrets import mask_text
 
@@ -42,9 +41,9 @@ PAGE_OBJECTS = 200
 # Objects differ in size: a page is full with so many characters, too.
 PAGE_CHARS = 4 * 1024 * 1024
 
-_USER_FIELDS = [
-    "pk",
-    "username",
+# The fields of authentik's lists that are sent to the interpreter: always, and where an expression names them.
+_USER_FIELDS = ("pk", "username")
+_NAMED_USER_FIELDS = (
     "name",
     "email",
     "is_active",
@@ -53,18 +52,21 @@ _USER_FIELDS = [
     "uid",
     "uuid",
     "is_superuser",
-    "attributes",
-]
-_USER_FIELDS += ["date_joined", "last_login", "last_updated", "password_change_date"]
-_GROUP_FIELDS = ["pk", "num_pk", "name", "is_superuser", "attributes", "parent", "parents"]
-_MEMBER_FIELDS = ["users", "users_obj"]
-# What an expression names when it looks at groups, or at the members of one; and what may name anything.
+    "date_joined",
+    "last_login",
+    "last_updated",
+    "password_change_date",
+)
+_GROUP_FIELDS = ("pk", "num_pk", "name", "is_superuser", "parent", "parents")
+_MEMBER_FIELDS = ("users", "users_obj")
+# What an expression names when it reads groups, members of one, or attributes; and what may name anything.
 _GROUP_WORDS = frozenset(("ak_groups", "groups", "all_groups", "group_attributes", "ak_is_group_member", "is_member"))
 _PARENT_WORDS = frozenset(("parent", "parents"))
 _MEMBER_WORDS = frozenset(("users",))
+_ATTRIBUTE_WORDS = frozenset(("attributes", "group_attributes", "locale", "values", "values_list"))
 _ANY_WORDS = frozenset(("getattr", "hasattr"))
 # What depends on the server's version.
-_VERSION_WORDS = frozenset(("groups", "slugify")) | _ANY_WORDS
+_VERSION_WORDS = frozenset(("groups", "slugify", "getattr", "hasattr"))
 
 
 class _Plan:
@@ -106,8 +108,8 @@ class MappingEvaluator:
         groups: a group as authentik lists it, by its primary key: a mapping, or a callable that returns None for one
             that is not there. Without it only what ``groups_obj`` of a user shows is known of groups.
         pool_map: like ``map``; may do its work in several threads. Results come in the order of the items.
-        seconds: the time on a processor that one evaluation may take.
-        memory_mb: the memory that the process of the evaluations may take.
+        seconds: the time that one evaluation may take.
+        memory_mb: the memory that the evaluations may take.
         mappings: what Authentik.mappings() gives, where it is known already.
     """
 
@@ -137,7 +139,9 @@ class MappingEvaluator:
         self._names: t.Optional[t.Dict[str, str]] = None
         self._version: t.Optional[t.Tuple[int, int]] = None
         self._plans: t.Optional[t.List[_Plan]] = None
-        self._process: t.Optional[ExpressionProcess] = None
+        self._interpreter: t.Optional[Interpreter] = None
+        self._missing = ""
+        self._requests = 0
 
     def __enter__(self) -> MappingEvaluator:
         return self
@@ -150,15 +154,14 @@ class MappingEvaluator:
     def prepare(self, sample: t.Sequence[Subject]) -> None:
         """Decide for each mapping who evaluates it.
 
-        It starts the process of the evaluations, a fork of this one: call it before there are threads. With mode "auto"
-        it asks authentik once for each object of the sample and mapping that can be evaluated here; with an empty sample
-        nothing can be compared, and authentik evaluates.
+        With mode "auto" it asks authentik once for each object of the sample and mapping that can be evaluated here; with
+        an empty sample nothing can be compared, and authentik evaluates.
 
         Args:
             sample: objects as authentik lists them, each with what its connection calls it at Google (None: nothing).
 
         Raises:
-            MissingLibrary: mode is "local", and RestrictedPython is not there; the text says what to install.
+            MissingLibrary: mode is "local", and the interpreter is not there; the text says what to install.
             AuthentikError: mode is "local", and the mappings cannot be listed.
         """
         self.close()
@@ -166,15 +169,17 @@ class MappingEvaluator:
         if not self._list_mappings() or self._mode == "server" or not self._plans:
             return
         try:
-            self._process = ExpressionProcess(self._kind, self._seconds, self._memory_mb)
+            self._interpreter = Interpreter(self._kind, self._seconds, self._memory_mb)
+            for number, plan in enumerate(self._plans):
+                self._compile(self._interpreter, number, plan)
         except MissingLibrary as exc:
+            self.close()
             if self._mode == "local":
                 raise
+            self._missing = str(exc)
             for plan in self._plans:
-                plan.give_up(str(exc))
+                plan.give_up(self._missing)
             return
-        for number, plan in enumerate(self._plans):
-            self._compile(number, plan)
         if any(plan.here and plan.uses & _VERSION_WORDS for plan in self._plans):
             self._ask_version()
         if self._mode == "auto":
@@ -197,9 +202,20 @@ class MappingEvaluator:
 
     def close(self) -> None:
         """End the process. May be called more than once."""
-        if self._process is not None:
-            self._process.close()
-            self._process = None
+        if self._interpreter is not None:
+            self._interpreter.close()
+            self._interpreter = None
+
+    @property
+    def warning(self) -> str:
+        """What it has cost so far that the interpreter is not there; empty where it is there or not wanted."""
+        if not self._missing:
+            return ""
+        return "%s. Without it authentik evaluated the %s property mappings: %s more requests to authentik." % (
+            self._missing,
+            self._kind,
+            f"{self._requests:,}",
+        )
 
     @property
     def decisions(self) -> t.List[t.Dict[str, str]]:
@@ -246,11 +262,12 @@ class MappingEvaluator:
             plan.expression = item["expression"] if isinstance(item.get("expression"), str) else None
         return True
 
-    def _compile(self, number: int, plan: _Plan) -> None:
+    @staticmethod
+    def _compile(interpreter: Interpreter, number: int, plan: _Plan) -> None:
         if plan.expression is None:
             plan.give_up("authentik's list of Google Workspace mappings does not show it")
             return
-        compiled = t.cast(ExpressionProcess, self._process).compile(number, plan.expression)
+        compiled = interpreter.compile(number, plan.expression)
         plan.uses = compiled.uses
         if compiled.reason:
             plan.give_up(compiled.reason)
@@ -308,6 +325,7 @@ class MappingEvaluator:
                         plan.asked += 1
                         plan.reason = plan.reason or _in_words(answer)
                     wanted.append((index, plan.pk))
+        self._requests += len(wanted)
         found = self._pool_map(lambda item: self._ask(item[1], page[item[0]]), wanted)
         answers.update(zip(wanted, found))
         return [
@@ -361,12 +379,12 @@ class MappingEvaluator:
         """
         plans = self._plans or []
         found: t.Dict[t.Tuple[int, str], Answer] = {}
-        if self._process is None:
+        if self._interpreter is None:
             return found
         tasks = [(index, number) for index in range(len(page)) for number, plan in enumerate(plans) if plan.here]
         sent = self._page(page) if tasks else {}
         while tasks:
-            answers = self._process.run(sent, tasks)
+            answers = self._interpreter.run(sent, tasks)
             for (index, number), answer in zip(tasks, answers):
                 plan = plans[number]
                 if answer.kind == "exceeded":
@@ -379,21 +397,24 @@ class MappingEvaluator:
         return found
 
     def _page(self, page: t.List[Subject]) -> Json:
-        """What the process is told of some objects: no more than the mappings look at."""
+        """What the interpreter is given of some objects: no more than the mappings read."""
         uses: t.Set[str] = set()
         for plan in self._plans or []:
             uses |= plan.uses if plan.here else set()
         anything = bool(uses & _ANY_WORDS)
-        members = _MEMBER_FIELDS if anything or uses & _MEMBER_WORDS else []
-        # The groups that are looked at first; what authentik's list of users itself shows of them, if it does.
+        attributes = ("attributes",) if anything or uses & _ATTRIBUTE_WORDS else ()
+        members = _MEMBER_FIELDS if anything or uses & _MEMBER_WORDS else ()
+        group_fields = _GROUP_FIELDS + attributes + members
+        # The groups that are read first; what authentik's list of users itself shows of them, if it does.
         starts: t.List[t.Tuple[str, t.Optional[Json]]] = []
-        fields = _GROUP_FIELDS + members
+        fields = group_fields
         if self._kind == "group" and (anything or uses & _PARENT_WORDS):
             starts.extend((pk, None) for target, _google_id in page for pk in _parents(target))
         elif self._kind == "user":
-            fields = _USER_FIELDS
+            named = set(_NAMED_USER_FIELDS) if anything else uses | ({"is_superuser"} if "is_staff" in uses else set())
+            fields = _USER_FIELDS + tuple(field for field in _NAMED_USER_FIELDS if field in named) + attributes
             if anything or uses & _GROUP_WORDS:
-                fields = fields + ["groups"]
+                fields = fields + ("groups",)
                 for target, _google_id in page:
                     shown = {str(item.get("pk")): item for item in target.get("groups_obj") or []}
                     starts.extend((str(pk), shown.get(str(pk))) for pk in target.get("groups") or [])
@@ -403,7 +424,7 @@ class MappingEvaluator:
             if pk not in groups:
                 data = self._group(pk) or data
                 if data is not None:
-                    groups[pk] = _only(data, _GROUP_FIELDS + members)
+                    groups[pk] = _only(data, group_fields)
                     starts.extend((above, None) for above in _parents(data))
         return {
             "subjects": [[_only(target, fields), context_of(self._provider, google_id)] for target, google_id in page],
@@ -433,8 +454,14 @@ def _pages(subjects: t.Sequence[Subject]) -> t.Iterator[t.List[Subject]]:
         yield page
 
 
-def _only(data: Json, fields: t.Iterable[str]) -> Json:
-    return {field: data[field] for field in fields if field in data}
+def _only(data: Json, fields: t.Sequence[str]) -> Json:
+    """Some fields of an object, with what an expression may change as JSON, so that each evaluation has its own."""
+    found = {field: data[field] for field in fields if field in data}
+    if "attributes" in found:
+        found["attributes"] = json.dumps(found["attributes"], ensure_ascii=False)
+    if found.get("users_obj") is not None:
+        found["users_obj"] = [_only(row, list(row)) for row in found["users_obj"]]
+    return found
 
 
 def _parents(data: Json) -> t.List[str]:

@@ -32,7 +32,7 @@ USER_EXPRESSION = """\
 given, _, family = request.user.name.partition(" ")
 full = f"{given} {family}"
 resource = {
-    "name": {"fullName": full, "familyName": family, "givenName": given, "displayName": full},
+    "name": {"fullName": full, "familyName": family.strip(), "givenName": given.strip(), "displayName": full},
     "suspended": not request.user.is_active,
 }
 if connection is None:
