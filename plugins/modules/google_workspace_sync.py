@@ -29,7 +29,7 @@ notes:
 requirements:
   - authentik 2024.8 or later.
   - For O(engine=direct), google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
-    Python 3.10 or later. RestrictedPython for O(mapping_evaluation=local) and, to be fast, for O(mapping_evaluation=auto).
+    Python 3.10 or later. pydantic-monty for O(mapping_evaluation=local) and, to be fast, for O(mapping_evaluation=auto).
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google

@@ -81,8 +81,8 @@ def memory_of(pid: int) -> dict[str, float]:
 
 
 def process_of(evaluator: MappingEvaluator) -> int:
-    assert evaluator._process is not None and evaluator._process.pid is not None
-    return evaluator._process.pid
+    assert evaluator._interpreter is not None and evaluator._interpreter.pid is not None
+    return evaluator._interpreter.pid
 
 
 def main() -> int:

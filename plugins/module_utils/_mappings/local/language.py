@@ -99,6 +99,10 @@ ATTRIBUTES = frozenset().union(*TYPE_ATTRIBUTES.values()) | _DATES | _OBJECTS
 # Relations and secrets: read by a call, and with truth values that the interpreter does not ask an object for.
 _LAZY = _words("password groups ak_groups users parents parent")
 _REWRITTEN = _LAZY | _words("all_groups getattr format")
+# The interpreter makes lists where Python makes iterators, which have no end of uses and are false where they are empty.
+_ITERATORS = _words("enumerate filter map reversed zip")
+_CONSUMERS = _ITERATORS | _words("all any dict frozenset list max min next set sorted sum tuple")
+_CONSUMING_METHODS = _words("extend join update union intersection difference")
 # What the rewriter below calls.
 _OWN = _words("_look _truth _and _or _format")
 _REFUSED: t.Dict[str, str] = {
@@ -144,6 +148,7 @@ def check(expression: str, kind: str) -> Checked:
         if len(tree.body) != 1:
             raise Unsupported("it leaves the function that authentik makes of it")
         uses = _names(tree, source, kind) | _attributes(tree)
+        _check_iterators(tree)
         if uses & _REWRITTEN:
             source = ast.unparse(ast.fix_missing_locations(_Rewriter().visit(tree)))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
@@ -211,6 +216,28 @@ def _attributes(tree: ast.Module) -> t.FrozenSet[str]:
         ):
             raise Unsupported("it leaves a finally block by return, break or continue")
     return frozenset(found)
+
+
+def _check_iterators(tree: ast.Module) -> None:
+    """Refuse an iterator that is not read where it is made."""
+    read = set()
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.For, ast.comprehension)):
+            read.add(id(node.iter))
+        elif isinstance(node, ast.Starred) or isinstance(node, ast.Assign) and isinstance(node.targets[0], (ast.Tuple, ast.List)):
+            read.add(id(node.value))
+        elif isinstance(node, ast.Call):
+            function = node.func
+            if (isinstance(function, ast.Name) and function.id in _CONSUMERS) or (
+                isinstance(function, ast.Attribute) and function.attr in _CONSUMING_METHODS
+            ):
+                read.update(map(id, node.args))
+    for node in ast.walk(tree):
+        made = isinstance(node, ast.GeneratorExp) or (
+            isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _ITERATORS
+        )
+        if made and id(node) not in read:
+            raise Unsupported("it keeps an iterator; list(…) in the mapping settles that")
 
 
 class _Rewriter(ast.NodeTransformer):
