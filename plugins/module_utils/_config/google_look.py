@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._google.credentials import DEFAULT_SCOPES, Credentials
+from .._google.credentials import DEFAULT_SCOPES, AnyCredentials
 from .._google.errors import GoogleError
 from .fields import scopes_list
 from .findings import Findings
@@ -21,7 +21,7 @@ SHORT = "https://www.googleapis.com/auth/"
 
 
 def look(
-    directory: Directory, provider: Json, findings: Findings, opened: t.Callable[[Credentials], Directory]
+    directory: Directory, provider: Json, findings: Findings, opened: t.Callable[[AnyCredentials], Directory]
 ) -> Json:
     """What is so at Google, as facts; what is wrong goes into the findings.
 
@@ -90,16 +90,14 @@ def _token(directory: Directory, findings: Findings) -> t.Optional[bool]:
 
 
 def _scopes(
-    credentials: Credentials, findings: Findings, opened: t.Callable[[Credentials], Directory], whole: bool
+    credentials: AnyCredentials, findings: Findings, opened: t.Callable[[AnyCredentials], Directory], whole: bool
 ) -> t.List[Json]:
     """Each scope asked for alone: Google refuses all together when the delegation lacks one, and does not say which."""
     facts = []
     for scope in credentials.scopes:
         granted: t.Optional[bool] = True
         try:
-            opened(Credentials(credentials.info, credentials.subject, [scope], credentials.origin)).session.fetch_token(
-                "get a token of Google for %s" % scope
-            )
+            opened(credentials.asking_for([scope])).session.fetch_token("get a token of Google for %s" % scope)
         except GoogleError as exc:
             granted = False if exc.kind == "delegation" else None
         facts.append({"scope": scope, "granted": granted})
