@@ -97,7 +97,10 @@ _TOKEN_CREATOR = (
     "identity of the application default credentials; it has the permission iam.serviceAccounts.signJwt. An account that signs for "
     "itself needs the role on itself."
 )
-_IAM_DISABLED = "Enable the IAM Service Account Credentials API (iamcredentials.googleapis.com) in the Google Cloud project of the service account."
+_IAM_DISABLED = (
+    "Enable the IAM Service Account Credentials API (iamcredentials.googleapis.com) in the Google Cloud project of the service "
+    "account."
+)
 # What the IAM Service Account Credentials API answers where a service account is asked to sign.
 IAM_TABLE: t.Tuple[Row, ...] = (
     Row(429, (), "", "rate", _SLOW_DOWN),
