@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import threading
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ class Listener:
     ],
 )
 def test_a_test_server_and_google_do_not_mix(endpoint, iam, token_uri):
-    sender = Listener()
+    sender: Any = Listener()
     application = ApplicationDefault("admin@example.com", [], "", {"source": Identity()})
     keyless.signer(application, endpoint, sender, threading.Lock()).refresh(None)
     assert [url for url, _body in sender.sent] == [f"{iam}/v1/projects/-/serviceAccounts/{ACCOUNT}:signJwt", token_uri]

@@ -178,7 +178,7 @@ class Sender:
         if status >= http.client.BAD_REQUEST:
             self.refusal = (url, status, self.clean(_said(data)))
 
-        class Response(libraries.response):  # type: ignore[name-defined,misc]
+        class Response(libraries.response):
             @property
             def status(self) -> int:
                 return status
@@ -211,7 +211,7 @@ def signer(application: ApplicationDefault, endpoint: str, sender: Sender, lock:
         iam = endpoint.rstrip("/")
         token_uri = iam + "/token"
 
-    class Delegated(libraries.credentials):  # type: ignore[name-defined,misc]
+    class Delegated(libraries.credentials):
         def refresh(self, request: t.Any) -> None:
             self.token, seconds = _token(libraries, application, sender, iam, token_uri)
             now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
