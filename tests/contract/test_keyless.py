@@ -320,7 +320,16 @@ def test_what_does_not_pass_ends(host, path):
 
 
 def test_answers_that_are_no_tokens(host):
-    for path, body in ((":signJwt", "[]"), (":signJwt", "{}"), ("^/token$", "[1]"), (METADATA + "token", "{}")):
+    endless = json.dumps({"access_token": "ya29.x", "expires_in": 1e300})
+    for path, body in (
+        (":signJwt", "[]"),
+        (":signJwt", "{}"),
+        ("^/token$", "[1]"),
+        (METADATA + "token", "{}"),
+        (METADATA + "token", endless),
+        (METADATA, "[" * 100000),
+        (METADATA, "[1]"),
+    ):
         host.sandbox.control("DELETE", "google/faults")
         host.sandbox.fault("google", path=path, body=body, content_type="application/json", times=-1)
         with mock.patch("time.sleep"):

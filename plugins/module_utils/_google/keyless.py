@@ -32,7 +32,7 @@ TOKEN_URI = "https://oauth2.googleapis.com/token"
 # The narrower of the two scopes that signJwt accepts.
 IAM_SCOPE = "https://www.googleapis.com/auth/iam"
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-LIFETIME_S = 3600
+LIFETIME_S = 3600.0
 _SHORTEST_SECRET = 8
 _LONGEST_TEXT = 300
 _SECRET_FIELDS = (
@@ -46,6 +46,8 @@ _SECRET_FIELDS = (
     "refresh_token",
 )
 _TOO_MANY = 429
+# What google-auth raises over a configuration or an answer that is not what it takes it for.
+_UNSOUND = (ValueError, TypeError, KeyError, AttributeError, OverflowError, OSError, RecursionError)
 
 _ATTACH = "Attach a service account to this machine or workload."
 _FEDERATION = (
@@ -255,7 +257,8 @@ def _token(
         }
         raise libraries.exceptions.RefreshError("no token", details)
     seconds = data.get("expires_in")
-    return token, float(seconds) if isinstance(seconds, (int, float)) and seconds > 0 else float(LIFETIME_S)
+    # No token lives longer than an hour, whatever is said.
+    return token, min(float(seconds), LIFETIME_S) if isinstance(seconds, (int, float)) and seconds > 0 else LIFETIME_S
 
 
 def _identity(libraries: t.Any, application: ApplicationDefault, sender: Sender) -> t.Any:
@@ -276,7 +279,7 @@ def _identity(libraries: t.Any, application: ApplicationDefault, sender: Sender)
                 "credentials that can be used, and no metadata server answers." % (sender.what, KEYLESS),
                 _NONE,
             ) from None
-        except (libraries.exceptions.GoogleAuthError, ValueError, TypeError, KeyError, AttributeError, OSError) as exc:
+        except (libraries.exceptions.GoogleAuthError, *_UNSOUND) as exc:
             raise _no_identity(exc, sender) from None
         return source
 
@@ -332,7 +335,7 @@ def _signed(application: ApplicationDefault, source: t.Any, account: str, sender
         "scope": " ".join(application.scopes),
         "aud": TOKEN_URI,
         "iat": now,
-        "exp": now + LIFETIME_S,
+        "exp": now + int(LIFETIME_S),
     }
     headers = {"Content-Type": "application/json"}
     source.apply(headers)

@@ -110,6 +110,8 @@ class Session:
             raise self._refused(exc, what) from None
         except (lib.httplib2.HttpLib2Error, http.client.HTTPException, OSError, ValueError) as exc:
             raise self._unreachable(exc, what, sent=True) from None
+        except (TypeError, AttributeError, OverflowError):
+            raise self._no_token(what) from None
         return {}
 
     def _run(
@@ -188,19 +190,22 @@ class Session:
             raise error from None
         except (ValueError, RecursionError):
             raise self._broken(what) from None
-        except (TypeError, AttributeError):
-            # google-auth takes whatever the token endpoint says for an object.
-            raise GoogleError(
-                "credentials",
-                "Could not %s: Google issues no token (the answer is no JSON object)." % what,
-                "Check token_uri in the service account of %s." % self.credentials.origin,
-            ) from None
+        except (TypeError, AttributeError, OverflowError):
+            raise self._no_token(what) from None
         if isinstance(answer, dict):
             return answer
         if request.method == "DELETE" and not answer:
             # Answered with an empty body.
             return {}
         raise self._broken(what)
+
+    def _no_token(self, what: str) -> GoogleError:
+        """google-auth takes whatever the token endpoint says for an object with a time that makes sense."""
+        return GoogleError(
+            "credentials",
+            "Could not %s: Google issues no token (the answer is not what a token endpoint says)." % what,
+            "Check token_uri in the service account of %s." % self.credentials.origin,
+        )
 
     def _broken(self, what: str) -> GoogleError:
         return GoogleError(
