@@ -7,6 +7,7 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ CALENDAR = "https://www.googleapis.com/auth/calendar"
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 PERSON = {"sync_object_model": "user", "sync_object_id": "ada.example"}
 # The modules that may ask Google, each with options with which it does.
-ASKING = {
+ASKING: dict[str, dict[str, Any]] = {
     "google_workspace_sync": {"engine": "direct", "objects": ["ada.example"], "models": ["user"]},
     "google_workspace_sync_info": {"compare": False},
     "google_workspace_connection": {**PERSON, "google_id": SUBJECT},

@@ -213,7 +213,9 @@ def signer(application: ApplicationDefault, endpoint: str, sender: Sender, lock:
         iam = endpoint.rstrip("/")
         token_uri = iam + "/token"
 
-    class Delegated(libraries.credentials):
+    base: t.Any = libraries.credentials
+
+    class Delegated(base):
         def refresh(self, request: t.Any) -> None:
             self.token, seconds = _token(libraries, application, sender, iam, token_uri)
             now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
