@@ -11,6 +11,7 @@ options:
   authentik_url:
     description:
       - The address of the authentik server, for example V(https://authentik.example.com), with its path prefix if it has one.
+      - With http:// the token travels unencrypted. Unless the host is a loopback address, the module warns of it.
       - If it is not set, the environment variable E(AUTHENTIK_URL) is used.
     type: str
     required: true

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import typing as t
+from urllib.parse import urlsplit
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
@@ -18,6 +19,7 @@ from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
 from ._config.report import Report
 from ._config.work import Work
+from ._google import addresses
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
 from ._sync.journal import Lines
@@ -75,6 +77,16 @@ def provider_arguments() -> Json:
 def google_arguments() -> Json:
     """The credentials for Google; doc fragment dirsync.authentik.google."""
     return {
+        "google_auth": {
+            "type": "str",
+            "choices": ["key", "application_default"],
+            "default": "key",
+            "fallback": (env_fallback, ["GOOGLE_WORKSPACE_AUTH"]),
+        },
+        "service_account_email": {
+            "type": "str",
+            "fallback": (env_fallback, ["GOOGLE_WORKSPACE_SERVICE_ACCOUNT_EMAIL"]),
+        },
         "service_account_file": {"type": "path", "fallback": (env_fallback, ["GCP_SERVICE_ACCOUNT_FILE"])},
         "service_account_contents": {
             "type": "jsonarg",
@@ -179,6 +191,12 @@ class Edge:
             url = normalise_url(params["authentik_url"])
         except AuthentikError as exc:
             self.refuse(str(exc))
+        parts = urlsplit(url)
+        if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
+            self.warn(
+                "authentik_url begins with http://: the token travels unencrypted to %s, and whoever can read the network on the way "
+                "can use it. Give an https:// URL in authentik_url." % parts.hostname
+            )
         return Authentik(
             Client(
                 url,
@@ -190,33 +208,13 @@ class Edge:
         )
 
     def open_directory(self, provider: Json) -> Directory:
-        """Google's directory, read with the given service account or else with the provider's own.
+        """Google's directory, opened with the operator's own credentials or else with the provider's.
 
         Raises:
             GoogleError: kinds ``libraries``, ``credentials``, ``subject``.
         """
         params = self.module.params
-        origin = "the provider in authentik"
-        if params["service_account_file"]:
-            origin = "service_account_file"
-            info = google_credentials.read_key_file(params["service_account_file"])
-        elif params["service_account_contents"]:
-            origin = "service_account_contents"
-            info = google_credentials.parse_key(params["service_account_contents"], origin)
-        else:
-            shown = provider.get("credentials")
-            info = shown if isinstance(shown, dict) else {}
-            if not info:
-                raise GoogleError(
-                    "credentials",
-                    "authentik does not show the provider's service account.",
-                    "Give service_account_file or service_account_contents.",
-                )
-        scopes = params["google_scopes"] or [
-            item.strip() for item in str(provider.get("scopes") or "").split(",") if item.strip()
-        ]
-        subject = params["delegated_subject"] or str(provider.get("delegated_subject") or "")
-        found = google_credentials.Credentials(info, subject, scopes, origin)
+        found = google_credentials.choose(params, provider)
         self.keep_secret(found.secrets())
         # Google's libraries take longer to import than a sync takes: only where Google is looked at.
         from ._google.directory import Directory as directory
@@ -226,21 +224,16 @@ class Edge:
     def check_google_options(self) -> None:
         """Refuse Google options that cannot work, before anything is sent."""
         params = self.module.params
-        if params["service_account_file"] and params["service_account_contents"]:
-            self.refuse("service_account_file and service_account_contents are mutually exclusive: give one.")
         endpoint = params["google_api_endpoint"]
-        if not re.match(r"^https://[^\s/@?#]+(/[^\s?#]*)?$", endpoint) and not re.match(
-            r"^http://(127\.\d+\.\d+\.\d+|localhost|\[::1\])(:\d+)?/?$", endpoint
-        ):
+        # Not only a warning over http, as for authentik: an access token opens the whole directory, and nobody runs Google's API
+        # without TLS but a test.
+        if addresses.problem(endpoint):
             self.refuse(
                 "google_api_endpoint must be an https:// URL (http:// for a loopback address only), without user name, query "
                 "or fragment."
             )
         try:
-            if params["service_account_file"]:
-                google_credentials.read_key_file(params["service_account_file"])
-            if params["service_account_contents"]:
-                google_credentials.parse_key(params["service_account_contents"], "service_account_contents")
+            google_credentials.of_options(params)
         except GoogleError as exc:
             self.refuse(str(exc))
 

@@ -229,6 +229,7 @@ def test_of_google(servers, sandbox, tmp_path, manner):
             "authentik_token": sandbox.authentik_token,
             "google_api_endpoint": hostile.url,
             "service_account_file": str(path),
+            "delegated_subject": "admin@corp.example.com",
             "provider_id": 1,
             "sync_object_model": "user",
             "sync_object_id": "ada.example",

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.sandbox.google.settings import ACCOUNT
 from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 from tests.support.tree import ROOT
@@ -87,13 +88,21 @@ def sandbox(tmp_path_factory):
 
 
 def environment(sandbox: Sandbox) -> dict[str, str]:
-    return {"GOOGLE_WORKSPACE_API_ENDPOINT": sandbox.google_api_endpoint}
+    """The sandbox's Google is also the metadata server, for the examples without a key."""
+    address = sandbox.google_api_endpoint.removeprefix("http://")
+    return {
+        "GOOGLE_WORKSPACE_API_ENDPOINT": sandbox.google_api_endpoint,
+        "GCE_METADATA_HOST": address,
+        "GCE_METADATA_IP": address,
+        "CLOUDSDK_CONFIG": str(ROOT / "none"),
+    }
 
 
 @pytest.mark.parametrize(("name", "text"), [pytest.param(*item, id=item[0]) for item in blocks()])
 def test_playbooks(sandbox, tmp_path: Path, name, text):
     sandbox.reset()
     sandbox.control("POST", "authentik/settings", {"licensed": True})
+    sandbox.control("POST", "google/settings", {"metadata_account": ACCOUNT})
     assert "https://authentik.example.com" in text
     document = yaml.safe_load(text.replace("https://authentik.example.com", sandbox.authentik_url))
     if "hosts" not in document[0]:

@@ -26,7 +26,7 @@ from starlette.routing import Route
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MASK = "<…>"
-SECRET_KEYS = frozenset({"assertion", "access_token", "private_key"})
+SECRET_KEYS = frozenset({"assertion", "access_token", "accessToken", "private_key", "signedJwt", "signedBlob"})
 # A listing of a large directory would fill the memory of a long run, and nobody reads it in a record.
 LONGEST_RECORDED = 64 * 1024
 

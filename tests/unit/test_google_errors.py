@@ -71,4 +71,4 @@ def test_an_incomplete_key_is_refused():
     with pytest.raises(GoogleError, match="token_uri"):
         Credentials({"client_email": "a", "private_key": "SECRET"}, "admin@x.test", [], "x")
     with pytest.raises(GoogleError, match="delegated_subject"):
-        Credentials({"client_email": "a", "private_key": "b", "token_uri": "c"}, "", [], "x")
+        Credentials({"client_email": "a", "private_key": "b", "token_uri": "https://c.test/token"}, "", [], "x")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typing as t
 
-from .._google.credentials import DEFAULT_SCOPES, Credentials
+from .._google.credentials import DEFAULT_SCOPES, AnyCredentials
 from .._google.errors import GoogleError
 from .fields import scopes_list
 from .findings import Findings
@@ -21,7 +21,7 @@ SHORT = "https://www.googleapis.com/auth/"
 
 
 def look(
-    directory: Directory, provider: Json, findings: Findings, opened: t.Callable[[Credentials], Directory]
+    directory: Directory, provider: Json, findings: Findings, opened: t.Callable[[AnyCredentials], Directory]
 ) -> Json:
     """What is so at Google, as facts; what is wrong goes into the findings.
 
@@ -38,6 +38,15 @@ def look(
         "subject": {"address": credentials.subject, "administrator": None},
         "may_list": {},
     }
+    if credentials.own:
+        findings.add(
+            "notice",
+            "own_credentials",
+            "Google is asked with %s as %s, not with the provider's own credentials."
+            % (credentials.origin, credentials.subject),
+            "What is found about token, scopes and subject is about these credentials. authentik acts with the provider's.",
+            "To check the provider's credentials, leave out %s." % credentials.origin,
+        )
     facts["token"] = _token(directory, findings)
     facts["scopes"] = _scopes(credentials, findings, opened, bool(facts["token"]))
     lacking = [scope for scope in DEFAULT_SCOPES if scope not in scopes_list(provider.get("scopes"))]
@@ -68,7 +77,7 @@ def look(
             "Every group's address is refused, unless a property mapping gives another one.",
             "Change default_group_email_domain of the provider, or add the domain at Google.",
         )
-    _subject(directory, credentials.subject, facts, findings)
+    _subject(directory, credentials, facts, findings)
     for kind in ("user", "group"):
         try:
             directory.may_list(kind)
@@ -90,16 +99,14 @@ def _token(directory: Directory, findings: Findings) -> t.Optional[bool]:
 
 
 def _scopes(
-    credentials: Credentials, findings: Findings, opened: t.Callable[[Credentials], Directory], whole: bool
+    credentials: AnyCredentials, findings: Findings, opened: t.Callable[[AnyCredentials], Directory], whole: bool
 ) -> t.List[Json]:
     """Each scope asked for alone: Google refuses all together when the delegation lacks one, and does not say which."""
     facts = []
     for scope in credentials.scopes:
         granted: t.Optional[bool] = True
         try:
-            opened(Credentials(credentials.info, credentials.subject, [scope], credentials.origin)).session.fetch_token(
-                "get a token of Google for %s" % scope
-            )
+            opened(credentials.asking_for([scope])).session.fetch_token("get a token of Google for %s" % scope)
         except GoogleError as exc:
             granted = False if exc.kind == "delegation" else None
         facts.append({"scope": scope, "granted": granted})
@@ -111,12 +118,13 @@ def _scopes(
             "The domain-wide delegation lacks %s." % ", ".join(missing),
             "Google refuses the whole token when one of the scopes asked for is missing, so that nothing at all works.",
             "Add exactly these to the delegation of the service account (admin.google.com, Security, API controls), or take them off "
-            "the provider.",
+            "%s." % ("google_scopes" if credentials.own else "the provider"),
         )
     return facts
 
 
-def _subject(directory: Directory, address: str, facts: Json, findings: Findings) -> None:
+def _subject(directory: Directory, credentials: AnyCredentials, facts: Json, findings: Findings) -> None:
+    address = credentials.subject
     try:
         found = directory.administrator(address)
     except GoogleError as exc:
@@ -127,7 +135,8 @@ def _subject(directory: Directory, address: str, facts: Json, findings: Findings
             "error",
             "subject",
             "Google knows no account %s, the delegated subject." % address,
-            "authentik acts as that account; without it every sync fails.",
+            "%s as that account; without it every sync fails."
+            % ("The modules act" if credentials.own else "authentik acts"),
             "Set delegated_subject to the address of an administrator.",
         )
         return

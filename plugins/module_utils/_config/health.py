@@ -11,7 +11,7 @@ import typing as t
 
 from .._authentik.configuration import VALID_LICENCES
 from .._authentik.errors import AuthentikError
-from .._google.credentials import Credentials
+from .._google.credentials import AnyCredentials
 from .._google.errors import GoogleError
 from .._sync.connection import tolerates_rows
 from .._sync.desired import MappingProblem, evaluate
@@ -298,7 +298,7 @@ class SyncInfo(InfoWork):
         directory = t.cast(t.Any, self.directory)
         before = []
 
-        def opened(credentials: Credentials) -> Directory:
+        def opened(credentials: AnyCredentials) -> Directory:
             other = directory.with_credentials(credentials)
             before.append(other)
             return t.cast("Directory", other)

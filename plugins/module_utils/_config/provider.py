@@ -11,6 +11,7 @@ import typing as t
 
 from .._authentik.errors import AuthentikError
 from .._google import credentials as google_credentials
+from .._google.errors import GoogleError
 from .fields import (
     MANAGED,
     REQUIRED,
@@ -72,18 +73,23 @@ def problem(options: Json) -> t.Optional[str]:
             "application: '%s' cannot be a new application's slug, which consists of letters, digits, _ and -. Give the slug, and "
             "the name in application_name." % options["application"]
         )
+    try:
+        given_key(options)
+    except GoogleError as exc:
+        return str(exc)
     return None
 
 
 def given_key(options: Json) -> t.Optional[Json]:
     """The service account's key that the options give, or None. Raises GoogleError without quoting it."""
-    if options.get("credentials_file"):
-        info = google_credentials.read_key_file(options["credentials_file"], "credentials_file")
-    elif options.get("credentials"):
-        info = google_credentials.parse_key(options["credentials"], "credentials")
-    else:
+    origin = "credentials_file" if options.get("credentials_file") else "credentials"
+    if not options.get(origin):
         return None
-    google_credentials.Credentials(info, "unused", [], "credentials")
+    if origin == "credentials_file":
+        info = google_credentials.read_key_file(options[origin], origin)
+    else:
+        info = google_credentials.parse_key(options[origin], origin)
+    google_credentials.Credentials(info, "unused", [], origin)
     return info
 
 

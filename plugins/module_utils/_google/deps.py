@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import platform
 import socket
 import sys
@@ -48,6 +49,23 @@ class Libraries:
         httplib2.RETRIES = 1
         # Not even a connection that was closed without an answer: httplib2 would send a write for a second time.
         self.connections = {scheme: _sent_once(kind) for scheme, kind in httplib2.SCHEME_TO_CONNECTION.items()}
+
+
+class DefaultLibraries:
+    """The parts of google-auth that find the platform's own identity, once imported."""
+
+    def __init__(self) -> None:
+        import google.auth
+        from google.auth import credentials, exceptions, transport
+
+        self.default = google.auth.default
+        self.credentials = credentials.Credentials
+        self.with_scopes_if_required = credentials.with_scopes_if_required
+        self.exceptions = exceptions
+        self.request = transport.Request
+        self.response = transport.Response
+        # Its notices of attempts that failed would go to standard error, where a module prints nothing.
+        logging.getLogger("google").addHandler(logging.NullHandler())
 
 
 class TooLarge(Exception):
@@ -99,7 +117,8 @@ def _sent_once(base: t.Any) -> t.Any:
     return Connection
 
 
-_loaded: t.Optional[Libraries] = None
+_Loaded = t.TypeVar("_Loaded")
+_loaded: t.Dict[t.Any, t.Any] = {}
 
 
 def load() -> Libraries:
@@ -108,10 +127,18 @@ def load() -> Libraries:
     Raises:
         GoogleError: kind ``libraries``, saying what to install and for which Python.
     """
-    global _loaded
-    if _loaded is None:
+    return _once(Libraries)
+
+
+def load_default() -> DefaultLibraries:
+    """Import what finds application default credentials; raises as load() does."""
+    return _once(DefaultLibraries)
+
+
+def _once(libraries: t.Callable[[], _Loaded]) -> _Loaded:
+    if libraries not in _loaded:
         try:
-            _loaded = Libraries()
+            _loaded[libraries] = libraries()
         except ImportError:
             missing = traceback.format_exc().strip().splitlines()[-1]
             raise GoogleError(
@@ -120,4 +147,4 @@ def load() -> Libraries:
                 % (sys.executable, platform.python_version(), platform.node(), missing),
                 "Install %s there; they want Python 3.10 or later." % PACKAGES,
             ) from None
-    return _loaded
+    return t.cast(_Loaded, _loaded[libraries])

@@ -13,7 +13,7 @@ import random
 import threading
 import typing as t
 
-from .credentials import Credentials
+from .credentials import AnyCredentials
 from .errors import GoogleError
 from .quota import AnyLimiter
 from .session import Session
@@ -50,7 +50,7 @@ class Directory:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: AnyCredentials,
         endpoint: str = DEFAULT_ENDPOINT,
         timeout: float = 30,
         sleep: t.Optional[t.Callable[[float], None]] = None,
@@ -76,7 +76,7 @@ class Directory:
         """Requests to the token endpoint so far."""
         return self.session.token_calls
 
-    def with_credentials(self, credentials: Credentials) -> Directory:
+    def with_credentials(self, credentials: AnyCredentials) -> Directory:
         """The same directory, asked with other credentials."""
         return Directory(credentials, *self._opened)
 

@@ -25,7 +25,7 @@ class Row(t.NamedTuple):
         reasons: tuple of str, any of which must be given; empty stands for any.
         pattern: str, a regular expression that Google's message must match; empty stands for any.
         kind: str, what it means; see GoogleError.
-        remedy: str, what to tell the user; may name ``{scopes} {subject} {client_id} {endpoint}``.
+        remedy: str, what to tell the user; may name ``{scopes} {subject} {client_id} {account} {endpoint}``.
     """
 
     status: t.Optional[int]
@@ -90,6 +90,49 @@ TABLE: t.Tuple[Row, ...] = (
     Row(412, (), r"(?i)creation is not complete", "not_ready", "Google has not finished creating it: try again later."),
     Row(412, (), "", "precondition", ""),
     Row(None, (), "", "invalid", ""),
+)
+
+_TOKEN_CREATOR = (
+    "Grant the role Service Account Token Creator (roles/iam.serviceAccountTokenCreator) on the service account {account} to the "
+    "identity of the application default credentials; it has the permission iam.serviceAccounts.signJwt. An account that signs for "
+    "itself needs the role on itself."
+)
+_IAM_DISABLED = (
+    "Enable the IAM Service Account Credentials API (iamcredentials.googleapis.com) in the Google Cloud project of the service "
+    "account."
+)
+# What the IAM Service Account Credentials API answers where a service account is asked to sign.
+IAM_TABLE: t.Tuple[Row, ...] = (
+    Row(429, (), "", "rate", _SLOW_DOWN),
+    Row(500, (), "", "transient", _LATER),
+    Row(502, (), "", "transient", _LATER),
+    Row(503, (), "", "transient", _LATER),
+    Row(504, (), "", "transient", _LATER),
+    Row(None, ("accessNotConfigured", "SERVICE_DISABLED"), "", "disabled", _IAM_DISABLED),
+    Row(
+        None,
+        ("insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
+        "",
+        "credentials",
+        "Give the machine or workload the access scope https://www.googleapis.com/auth/cloud-platform.",
+    ),
+    Row(
+        401,
+        (),
+        "",
+        "credentials",
+        "The token of the application default credentials was refused; check this host's clock.",
+    ),
+    Row(403, (), "", "credentials", _TOKEN_CREATOR),
+    Row(
+        404,
+        (),
+        "",
+        "credentials",
+        "Google knows no service account {account}, or the identity may not see it. Check service_account_email. "
+        + _TOKEN_CREATOR,
+    ),
+    Row(None, (), "", "credentials", "Check service_account_email ({account})."),
 )
 
 
@@ -160,14 +203,20 @@ def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
     return True, str(error.get("message") or ""), reasons
 
 
-def explain(status: int, raw: t.Union[bytes, str], what: str, context: t.Mapping[str, t.Any]) -> GoogleError:
-    """The error for an HTTP answer of the Directory API.
+def explain(
+    status: int,
+    raw: t.Union[bytes, str],
+    what: str,
+    context: t.Mapping[str, t.Any],
+    table: t.Tuple[Row, ...] = TABLE,
+) -> GoogleError:
+    """The error for an HTTP answer of the Directory API, or of the API that the table is about.
 
     Args:
         status: the HTTP status.
         raw: the body.
         what: the action in words: "read user ada@example.com".
-        context: ``scopes`` (list of str), ``subject`` (str), ``client_id`` (str), ``endpoint`` (str) for the remedies.
+        context: ``scopes`` (list of str), ``subject``, ``client_id``, ``account``, ``endpoint`` (all str) for the remedies.
     """
     genuine, message, reasons = parse_body(raw)
     reason = reasons[0] if reasons else ""
@@ -176,11 +225,11 @@ def explain(status: int, raw: t.Union[bytes, str], what: str, context: t.Mapping
         " %s" % reason if reason else "",
         ": %s" % message.rstrip(".") if message else "",
     )
-    if status == 404 and not genuine:
+    if status == 404 and not genuine and table is TABLE:
         kind = "wrong_address"
         remedy = "Check google_api_endpoint (%s): that is no Directory API." % context["endpoint"]
     else:
-        row = next(row for row in TABLE if _fits(row, status, message, reasons))
+        row = next(row for row in table if _fits(row, status, message, reasons))
         values = dict(context, scopes=", ".join(context["scopes"]))
         kind, remedy = row.kind, row.remedy.format(**values)
     return GoogleError(kind, "Could not %s: %s." % (what, said), remedy, status, reason)

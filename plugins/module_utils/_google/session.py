@@ -15,8 +15,8 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
-from . import deps
-from .credentials import Credentials
+from . import deps, keyless
+from .credentials import AnyCredentials, ApplicationDefault, Credentials
 from .errors import GoogleError, explain, retry_after
 from .quota import AnyLimiter, Unlimited
 
@@ -32,7 +32,7 @@ class Session:
     """Runs requests of Google's client library. Safe for threads: each has connections of its own, all share one token.
 
     Args:
-        credentials: the service account to act with.
+        credentials: the service account to act with, by its key or by the platform's identity.
         endpoint: str, the root of the API.
         timeout: float, seconds for one request, and the most that is spent waiting to repeat one.
         sleep, jitter: callables, handed in for tests.
@@ -40,7 +40,7 @@ class Session:
     Attributes:
         service: the API as google-api-python-client builds it.
         calls: int, requests to the Directory API.
-        token_calls: int, requests to the token endpoint.
+        token_calls: int, requests to the token endpoint, and without a key all that lead to a token.
         notice: callable taking a text, told of every repetition.
         limiter: whose turn it is to send.
         audit: callable taking a dict, told of every write before it is sent and when it has been answered.
@@ -48,7 +48,7 @@ class Session:
 
     def __init__(
         self,
-        credentials: Credentials,
+        credentials: AnyCredentials,
         endpoint: str,
         timeout: float,
         sleep: t.Optional[t.Callable[[float], None]] = None,
@@ -68,7 +68,8 @@ class Session:
         self._lock = threading.Lock()
         self._counting = threading.Lock()
         self._own = threading.local()
-        self._signer = self._sign()
+        self._sender: t.Optional[keyless.Sender] = None
+        self._signer = self._sign(endpoint)
         self.service = self._build(endpoint)
 
     def read(self, request: t.Any, what: str) -> Json:
@@ -91,7 +92,16 @@ class Session:
 
     def fetch_token(self, what: str) -> None:
         """Ask for a token and nothing else. Raises GoogleError."""
+        if self._sender is None:
+            self._fetch_token(what)
+        else:
+            self._patiently(lambda: self._fetch_token(what), lambda exc: exc.passing)
+
+    def _fetch_token(self, what: str) -> Json:
+        """One attempt."""
         lib = self._libraries
+        if self._sender is not None:
+            self._sender.what = what
         try:
             self._signer.refresh(lib.token_request(self._http().http))
         except lib.auth_exceptions.TransportError as exc:
@@ -100,18 +110,29 @@ class Session:
             raise self._refused(exc, what) from None
         except (lib.httplib2.HttpLib2Error, http.client.HTTPException, OSError, ValueError) as exc:
             raise self._unreachable(exc, what, sent=True) from None
+        except (TypeError, AttributeError, OverflowError):
+            raise self._no_token(what) from None
+        return {}
 
     def _run(
         self, request: t.Any, what: str, again: t.Callable[[GoogleError], bool], creates_user: bool = False
     ) -> Json:
+        """Run a request when it is its turn, and again as _patiently() does."""
+
+        def one() -> Json:
+            self.limiter.wait(creates_user)
+            return self._audited(request, what)
+
+        return self._patiently(one, again)
+
+    def _patiently(self, one: t.Callable[[], Json], again: t.Callable[[GoogleError], bool]) -> Json:
         """Try up to five times, 2^n seconds and up to one more apart or as Google asks, within the time-out."""
         waited = 0.0
         attempt = 0
         maybe_done = False
         while True:
-            self.limiter.wait(creates_user)
             try:
-                return self._audited(request, what)
+                return one()
             except GoogleError as exc:
                 maybe_done = exc.maybe_done = exc.maybe_done or maybe_done
                 # What Google asks for is obeyed where it fits into our bound, and else reported.
@@ -147,6 +168,8 @@ class Session:
 
     def _attempt(self, request: t.Any, what: str) -> Json:
         lib = self._libraries
+        if self._sender is not None:
+            self._sender.what = what
         try:
             answer = request.execute(http=self._http(), num_retries=0)
         except lib.http_error as exc:
@@ -167,19 +190,22 @@ class Session:
             raise error from None
         except (ValueError, RecursionError):
             raise self._broken(what) from None
-        except (TypeError, AttributeError):
-            # google-auth takes whatever the token endpoint says for an object.
-            raise GoogleError(
-                "credentials",
-                "Could not %s: Google issues no token (the answer is no JSON object)." % what,
-                "Check token_uri in the service account of %s." % self.credentials.origin,
-            ) from None
+        except (TypeError, AttributeError, OverflowError):
+            raise self._no_token(what) from None
         if isinstance(answer, dict):
             return answer
         if request.method == "DELETE" and not answer:
             # Answered with an empty body.
             return {}
         raise self._broken(what)
+
+    def _no_token(self, what: str) -> GoogleError:
+        """google-auth takes whatever the token endpoint says for an object with a time that makes sense."""
+        return GoogleError(
+            "credentials",
+            "Could not %s: Google issues no token (the answer is not what a token endpoint says)." % what,
+            "Check token_uri in the service account of %s." % self.credentials.origin,
+        )
 
     def _broken(self, what: str) -> GoogleError:
         return GoogleError(
@@ -196,8 +222,15 @@ class Session:
             client_options={"api_endpoint": endpoint},
         )
 
-    def _sign(self) -> t.Any:
+    def _sign(self, endpoint: str) -> t.Any:
         """The service account, whose token is asked for once, however many threads want it."""
+        if isinstance(self.credentials, ApplicationDefault):
+            self._sender = keyless.Sender(
+                self._token_transport,
+                self._timeout,
+                lambda exc, what, host: self._unreachable(exc, what, sent=True, host=host),
+            )
+            return keyless.signer(self.credentials, endpoint, self._sender, self._lock)
         base: t.Any = self._libraries.service_account.Credentials
         lock = self._lock
 
@@ -223,9 +256,19 @@ class Session:
         found = getattr(self._own, "http", None)
         if found is not None:
             return found
+        transport = self._transport(self._timeout)
+        self._own.http = self._libraries.authorized_http(self._signer, http=transport)
+        return self._own.http
+
+    def _token_transport(self, timeout: float, past_proxies: bool) -> t.Any:
+        """Connections for requests that lead to a token."""
+        return self._transport(timeout, for_tokens=True, **({"proxy_info": None} if past_proxies else {}))
+
+    def _transport(self, timeout: float, for_tokens: bool = False, **more: t.Any) -> t.Any:
         lib = self._libraries
         owner = self
         counting = self._counting
+        token_uri = self.credentials.info["token_uri"] if isinstance(self.credentials, Credentials) else None
 
         base: t.Any = lib.httplib2.Http
 
@@ -235,16 +278,15 @@ class Session:
             def request(self, uri: str, *args: t.Any, **kwargs: t.Any) -> t.Any:
                 kwargs["connection_type"] = lib.connections[uri.split(":")[0]]
                 with counting:
-                    if uri.split("?")[0] == owner.credentials.info["token_uri"]:
+                    if for_tokens or uri.split("?")[0] == token_uri:
                         owner.token_calls += 1
                     else:
                         owner.calls += 1
                 return super().request(uri, *args, **kwargs)
 
-        transport = Transport(timeout=self._timeout)
+        transport = Transport(timeout=timeout, **more)
         transport.follow_redirects = False
-        self._own.http = lib.authorized_http(self._signer, http=transport)
-        return self._own.http
+        return transport
 
     def _refused(self, exc: Exception, what: str) -> GoogleError:
         """An answer of the token endpoint that is no token."""
@@ -263,16 +305,16 @@ class Session:
             return GoogleError(
                 "subject",
                 start,
-                "Check that the delegated subject %s is an active administrator of this Google Workspace, that the key is "
-                "not revoked, and this host's clock." % self._context["subject"],
+                "Check that the delegated subject %s is an active administrator of this Google Workspace, %sand this host's clock."
+                % (self._context["subject"], "that the key is not revoked, " if self._sender is None else ""),
             )
         return GoogleError("credentials", start, "Check the service account of %s." % self.credentials.origin)
 
-    def _unreachable(self, exc: Exception, what: str, sent: bool) -> GoogleError:
+    def _unreachable(self, exc: Exception, what: str, sent: bool, host: str = "") -> GoogleError:
         reason: t.Any = exc
         while getattr(reason, "__cause__", None) is not None:
             reason = reason.__cause__
-        host = urlsplit(self._context["endpoint"]).netloc
+        host = host or urlsplit(self._context["endpoint"]).netloc
         if isinstance(reason, ssl.SSLError):
             return GoogleError(
                 "tls",

@@ -21,6 +21,7 @@ from tests.sandbox.google.api import Api, Quota
 from tests.sandbox.google.auth import TokenError, Tokens
 from tests.sandbox.google.discovery import Discovery, Method
 from tests.sandbox.google.errors import ApiError, ScopeError, fault_body, forbidden, malformed
+from tests.sandbox.google.platform import STS_PATH, Platform
 from tests.sandbox.google.settings import Settings
 from tests.sandbox.google.state import Directory
 from tests.sandbox.wire import Wire
@@ -44,11 +45,12 @@ class Google:
         # The control application changes the directory from a thread of its own.
         self.lock = threading.RLock()
         self.settings = Settings()
-        self.wire = Wire(self._serve, token_paths=(TOKEN_PATH,), error_body=fault_body)
+        self.wire = Wire(self._serve, token_paths=(TOKEN_PATH, STS_PATH), error_body=fault_body)
         self.app = self.wire
         self._dataset = dataset
         self._latency_ms = latency_ms
         self._tokens = Tokens(self.settings)
+        self._platform = Platform(self.settings, self._tokens)
         self.reset()
 
     def service_account(self, base_url: str) -> dict[str, str]:
@@ -106,7 +108,11 @@ class Google:
         else:
             raw_path = scope["raw_path"].decode("latin-1")
             pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)
-            response = self._answer(request.method, raw_path, pairs, request.headers, body)
+            with self.lock:
+                of_the_platform = self._platform.answer(
+                    request.method, unquote(raw_path), dict(pairs), request.headers, body
+                )
+            response = of_the_platform or self._answer(request.method, raw_path, pairs, request.headers, body)
         await response(scope, receive, send)
 
     def _token(self, body: bytes) -> Response:

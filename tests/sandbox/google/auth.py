@@ -10,6 +10,7 @@ import functools
 import json
 import secrets
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,10 +19,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from tests.sandbox.google.errors import ApiError
-from tests.sandbox.google.settings import Settings
+from tests.sandbox.google.settings import ACCOUNT, Settings
 
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:jwt-bearer"
-CLIENT_EMAIL = "sandbox@sandbox-project.iam.gserviceaccount.com"
+CLIENT_EMAIL = ACCOUNT
 LONGEST_LIFE = 3600
 CLOCK_SKEW = 300
 
@@ -42,11 +43,12 @@ class TokenError(Exception):
 
 @dataclass(frozen=True)
 class Access:
-    """What an access token allows: scopes, for this subject (None: the service account itself), until then."""
+    """What an access token allows: scopes, for this subject (None: the principal itself), until then."""
 
     subject: str | None
     scopes: frozenset[str]
     until: float
+    principal: str = CLIENT_EMAIL
 
 
 @functools.lru_cache(maxsize=1)
@@ -107,10 +109,24 @@ class Tokens:
                     "Client is unauthorized to retrieve access tokens using this method, or client not authorized "
                     "for any of the scopes requested.",
                 )
+        return self.give(CLIENT_EMAIL, scopes, subject)
+
+    def give(self, principal: str, scopes: Iterable[str], subject: str | None = None) -> dict[str, Any]:
+        """Return a new access token of a principal, as the token endpoint answers with it."""
         token = "ya29.sandbox-" + secrets.token_urlsafe(24)
         lifetime = self._settings.token_lifetime_s
-        self._given[token] = Access(subject, scopes, time.monotonic() + lifetime)
+        self._given[token] = Access(subject, frozenset(scopes), time.monotonic() + lifetime, principal)
         return {"access_token": token, "expires_in": int(lifetime), "token_type": "Bearer"}
+
+    def sign(self, payload: bytes) -> bytes:
+        """Return the signature that the service account's key at Google gives."""
+        return _key().sign(payload, padding.PKCS1v15(), hashes.SHA256())
+
+    def signed(self, claims: dict[str, Any]) -> str:
+        """Return claims as a token with a header of Google's making."""
+        header = {"alg": "RS256", "kid": "5a6d0b0c", "typ": "JWT"}
+        parts = [_encoded(json.dumps(part).encode()) for part in (header, claims)]
+        return ".".join([*parts, _encoded(self.sign(".".join(parts).encode()))])
 
     def access(self, authorization: str) -> Access:
         """Return what an Authorization header allows; raises ApiError 401."""
@@ -150,6 +166,10 @@ class Tokens:
 
 def _refused(description: str) -> TokenError:
     return TokenError(400, "invalid_grant", description)
+
+
+def _encoded(part: bytes) -> str:
+    return base64.urlsafe_b64encode(part).decode().rstrip("=")
 
 
 def _decoded(part: str) -> bytes:

@@ -131,3 +131,22 @@ def _error_info(reason: str, domain: str, metadata: dict) -> dict:
     if metadata:
         info["metadata"] = {"service": "admin.googleapis.com", **metadata}
     return info
+
+
+class RpcError(ApiError):
+    """An error of an API that has google.rpc.ErrorInfo alone."""
+
+    def __init__(self, status: int, reason: str, message: str, metadata: dict) -> None:
+        super().__init__(status, reason, message, rpc=True)
+        self._metadata = metadata
+
+    def body(self) -> dict:
+        """Return the body in its one shape."""
+        info = {
+            "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+            "reason": self.reason,
+            "domain": "iam.googleapis.com" if "permission" in self._metadata else "googleapis.com",
+            "metadata": self._metadata,
+        }
+        code = _RPC_CODES.get(self.status, "UNKNOWN")
+        return {"error": {"code": self.status, "message": self.message, "status": code, "details": [info]}}

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 
 SCOPE = "https://www.googleapis.com/auth/"
+ACCOUNT = "sandbox@sandbox-project.iam.gserviceaccount.com"
 # What authentik asks for by default, and what somebody who only reads would ask for instead.
 DELEGATED = (
     "admin.directory.user",
@@ -29,6 +30,9 @@ class Settings:
     there before a change. ``quota_per_minute``: calls to the API,
     0 for no limit. ``delegated_scopes``: full addresses of the scopes that domain-wide delegation allows.
     ``token_lifetime_s``: of access tokens. ``strict_names``: refuse empty given and family names as Google does.
+    ``metadata_account``: the service account of the machine, which the metadata server tells of; empty for no such server, ``none``
+    for one without an account. ``metadata_scopes``: of the machine. ``iam_enabled``: the IAM Service Account Credentials API.
+    ``iam_accounts``: the service accounts that exist. ``iam_creators``: for each, who may sign as it.
     """
 
     latency_ms: float = 0
@@ -39,6 +43,11 @@ class Settings:
     token_lifetime_s: float = 3600
     strict_names: bool = True
     delegated_scopes: list[str] = field(default_factory=lambda: [SCOPE + name for name in DELEGATED])
+    metadata_account: str = ""
+    metadata_scopes: list[str] = field(default_factory=lambda: [SCOPE + "cloud-platform"])
+    iam_enabled: bool = True
+    iam_accounts: list[str] = field(default_factory=lambda: [ACCOUNT])
+    iam_creators: dict[str, list[str]] = field(default_factory=lambda: {ACCOUNT: [ACCOUNT]})
 
     def update(self, values: object) -> None:
         """Take over some settings; raises ValueError naming what is wrong, and then changes nothing."""
@@ -60,9 +69,13 @@ class Settings:
 
 
 def _fits(key: str, value: object) -> bool:
-    if key == "delegated_scopes":
+    if key in ("delegated_scopes", "metadata_scopes", "iam_accounts"):
         return isinstance(value, list) and all(isinstance(item, str) for item in value)
-    if key == "strict_names":
+    if key == "metadata_account":
+        return isinstance(value, str)
+    if key == "iam_creators":
+        return isinstance(value, dict) and all(isinstance(item, list) for item in value.values())
+    if key in ("strict_names", "iam_enabled"):
         return isinstance(value, bool)
     numbers = (int,) if key == "quota_per_minute" else (int, float)
     return isinstance(value, numbers) and not isinstance(value, bool) and value >= 0
