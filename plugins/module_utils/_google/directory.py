@@ -22,9 +22,10 @@ DEFAULT_ENDPOINT = "https://admin.googleapis.com"
 MEMBERS_PAGE = 200
 LISTED_PAGE = {"user": 500, "group": 200}
 
-# Every field of a user that somebody can write, the keys to tell accounts apart, and nothing that changes by itself.
+# Every field of a user that somebody can write, the keys to tell accounts apart, whether it is an administrator's, and nothing
+# that changes by itself.
 USER_FIELDS = (
-    "id,primaryEmail,aliases,name,suspended,archived,orgUnitPath,changePasswordAtNextLogin,includeInGlobalAddressList,"
+    "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,name,suspended,archived,orgUnitPath,changePasswordAtNextLogin,includeInGlobalAddressList,"
     "ipWhitelisted,recoveryEmail,recoveryPhone,emails,addresses,customSchemas,externalIds,gender,ims,keywords,languages,"
     "locations,notes,organizations,phones,posixAccounts,relations,sshPublicKeys,websites"
 )

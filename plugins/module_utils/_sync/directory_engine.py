@@ -548,7 +548,7 @@ class DirectorySync(DirectoryRun):
                     self.outcome.count(kind, "orphans")
         if self.options.orphans == "apply":
             for orphan in self._orphans:
-                orphan.decide(self._provider, self.options.allow_group_deletion)
+                orphan.decide(self._provider, self.options.allow_group_deletion, self._shared.subject)
 
     # Guards
 

@@ -16,6 +16,7 @@ import typing as t
 from .._google.errors import GoogleError
 from .difference import unmet
 from .enginelog import EngineLog
+from .protection import Subject, check
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
@@ -74,21 +75,31 @@ class Writer:
         kind: "user" or "group".
         patience: Patience.
         log: EngineLog.
+        subject: Subject, the accounts that the run acts as.
 
     Attributes:
         unknown: bool, whether a write may have been performed of which nobody could see what became.
     """
 
-    def __init__(self, directory: Directory, kind: str, patience: Patience, log: EngineLog) -> None:
+    def __init__(self, directory: Directory, kind: str, patience: Patience, log: EngineLog, subject: Subject) -> None:
         self.directory = directory
         self.kind = kind
         self.patience = patience
         self.log = log
+        self.subject = subject
         self.unknown = False
 
     def read(self, key: str) -> t.Optional[Json]:
         """The record with this id, address or alias, or None."""
         return self.directory.account(key) if self.kind == "user" else self.directory.group(key)
+
+    def check(self, record: t.Optional[Json], body: Json, takes_over: bool = False) -> None:
+        """See that a write leaves a protected account alone, before it is sent; update() does so by itself.
+
+        Raises:
+            Protected.
+        """
+        check(self.kind, record, body, self.subject, takes_over)
 
     def create(self, body: Json) -> t.Tuple[Json, bool]:
         """Create the record, or find the one that already has the address.
@@ -135,8 +146,9 @@ class Writer:
         """Change fields of a record and return it as Google answers.
 
         Raises:
-            HeldByAnother, Unconfirmed, GoogleError (kind ``not_found``: it is gone).
+            Protected, HeldByAnother, Unconfirmed, GoogleError (kind ``not_found``: it is gone).
         """
+        self.check(record, body)
         key = str(record["id"])
         send = self.directory.update_user if self.kind == "user" else self.directory.update_group
         address = str(body.get("primaryEmail") or body.get("email") or "")
