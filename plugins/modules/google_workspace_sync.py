@@ -69,12 +69,12 @@ options:
     choices: [user, group]
   objects:
     description:
-      - Only these users and groups, as O(lookup) says. By default, all.
+      - Only these users and groups, as O(lookup) says. If the option is not given (or null), all.
+      - An empty list syncs nothing, with a warning, so that a computed list which came out empty does not sync the whole directory.
       - An entry is looked up in all O(models); C(user:) or C(group:) before it says which. It must fit exactly one.
       - Nothing is listed then; each object is looked at. Needs O(engine=direct).
     type: list
     elements: str
-    default: []
   lookup:
     description:
       - How to read O(objects), see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
@@ -456,7 +456,7 @@ def argument_spec():
         **{name: {"type": "str", "default": default} for name, default in LIMITS.items()},
         engine={"type": "str", "default": "direct", "choices": ["direct", "server"]},
         models={"type": "list", "elements": "str", "default": ["user", "group"], "choices": ["user", "group"]},
-        objects={"type": "list", "elements": "str", "default": []},
+        objects={"type": "list", "elements": "str"},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
         keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},

@@ -67,8 +67,10 @@ options:
   lookup:
     description:
       - How to read O(sync_object_id).
-      - V(auto) takes an integer (users) or a UUID (groups) as the primary key; for a user also a UUID, a username or e-mail,
-        else the name; for a group the name. If more than one object fits, the task fails and lists them.
+      - V(auto) takes for a user the primary key (an integer), the UUID, the username or the e-mail, else the display name; for a
+        group the primary key (a UUID) or the name.
+      - If more than one object fits, such as one by its primary key and another by a username of digits, the task fails and
+        says which O(lookup) leads to which of them. V(pk) takes a primary key and nothing else.
     type: str
     default: auto
     choices: [auto, pk, uuid, username, email, name]

@@ -49,6 +49,9 @@ def problem(options: Json) -> t.Optional[str]:
     pk = options.get("provider_id")
     if pk is not None and not 0 < pk <= 2147483647:
         return "provider_id must be a positive integer (at most 2147483647), not %d." % pk
+    empty = empty_option(options)
+    if empty:
+        return empty
     state = options["state"]
     given = [name for name in ("sync_object_model", "sync_object_id") if options.get(name)]
     if state != "repaired" and len(given) < 2:
@@ -66,6 +69,14 @@ def problem(options: Json) -> t.Optional[str]:
         return "state: repaired looks at Google; verify: none cannot be."
     if options.get("sync_object_id"):
         return check_lookup(KINDS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
+    return None
+
+
+def empty_option(options: Json) -> t.Optional[str]:
+    """An option that is given and empty would stand for every object or connection; None if there is none."""
+    for name in ("sync_object_id", "google_id"):
+        if options.get(name) is not None and not options[name].strip():
+            return "%s is empty; give a value, or leave the option out to mean every one." % name
     return None
 
 
