@@ -417,8 +417,8 @@ class DirectObject:
         holder = self.run.reader.record(other, address, self.run.reader.sure)
         if holder is not None:
             raise HeldByAnother(
-                "%s is held by the %s %s at Google. Free the address there, or change it in authentik."
-                % (address, other, address_of(holder))
+                "%s is held by the %s %s at Google. Change the address in authentik. Only if nobody needs it there, free it at "
+                "Google." % (address, other, address_of(holder))
             )
 
     # Planned, and put aside

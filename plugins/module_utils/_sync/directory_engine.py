@@ -151,9 +151,7 @@ class DirectorySync(DirectoryRun):
     def _sync_nothing(self) -> None:
         """No object was named. A list that somebody computed and that came out empty does not mean everybody."""
         self.outcome.status = "unchanged"
-        self.warn(
-            "objects is an empty list, so no object was synced. To sync the whole directory, leave objects out."
-        )
+        self.warn("objects is an empty list, so no object was synced. To sync the whole directory, leave objects out.")
 
     def _notice(self, text: str) -> None:
         if len(self.log.lines) < MOST_MESSAGES:

@@ -170,9 +170,9 @@ class FullServerSync(DirectoryRun):
         found = self._looker.conflicts()
         if found:
             raise RunEnded(
-                "authentik would overwrite somebody else's record at Google: %s. Nothing was sent. Remove the alias there, or "
-                "change the address in authentik and delete the connection that names it; engine: direct leaves these alone "
-                "and syncs the others." % _listed(found),
+                "authentik would overwrite somebody else's record at Google: %s. Nothing was sent. Change the "
+                "address in authentik and delete the connection that names it; only if nobody needs an alias, remove it at Google. "
+                "engine: direct leaves these alone and syncs the others." % _listed(found),
                 "conflict",
             )
 

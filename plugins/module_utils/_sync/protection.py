@@ -15,7 +15,7 @@ import typing as t
 from .difference import own_addresses
 
 Json = t.Dict[str, t.Any]
-TAKE_OVER = "take it over by its address"
+TAKE_OVER = "take it over"
 DELETE = "delete it"
 
 

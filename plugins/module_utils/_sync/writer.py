@@ -138,8 +138,8 @@ class Writer:
                 if not self.patience.wait():
                     raise Unconfirmed(
                         "Google says that %s exists, and shows nobody who has it, after %g seconds (google_wait): it was "
-                        "perhaps deleted or created just now. Run the task again later."
-                        % (address, self.patience.seconds)
+                        "perhaps deleted or created just now. See in Google's Admin console who has it. If it is nobody else's, "
+                        "run the task again." % (address, self.patience.seconds)
                     ) from None
 
     def update(self, record: Json, body: Json, wanted: Json) -> Json:
@@ -269,7 +269,8 @@ class Writer:
         holder = self.held_by_other_kind(address)
         if holder:
             raise HeldByAnother(
-                "%s is held by %s at Google. Free the address there, or change it in authentik." % (address, holder)
+                "%s is held by %s at Google. Change the address in authentik. Only if nobody needs it there, free it at Google."
+                % (address, holder)
             )
 
     def held_by_other_kind(self, address: str) -> str:
@@ -281,15 +282,16 @@ class Writer:
 def alias_text(kind: str, address: str, record: Json) -> str:
     """Why a record found by an alias is not written to, and what to do."""
     return (
-        "%s is an alias of another %s at Google, %s, which is left alone. Nothing was written. Remove the alias there, or "
-        "change the address in authentik." % (address, kind, address_of(record))
+        "%s is an alias of another %s at Google, %s, which is left alone. Nothing was written. Change the address in authentik. "
+        "Only if nobody needs the alias, remove it at Google." % (address, kind, address_of(record))
     )
 
 
 def held_text(address: str, kind: str, holder: Json) -> str:
     """Why a record cannot get an address that another one of its kind has, and what to do."""
     return (
-        "%s is the address or an alias of another %s at Google, %s. Free it there, or change the e-mail in authentik."
+        "%s is the address or an alias of another %s at Google, %s. Change the address in authentik. Only if it is an alias that "
+        "nobody needs, remove it at Google."
         % (
             address,
             kind,
