@@ -147,6 +147,21 @@ class Directory:
         )
         return self._found(request, "read the delegated subject %s at Google" % address)
 
+    def administrators(self) -> t.List[Json]:
+        """The accounts of all administrators, super or delegated, as far as Google's search (which lags behind) knows them."""
+        found: t.Dict[str, Json] = {}
+        for flag in ("isAdmin", "isDelegatedAdmin"):
+            request = self._service.users().list(
+                customer="my_customer",
+                query="%s=true" % flag,
+                maxResults=LISTED_PAGE["user"],
+                projection="full",
+                fields="nextPageToken,users(%s)" % USER_FIELDS,
+            )
+            for page in self._pages(self._service.users(), request, "users", "search the administrators at Google"):
+                found.update((str(record.get("id")), record) for record in page)
+        return list(found.values())
+
     def may_list(self, kind: str) -> None:
         """Read one user or group of the listing. Raises GoogleError where that is not allowed."""
         resource = self._service.users() if kind == "user" else self._service.groups()

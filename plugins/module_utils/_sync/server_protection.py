@@ -14,10 +14,11 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._google.errors import GoogleError
 from .case import Case
 from .connection import connected_id, first_row, leads_to, proves
 from .desired import MappingProblem, evaluate
-from .protection import Protected, Subject, check, listed, standing
+from .protection import Protected, Subject, addresses_of, check, listed, standing
 from .target import Target
 from .writer import address_of
 
@@ -54,11 +55,30 @@ def _protected(case: Case) -> str:
                 "any account that has the address of a user." % (address or "the account")
             )
             return ""
-    if record is None:
-        return ""
+    text = _listed_by_address(case, record, subject)
+    if text or record is None:
+        return text
     return protected_text(
         record, before.row, case.target, subject, lambda: (case.wanted_now(creating=False), case.secret)
     )
+
+
+def _listed_by_address(case: Case, record: t.Optional[Json], subject: Subject) -> str:
+    """authentik connects a user with the account that has the user's e-mail, even where there is a connection already."""
+    address, directory = case.target.email, case.observer.directory
+    if record is None or directory is None or not case.before.seen or address.lower() in addresses_of(record):
+        # Without a record the look before has asked for the address.
+        return ""
+    try:
+        other = directory.account(address) if address else None
+    except GoogleError as exc:
+        if case.request.verify == "google":
+            raise
+        case.warn("Whose account %s is at Google could not be read. %s" % (address, exc))
+        return ""
+    if other is None:
+        return ""
+    return protected_text(other, case.before.row, case.target, subject, lambda: ({}, {}))
 
 
 def protected_text(
@@ -75,24 +95,100 @@ def protected_text(
         row: the user's connection as authentik shows it, or None.
         wanted: gives what the mappings yield (and may cost requests); asked for protected accounts only.
     """
-    why = standing(record, subject)
-    if not why:
-        return ""
     refused = "%s was not synced" % str(target).capitalize()
     try:
-        check("user", record, {}, subject, takes_over=not proves(row, record, target.email))
-        resource, secret = wanted()
-        check("user", record, dict(resource, **secret), subject)
+        unknown = _see(record, row, target, subject, wanted)
     except Protected as exc:
         return exc.text(refused)
+    if not unknown:
+        return ""
+    return "%s. %s. Nothing was sent. Let the token's user test property mappings, or use engine: direct." % (
+        "The account %s at Google %s, and what authentik would write to it is not known (%s)"
+        % (address_of(record), standing(record, subject), unknown),
+        refused,
+    )
+
+
+def _see(
+    record: Json,
+    row: t.Optional[Json],
+    target: Target,
+    subject: Subject,
+    wanted: t.Callable[[], t.Tuple[Json, Json]],
+) -> str:
+    """Raise Protected if authentik would harm an account; else why that is not known, or an empty text."""
+    if not standing(record, subject):
+        return ""
+    check("user", record, {}, subject, takes_over=not proves(row, record, target.email))
+    try:
+        resource, secret = wanted()
     except MappingProblem as exc:
-        if exc.kind in _NOT_WRITTEN:
-            return ""
-        return (
-            "The account %s at Google %s, and what authentik would write to it is not known: %s. %s. Nothing was sent. Let the "
-            "token's user test property mappings, or use engine: direct." % (address_of(record), why, exc, refused)
-        )
+        return "" if exc.kind in _NOT_WRITTEN else str(exc)
+    check("user", record, dict(resource, **secret), subject)
     return ""
+
+
+def full_sync_refusals(
+    authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], subject: Subject
+) -> t.List[str]:
+    """What a full sync must not do, in words; asks authentik only for those few users who have a protected account.
+
+    Args:
+        users: those that the provider syncs.
+        accounts: the protected accounts, as Google shows them.
+
+    Raises:
+        AuthentikError.
+    """
+    by_key: t.Dict[str, Json] = {}
+    for account in accounts:
+        for key in {str(account.get("id") or ""), *addresses_of(account)} - {""}:
+            by_key[key] = account
+    found = []
+    for user in users:
+        # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
+        keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
+        for account in {id(by_key[key]): by_key[key] for key in keys if key in by_key}.values():
+            found.extend(_of_full_sync(authentik, provider, user, account, subject))
+    return found
+
+
+class Scoped(t.NamedTuple):
+    """A user whom the provider syncs.
+
+    Attributes:
+        pk, address: str; address is the e-mail.
+        row: the connection as authentik shows it, or None.
+    """
+
+    pk: str
+    address: str
+    row: t.Optional[Json]
+
+    @property
+    def own_id(self) -> str:
+        return connected_id(self.row)
+
+    @property
+    def google_id(self) -> str:
+        return str((self.row or {}).get("google_id") or "")
+
+
+def _of_full_sync(
+    authentik: Authentik, provider: Json, user: Scoped, account: Json, subject: Subject
+) -> t.Iterator[str]:
+    data = authentik.user(int(user.pk))
+    if data is None:
+        return
+    target = Target("user", data)
+    why = "%s (%s)" % (address_of(account), standing(account, subject))
+    try:
+        unknown = _see(account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row))
+    except Protected as exc:
+        yield "to sync %s would %s: %s" % (target, listed(exc.acts), why)
+        return
+    if unknown:
+        yield "what %s would get is not known, %s: %s" % (target, unknown, why)
 
 
 def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optional[Json]) -> t.Tuple[Json, Json]:
