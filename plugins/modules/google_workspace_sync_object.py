@@ -21,6 +21,8 @@ description:
   - An object that does not exist is never sent to authentik, which would retry it in the background for minutes.
   - Nothing is ever deleted at Google by this module, except memberships with O(membership=exact).
 notes:
+  - Administrators' accounts at Google, and the account that the run acts as, are never taken over by address, suspended, archived,
+    renamed, or given a password or recovery data.
   - authentik adds members to a group at Google and never removes any; see O(membership). Members who have no Google account
     are left out; the module names them.
   - authentik also syncs in the background whenever a user, group or membership is saved. RV(changed) speaks of what differs

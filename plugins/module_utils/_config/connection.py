@@ -208,6 +208,8 @@ class ConnectionWork(Work):
             check("user", account, {}, subject, takes_over=subject.is_account(account) or not by_id)
         except Protected as exc:
             raise Refused(exc.text("%s was not connected" % str(self.target).capitalize()), "protected") from None
+        if record is None:
+            self.warn("Whether %s is an administrator's account is not known, since Google was not read." % wanted)
 
     def _link_by_api(self, wanted: str, kept: t.List[Json], others: t.List[Json], record: t.Optional[Json]) -> None:
         # authentik uses the first row that it finds, and a full sync stumbles over a second one.
