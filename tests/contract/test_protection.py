@@ -299,7 +299,7 @@ def test_two_users_with_one_address(sandbox):
 
 def test_an_administrator_is_connected_by_id_only(sandbox):
     own_id = account(sandbox, DELEGATED)["id"]
-    options = {"sync_object_model": "user", "sync_object_id": "ann", "state": "present"}
+    options: dict[str, Any] = {"sync_object_model": "user", "sync_object_id": "ann", "state": "present"}
     for check in (True, False):
         run = call(sandbox, "google_workspace_connection", check, google_id=DELEGATED, **options)
         assert run.result["code"] == "protected"
@@ -317,7 +317,7 @@ def test_an_administrator_is_connected_by_id_only(sandbox):
 @pytest.mark.parametrize("option", ["google_id", "sync_object_id"])
 def test_an_empty_value_does_not_mean_all(sandbox, option, empty, state):
     assert one(sandbox, "ann").result["status"] == "synced"
-    options = {"state": state, "sync_object_model": "user", "sync_object_id": "ann", option: empty}
+    options: dict[str, Any] = {"state": state, "sync_object_model": "user", "sync_object_id": "ann", option: empty}
     run = call(sandbox, "google_workspace_connection", **options)
     assert (run.failed, run.result["code"]) == (True, "invalid_option")
     assert option in run.result["msg"]
@@ -357,7 +357,7 @@ def test_no_models_are_refused(sandbox):
 
 def by_name(sandbox: Any, value: str, lookup: str) -> dict[str, ModuleRun]:
     """What each module makes of an identifier of a user."""
-    of_object = {"sync_object_model": "user", "sync_object_id": value, "lookup": lookup}
+    of_object: dict[str, Any] = {"sync_object_model": "user", "sync_object_id": value, "lookup": lookup}
     mapping = {"mapping_id": "goauthentik.io/providers/google_workspace/user"}
     return {
         "object": one(sandbox, value, True, lookup=lookup),

@@ -144,7 +144,7 @@ def full_sync_refusals(
     for account in accounts:
         for key in {str(account.get("id") or ""), *addresses_of(account)} - {""}:
             by_key[key] = account
-    found = []
+    found: t.List[str] = []
     for user in users:
         # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
         keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
