@@ -73,6 +73,7 @@ options:
   google_id:
     description:
       - The address or id of the account or group at Google.
+      - An administrator's account is connected by its immutable id only, and the account that the run acts as not at all.
     type: str
   verify:
     description:

@@ -74,6 +74,12 @@ options:
         description:
           - A group by UUID or name.
         type: str
+      lookup:
+        description:
+          - How to read the user or the group, see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
+        type: str
+        default: auto
+        choices: [auto, pk, uuid, username, email, name]
       outcome:
         description:
           - What should come of it. Fields (V(yields)), C(SkipObject) (V(skips)), C(None) (V(nothing)), or an error (V(fails)).
@@ -216,6 +222,7 @@ http_status:
 from ..module_utils._config.mapping import MappingWork, problem
 from ..module_utils._config.mapping_tests import OUTCOMES
 from ..module_utils._module import Edge, Module, authentik_arguments
+from ..module_utils._sync.target import LOOKUPS
 
 
 def argument_spec():
@@ -233,6 +240,7 @@ def argument_spec():
             "options": {
                 "user": {"type": "str"},
                 "group": {"type": "str"},
+                "lookup": {"type": "str", "default": "auto", "choices": list(LOOKUPS)},
                 "outcome": {"type": "str", "default": "yields", "choices": list(OUTCOMES)},
                 "expect": {"type": "dict"},
                 "exactly": {"type": "bool", "default": False},

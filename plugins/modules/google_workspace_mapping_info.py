@@ -52,6 +52,12 @@ options:
         description:
           - A group by UUID or name.
         type: str
+      lookup:
+        description:
+          - How to read the user or the group, see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
+        type: str
+        default: auto
+        choices: [auto, pk, uuid, username, email, name]
       creating:
         description:
           - Whether it is evaluated as for an account that is to be created, or as for one that exists.
@@ -140,6 +146,7 @@ http_status:
 
 from ..module_utils._config.info import MappingInfo, mapping_problem
 from ..module_utils._module import Edge, Module, authentik_arguments
+from ..module_utils._sync.target import LOOKUPS
 
 
 def argument_spec():
@@ -154,6 +161,7 @@ def argument_spec():
             "options": {
                 "user": {"type": "str"},
                 "group": {"type": "str"},
+                "lookup": {"type": "str", "default": "auto", "choices": list(LOOKUPS)},
                 "creating": {"type": "bool", "default": True},
             },
         },

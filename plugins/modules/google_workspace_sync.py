@@ -22,6 +22,8 @@ notes:
   - Users are synced before groups, groups before their members, and whoever is to be removed or deleted comes last.
   - Objects that Google does not list are looked up one by one before anything is created for them, since its listings trail
     behind by minutes. What was changed at Google in these minutes may be written once more.
+  - Administrators' accounts at Google, and the account that the run acts as, are never taken over by address, suspended, archived,
+    renamed, deleted, or given a password or recovery data. With O(engine=server), nothing is started that would do so.
   - No two objects are synced to one account or group. Whoever is connected to it keeps it; the others fail and are named.
   - For one object, M(dirsync.authentik.google_workspace_sync_object) says more.
   - With O(engine=server), authentik 2025.8 and later lets only a superuser start a full sync, and authentik 2025.6 and earlier can
@@ -69,12 +71,12 @@ options:
     choices: [user, group]
   objects:
     description:
-      - Only these users and groups, as O(lookup) says. By default, all.
+      - Only these users and groups, as O(lookup) says. If the option is not given (or null), all.
+      - An empty list syncs nothing, with a warning, so that a computed list which came out empty does not sync the whole directory.
       - An entry is looked up in all O(models); C(user:) or C(group:) before it says which. It must fit exactly one.
       - Nothing is listed then; each object is looked at. Needs O(engine=direct).
     type: list
     elements: str
-    default: []
   lookup:
     description:
       - How to read O(objects), see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
@@ -421,7 +423,7 @@ code:
       suspicious listing stopped the run. V(given_up), Google failed again and again.
     - With O(engine=server) also V(sync_failed), a page of objects crashed; V(google_not_reached), authentik could not reach Google;
       V(sync_unfinished), O(sync_timeout) is over; V(sync_unanswered), whether it started is not known. Before anything is sent,
-      V(not_assigned), V(no_worker), V(no_schedule), V(no_full_sync_yet), V(conflict) and V(already_running).
+      V(not_assigned), V(no_worker), V(no_schedule), V(no_full_sync_yet), V(conflict), V(protected) and V(already_running).
   returned: on failure
   type: str
   sample: objects
@@ -456,7 +458,7 @@ def argument_spec():
         **{name: {"type": "str", "default": default} for name, default in LIMITS.items()},
         engine={"type": "str", "default": "direct", "choices": ["direct", "server"]},
         models={"type": "list", "elements": "str", "default": ["user", "group"], "choices": ["user", "group"]},
-        objects={"type": "list", "elements": "str", "default": []},
+        objects={"type": "list", "elements": "str"},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
         keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},

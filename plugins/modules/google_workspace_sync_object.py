@@ -21,6 +21,8 @@ description:
   - An object that does not exist is never sent to authentik, which would retry it in the background for minutes.
   - Nothing is ever deleted at Google by this module, except memberships with O(membership=exact).
 notes:
+  - Administrators' accounts at Google, and the account that the run acts as, are never taken over by address, suspended, archived,
+    renamed, or given a password or recovery data.
   - authentik adds members to a group at Google and never removes any; see O(membership). Members who have no Google account
     are left out; the module names them.
   - authentik also syncs in the background whenever a user, group or membership is saved. RV(changed) speaks of what differs
@@ -67,8 +69,10 @@ options:
   lookup:
     description:
       - How to read O(sync_object_id).
-      - V(auto) takes an integer (users) or a UUID (groups) as the primary key; for a user also a UUID, a username or e-mail,
-        else the name; for a group the name. If more than one object fits, the task fails and lists them.
+      - V(auto) takes for a user the primary key (an integer), the UUID, the username or the e-mail, else the display name; for a
+        group the primary key (a UUID) or the name.
+      - If more than one object fits, such as one by its primary key and another by a username of digits, the task fails and
+        says which O(lookup) leads to which of them. V(pk) takes a primary key and nothing else.
     type: str
     default: auto
     choices: [auto, pk, uuid, username, email, name]

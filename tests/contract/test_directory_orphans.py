@@ -195,10 +195,30 @@ def test_the_account_that_the_run_acts_as(whole):
     row = next(row for row in rows(whole) if row["google_id"] == mail("akadmin"))
     whole.control("PATCH", f"authentik/connections/{row['id']}", {"google_id": mail("admin")})
     leave(whole, "akadmin")
+    for check in (True, False):
+        run = whole.sync(check=check, **ALL)
+        assert run.failed
+        assert alive(whole) == EVERYBODY
+        assert [item["action"] for item in run.result["orphans"]] == [None]
+        assert [item["code"] for item in run.result["failed_objects"]] == ["protected"]
+        assert "acts as" in run.result["failed_objects"][0]["msg"]
+    # What is not done is not called done, and the connection stays to tell whose account it was.
+    assert mail("admin") in [item["google_id"] for item in rows(whole)]
+
+
+@pytest.mark.parametrize("flag", ["isAdmin", "isDelegatedAdmin"])
+def test_an_administrator_who_leaves(whole, flag):
+    whole.control("PATCH", f"google/users/{mail('bob')}", {flag: True})
+    leave(whole, "bob")
+    leave(whole, "carl")
     run = whole.sync(**ALL)
-    assert alive(whole) == EVERYBODY
-    assert [item["action"] for item in run.result["orphans"]] == ["unlinked"]
-    assert "acts as" in run.result["orphans"][0]["why"]
+    assert run.failed
+    assert alive(whole) == EVERYBODY - {"carl"}
+    assert [(item["name"], item["code"]) for item in run.result["failed_objects"]] == [("bob", "protected")]
+    # The role was taken away: now the account is nobody's special one.
+    whole.control("PATCH", f"google/users/{mail('bob')}", {flag: False})
+    whole.sync(**ALL)
+    assert alive(whole) == EVERYBODY - {"bob", "carl"}
 
 
 def test_ceilings_are_about_what_google_has(whole):

@@ -100,7 +100,7 @@ class Evidence:
         """What authentik lists of a kind (of this shard, where a test says which)."""
         found = [item for item in self.authentik[kind + "s"] if item.get("username") != "AnonymousUser"]
         only = self.options.get("objects")
-        if only:
+        if only is not None:
             names = {item.partition(":")[2] if ":" in item else item for item in only}
             found = [item for item in found if item["username" if kind == "user" else "name"] in names]
         return found
@@ -138,6 +138,7 @@ def check(evidence: Evidence, secrets: set[str]) -> None:
     _secrets(evidence, secrets)
     _calls(evidence)
     _nothing_written(evidence)
+    _protected(evidence)
     _changed(evidence)
     _counts(evidence)
     if evidence.report is not None:
@@ -208,6 +209,18 @@ def _nothing_written(evidence: Evidence) -> None:
         claim(not evidence.really_changed, "Google changed though nothing may be written")
         claim(not _writes(evidence.google_log), "a write at Google", _writes(evidence.google_log)[:3])
         claim(not _writes(evidence.authentik_log), "a write at authentik", _writes(evidence.authentik_log)[:3])
+
+
+def _protected(evidence: Evidence) -> None:
+    """Administrators' accounts, that of the run among them, stay theirs and usable, whatever authentik holds."""
+    after = records(evidence.after, "user")
+    for pk, record in records(evidence.before, "user").items():
+        if record.get("isAdmin") or record.get("isDelegatedAdmin"):
+            fields = ("primaryEmail", "suspended", "archived", "recoveryEmail", "recoveryPhone")
+            now = after.get(pk)
+            claim(now is not None, "an administrator's account is there", record)
+            for field in fields:
+                claim((now or {}).get(field) == record.get(field), "an administrator's " + field, record, now)
 
 
 def _changed(evidence: Evidence) -> None:

@@ -57,11 +57,67 @@ def test_an_address_that_means_two_people_is_ambiguous():
     assert caught.value.kind == "ambiguous"
 
 
-def test_an_integer_is_never_taken_for_a_name():
-    people: Any = People({**ADA, "username": "77"})
-    with pytest.raises(AuthentikError, match="no user '77'"):
-        target.find(people, "user", "77", "auto")
-    assert people.asked == [77]
+NAMED = {"username": "9", "email": "nine@x.test", "name": "Nine", "uuid": "00000000-0000-4000-8000-000000000009"}
+
+
+def test_a_username_of_digits_that_is_nobodys_key_is_found():
+    people: Any = People({**NAMED, "pk": 12})
+    assert target.find(people, "user", "9", "auto").pk == "12"
+
+
+def test_a_username_of_digits_that_is_its_own_key_is_one_user():
+    people: Any = People({**NAMED, "pk": 9})
+    assert target.find(people, "user", "9", "auto").pk == "9"
+
+
+@pytest.mark.parametrize("field", ["username", "name"])
+def test_digits_that_are_a_key_and_a_name_of_another_are_ambiguous(field):
+    other = {**NAMED, "pk": 12, "username": "zoe", "name": "Zoe", field: "6"}
+    people: Any = People(ADA, other)
+    with pytest.raises(AuthentikError) as caught:
+        target.find(people, "user", "6", "auto")
+    assert caught.value.kind == "ambiguous"
+    assert "ada (pk 6, ada@x.test; lookup: pk)" in str(caught.value)
+    assert f"{other['username']} (pk 12, nine@x.test; lookup: {field})" in str(caught.value)
+    # What the message says leads to each of them.
+    assert target.find(people, "user", "6", "pk").pk == "6"
+    assert target.find(people, "user", "6", field).pk == "12"
+
+
+def test_digits_with_zeros_before_them_are_no_key():
+    people: Any = People(ADA)
+    with pytest.raises(AuthentikError, match="no user '006'"):
+        target.find(people, "user", "006", "auto")
+
+
+def test_a_uuid_that_is_a_username_of_another_is_ambiguous():
+    people: Any = People(ADA, {**NAMED, "pk": 12, "username": UUID})
+    with pytest.raises(AuthentikError, match=r"lookup: uuid.*lookup: username"):
+        target.find(people, "user", UUID, "auto")
+
+
+class Groups:
+    """Stands for authentik's look-ups of groups."""
+
+    def __init__(self, *groups):
+        self.all = groups
+
+    def group(self, pk):
+        return next((item for item in self.all if item["pk"] == pk), None)
+
+    def groups(self, name):
+        return [item for item in self.all if item["name"] == name]
+
+
+def test_a_group_name_like_a_uuid():
+    plain = UUID.replace("-", "")
+    first, second = {"pk": UUID, "name": "Team"}, {"pk": "00000000-0000-4000-8000-000000000001", "name": plain}
+    groups: Any = Groups(first, second)
+    with pytest.raises(AuthentikError, match=r"Team .*lookup: pk.*lookup: name"):
+        target.find(groups, "group", plain, "auto")
+    assert target.find(groups, "group", plain, "name").pk == second["pk"]
+    alone: Any = Groups(second)
+    assert target.find(alone, "group", plain, "auto").pk == second["pk"]
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def find_contradictions(
             "alias",
             "error",
             "The next sync would overwrite another account.",
-            "Remove the connection (google_workspace_connection, state: absent) and free the address at Google.",
+            "Remove the connection (google_workspace_connection, state: absent) and give the object another address in authentik.",
         ),
         (
             "other",

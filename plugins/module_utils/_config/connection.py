@@ -12,6 +12,7 @@ import typing as t
 from .._google.errors import GoogleError
 from .._sync.connection import tolerates_rows
 from .._sync.difference import comparable
+from .._sync.protection import Protected, Subject, check
 from .._sync.request import LONGEST_NAME
 from .._sync.stale import Contradiction, contradictions
 from .._sync.target import Target, check_lookup, find, scope
@@ -49,6 +50,9 @@ def problem(options: Json) -> t.Optional[str]:
     pk = options.get("provider_id")
     if pk is not None and not 0 < pk <= 2147483647:
         return "provider_id must be a positive integer (at most 2147483647), not %d." % pk
+    empty = empty_option(options)
+    if empty:
+        return empty
     state = options["state"]
     given = [name for name in ("sync_object_model", "sync_object_id") if options.get(name)]
     if state != "repaired" and len(given) < 2:
@@ -66,6 +70,14 @@ def problem(options: Json) -> t.Optional[str]:
         return "state: repaired looks at Google; verify: none cannot be."
     if options.get("sync_object_id"):
         return check_lookup(KINDS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
+    return None
+
+
+def empty_option(options: Json) -> t.Optional[str]:
+    """An option that is given and empty would stand for every object or connection; None if there is none."""
+    for name in ("sync_object_id", "google_id"):
+        if options.get(name) is not None and not options[name].strip():
+            return "%s is empty; give a value, or leave the option out to mean every one." % name
     return None
 
 
@@ -120,6 +132,7 @@ class ConnectionWork(Work):
         record = self._look()
         wanted = self._wanted_id(record)
         self._refuse_taken(wanted)
+        self._refuse_protected(wanted, record, rows)
         kept = [row for row in rows if str(row.get("google_id")) == wanted]
         others = [row for row in rows if str(row.get("google_id")) != wanted]
         if tolerates_rows(self.provider, lambda: self.version.number):
@@ -175,10 +188,28 @@ class ConnectionWork(Work):
                 obj = row.get("%s_obj" % self.kind)
                 name = (obj or {}).get("username" if self.kind == "user" else "name") if isinstance(obj, dict) else None
                 raise Refused(
-                    "%s is connected with another %s of authentik, %s. Remove that connection first (state: absent)."
+                    "%s is connected with another %s of authentik, %s. Two would write to one record, so nothing was connected. Only "
+                    "if it belongs to the other one no longer, remove that connection first (state: absent)."
                     % (wanted, self.kind, name or row.get(self.kind)),
                     "conflict",
                 )
+
+    def _refuse_protected(self, wanted: str, record: t.Optional[Json], rows: t.Sequence[Json]) -> None:
+        """An administrator's account is only linked by its immutable id, the one that the run acts as not at all."""
+        if self.kind != "user" or any(str(row.get("google_id")).lower() == wanted.lower() for row in rows):
+            return
+        directory = self.directory
+        subject = Subject(
+            self.provider.get("delegated_subject"), directory.session.credentials.subject if directory else None
+        )
+        account = {"primaryEmail": wanted} if record is None else record
+        by_id = str(self.options["google_id"]).strip() == str(account.get("id"))
+        try:
+            check("user", account, {}, subject, takes_over=subject.is_account(account) or not by_id)
+        except Protected as exc:
+            raise Refused(exc.text("%s was not connected" % str(self.target).capitalize()), "protected") from None
+        if record is None:
+            self.warn("Whether %s is an administrator's account is not known, since Google was not read." % wanted)
 
     def _link_by_api(self, wanted: str, kept: t.List[Json], others: t.List[Json], record: t.Optional[Json]) -> None:
         # authentik uses the first row that it finds, and a full sync stumbles over a second one.

@@ -11,9 +11,9 @@ import typing as t
 from .._sync.secrets import mask
 from .._sync.stale import compare_rows
 from .._sync.target import check_lookup, find
-from .connection import KINDS, WHY
+from .connection import KINDS, WHY, empty_option
 from .fields import shown_key, shows_credentials
-from .mapping_tests import Case, evaluate
+from .mapping_tests import Case, evaluate, find_subject, subject_problem
 from .names import Names, find_provider, need_provider
 from .shown import options_of
 from .work import Work
@@ -70,8 +70,7 @@ class MappingInfo(InfoWork):
         ]
         cases = []
         for item in options.get("evaluate_for") or []:
-            kind = "user" if item.get("user") else "group"
-            cases.append(Case(find(self.authentik, kind, item[kind], "auto"), "yields", {}, False, item["creating"]))
+            cases.append(Case(find_subject(self.authentik, item), "yields", {}, False, item["creating"]))
         for item in found:
             shown = {
                 "pk": item.get("pk"),
@@ -148,6 +147,9 @@ class ConnectionInfo(InfoWork):
 
 def connection_problem(options: Json) -> t.Optional[str]:
     """What is wrong with the options of google_workspace_connection_info; None if nothing is."""
+    empty = empty_option(options)
+    if empty:
+        return empty
     if options.get("sync_object_id"):
         if not options.get("sync_object_model"):
             return "sync_object_id needs sync_object_model."
@@ -166,6 +168,7 @@ def provider_problem(options: Json) -> t.Optional[str]:
 def mapping_problem(options: Json) -> t.Optional[str]:
     """What is wrong with the options of google_workspace_mapping_info; None if nothing is."""
     for number, item in enumerate(options.get("evaluate_for") or []):
-        if bool(item.get("user")) == bool(item.get("group")):
-            return "evaluate_for[%d] needs exactly one of user and group." % number
+        wrong = subject_problem("evaluate_for[%d]" % number, item)
+        if wrong:
+            return wrong
     return None

@@ -12,8 +12,7 @@ import uuid
 
 from .._authentik.errors import AuthentikError
 from .._sync.secrets import mask
-from .._sync.target import find
-from .mapping_tests import Case, evaluate, judge
+from .mapping_tests import Case, evaluate, find_subject, judge, subject_problem
 from .names import Names
 from .work import Refused, Work
 
@@ -31,8 +30,9 @@ def problem(options: Json) -> t.Optional[str]:
         return "expression is empty; give the Python of the property mapping."
     for number, case in enumerate(options.get("test_against") or []):
         where = "test_against[%d]" % number
-        if bool(case.get("user")) == bool(case.get("group")):
-            return "%s needs exactly one of user and group." % where
+        wrong = subject_problem(where, case)
+        if wrong:
+            return wrong
         if case["outcome"] != "yields" and case.get("expect"):
             return "%s: expect is for outcome: yields." % where
     return None
@@ -127,8 +127,7 @@ class MappingWork(Work):
     def _cases(self) -> t.List[Case]:
         cases = []
         for item in self.options.get("test_against") or []:
-            kind = "user" if item.get("user") else "group"
-            target = find(self.authentik, kind, item[kind], "auto")
+            target = find_subject(self.authentik, item)
             cases.append(Case(target, item["outcome"], item.get("expect") or {}, item["exactly"], item["creating"]))
         return cases
 

@@ -11,7 +11,7 @@ import typing as t
 from .._authentik.api import Authentik
 from .._sync.desired import SECRET_FIELDS, MappingProblem, ask, result_of
 from .._sync.secrets import MASK, mask
-from .._sync.target import Target
+from .._sync.target import Target, check_lookup, find
 
 Json = t.Dict[str, t.Any]
 OUTCOMES = ("yields", "skips", "nothing", "fails")
@@ -33,6 +33,25 @@ class Case(t.NamedTuple):
     expect: Json
     exactly: bool
     creating: bool
+
+
+def find_subject(authentik: Authentik, entry: Json) -> Target:
+    """The user or group that an entry with user or group, and lookup, names. Raises AuthentikError."""
+    kind = "user" if entry.get("user") else "group"
+    return find(authentik, kind, entry[kind], entry["lookup"])
+
+
+def subject_problem(where: str, entry: Json) -> t.Optional[str]:
+    """What is wrong with an entry that names a user or a group; None if nothing is.
+
+    Args:
+        where: the option and the entry's number.
+    """
+    if bool(entry.get("user")) == bool(entry.get("group")):
+        return "%s needs exactly one of user and group." % where
+    kind = "user" if entry.get("user") else "group"
+    wrong = check_lookup(kind, entry[kind], entry["lookup"])
+    return None if wrong is None else "%s: %s" % (where, wrong)
 
 
 def evaluate(authentik: Authentik, mapping: str, name: str, case: Case, provider: Json) -> t.Tuple[str, t.Any]:

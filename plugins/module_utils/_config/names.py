@@ -85,6 +85,12 @@ class Names:
                 raise Refused(
                     "%s: authentik has no group '%s' (by name or UUID; the case counts)." % (option, value), "not_found"
                 ) from None
+            if exc.kind == "ambiguous":
+                raise Refused(
+                    "%s: %s Give the UUID of the group that is meant in its other spelling (with hyphens, or without)."
+                    % (option, exc.message),
+                    "ambiguous",
+                ) from None
             raise
         self._groups[target.pk] = target.name
         return target.pk

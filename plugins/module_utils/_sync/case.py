@@ -29,7 +29,8 @@ class Case:
         outcome: Outcome, filled in on the way.
         observer: Observer, the eyes.
         before: Look, the first look.
-        wanted: dict or None, the record that authentik's mappings give, once it was asked for.
+        wanted: dict or None, the record that authentik's mappings give, once it was asked for; secret: its password fields.
+        owners_known: bool, whether authentik's connections were asked whether another object has the record.
         warn: callable taking a text.
     """
 
@@ -54,6 +55,8 @@ class Case:
         self.warn = warn
         self.before = Look()
         self.wanted: t.Optional[Json] = None
+        self.secret: Json = {}
+        self.owners_known = False
         self.member_rows: t.Optional[t.Dict[str, t.List[Json]]] = None
         self.member_rows_readable = True
 
@@ -61,7 +64,7 @@ class Case:
         """The record that authentik's mappings give; evaluated once. Raises MappingProblem."""
         if self.wanted is None:
             row = None if creating else self.before.row or {"google_id": ""}
-            self.wanted, _password = evaluate(
+            self.wanted, self.secret = evaluate(
                 self.authentik, self.provider, self.target.kind, self.target.data, (row or {}).get("google_id")
             )
         return self.wanted

@@ -156,8 +156,9 @@ def _nothing(case: Case, found: str, linked: bool) -> None:
         % (
             case.target,
             found,
-            "Its address is held by something else there (%s), which authentik then links without writing: free the "
-            "address at Google and delete the connection in authentik." % (holder or "a group or another account")
+            "Its address is held by something else there (%s), which authentik then links without writing: change the address "
+            "and delete the connection in authentik. Only if nobody needs the address there, free it at Google."
+            % (holder or "a group or another account")
             if linked
             else "authentik could not reach Google, or was refused there for the moment, which it does not report: see its "
             "worker log, and run the task again later.",
@@ -210,12 +211,24 @@ def _unmet(case: Case, missing: t.List[Json], after: Look, verdict: Verdict) -> 
         % (
             case.target,
             fields,
-            "authentik only linked the record that Google already had and wrote nothing: run the task again."
+            _linked_remedy(case)
             if case.before.adopting or (after.row is not None and not answered)
             else "authentik could not reach Google, or was refused there for the moment, which it does not report: see "
             "its worker log, and run the task again later.",
         ),
         "not_written",
+    )
+
+
+def _linked_remedy(case: Case) -> str:
+    """What to do about a record that authentik has linked without writing to it."""
+    text = "authentik only linked the record that Google already had and wrote nothing"
+    if case.owners_known:
+        # Asked before anything was sent: no other object of authentik is connected with it.
+        return text + ": run the task again."
+    return (
+        "%s. If it belongs to another %s of authentik, give one of them another address and delete the new connection; else "
+        "run the task again." % (text, case.target.kind)
     )
 
 

@@ -108,3 +108,24 @@ def leads_to(row: Json, record: Json, earlier: t.Optional[Json] = None) -> bool:
         # Google keeps the old address as an alias, and may not show it yet.
         names.add(address_of(earlier).lower())
     return str(row.get("google_id") or "").lower() in names
+
+
+def proves(row: t.Optional[Json], record: Json, address: str) -> bool:
+    """Whether a connection proves that a protected account is the object's own.
+
+    An immutable id does. A connection that only knows an address (authentik makes such a one when Google refuses to create an
+    account because its address is taken) does so for an object that has this very address as its e-mail.
+
+    Args:
+        row: the connection as authentik shows it, or None.
+        address: the object's e-mail in authentik.
+    """
+    if row is None:
+        return False
+    own_id = str(record.get("id") or "")
+    if connected_id(row):
+        return connected_id(row) == own_id
+    google_id = str(row.get("google_id") or "").lower()
+    if own_id and google_id == own_id.lower():
+        return True
+    return google_id == str(record.get("primaryEmail") or "").lower() == address.lower()

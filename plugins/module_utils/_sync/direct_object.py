@@ -19,7 +19,7 @@ from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
 from . import plan as planning
-from .connection import RowPlan, apply_row, connected_id, plan_row, tolerates_rows
+from .connection import RowPlan, apply_row, connected_id, plan_row, proves, tolerates_rows
 from .desired import MappingProblem, default_address
 from .difference import changes, member_changes, member_key, member_roles, unmet
 from .direct_members import accounts_of, people_of
@@ -28,6 +28,7 @@ from .enginelog import EngineLog
 from .outcome import Outcome, operation, overlaid
 from .passwords import given_hash, random_password
 from .predict import listed
+from .protection import Protected, Subject
 from .request import SyncOptions
 from .target import Target
 from .writer import HeldByAnother, Patience, Unconfirmed, Writer, address_of, alias_text, held_text, is_at
@@ -54,6 +55,7 @@ class DirectRun:
         directory: Directory, to write to.
         reader: Reader, to look things up with.
         server_version: str or None, where it had to be asked for.
+        subject: Subject, the accounts that the run and authentik act as.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class DirectRun:
         self.options = options
         self.directory = directory
         self.reader = reader
+        self.subject = Subject(directory.session.credentials.subject, provider.get("delegated_subject"))
         self.server_version: t.Optional[str] = None
         self._tolerant: t.Optional[bool] = None
         self._lock = threading.Lock()
@@ -139,7 +142,7 @@ class DirectObject:
         self.outcome = outcome
         self.log = log
         self.warn = warn
-        self.writer = Writer(run.directory, target.kind, Patience(run.options.google_wait), log)
+        self.writer = Writer(run.directory, target.kind, Patience(run.options.google_wait), log, run.subject)
         self.before: t.Optional[Json] = None
         self.after: t.Optional[Json] = None
         self.members_before: t.Optional[t.Dict[str, str]] = None
@@ -161,6 +164,8 @@ class DirectObject:
             return True
         except Ended:
             pass
+        except Protected as exc:
+            self.outcome.fail(exc.text("%s was not synced" % title), "protected")
         except HeldByAnother as exc:
             self.outcome.fail("%s was not synced: %s" % (title, exc), "conflict")
         except Unconfirmed as exc:
@@ -310,8 +315,16 @@ class DirectObject:
         if idle:
             self.warn("Left out, since nobody can write it at Google: %s (property mappings)." % ", ".join(idle))
         self.record_plan = planning.plan_record(kind, self._wanted, self.before)
+        self._refuse_protected()
         self.plan_members()
         self._refuse_values()
+
+    def _refuse_protected(self) -> None:
+        """Leave a protected account alone: with nothing to write it would still be connected."""
+        record = self.before
+        if record is not None:
+            takes_over = not proves(self.row, record, default_address(self.target, self.run.provider))
+            self.writer.check(record, self.record_plan.body, takes_over)
 
     def plan_members(self) -> None:
         """Compare a group's members, as they were observed, with those in authentik."""
@@ -404,8 +417,8 @@ class DirectObject:
         holder = self.run.reader.record(other, address, self.run.reader.sure)
         if holder is not None:
             raise HeldByAnother(
-                "%s is held by the %s %s at Google. Free the address there, or change it in authentik."
-                % (address, other, address_of(holder))
+                "%s is held by the %s %s at Google. Change the address in authentik. Only if nobody needs it there, free it at "
+                "Google." % (address, other, address_of(holder))
             )
 
     # Planned, and put aside
@@ -475,6 +488,7 @@ class DirectObject:
         self.log.info("Took over the %s %s that Google has already." % (self.target.kind, address_of(record)))
         self.before = record
         self.record_plan = planning.plan_record(self.target.kind, self._wanted, record)
+        self._refuse_protected()
         if self.members_before is not None:
             self._observe_members()
             self.plan_members()

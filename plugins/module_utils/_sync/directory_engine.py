@@ -116,6 +116,9 @@ class DirectorySync(DirectoryRun):
         options = self.options
         self._provider = self._find_provider("This authentik")
         self._report_provider(self._provider)
+        if options.objects is not None and not options.objects:
+            self._sync_nothing()
+            return
         directory = self.directory = self.open_directory(self._provider)
         limiter = Limiter(
             options.queries_per_minute / options.shard_count, options.user_creations_per_second / options.shard_count
@@ -144,6 +147,11 @@ class DirectorySync(DirectoryRun):
                     "limit": options.queries_per_minute / options.shard_count,
                     "refusals": limiter.refusals,
                 }
+
+    def _sync_nothing(self) -> None:
+        """No object was named. A list that somebody computed and that came out empty does not mean everybody."""
+        self.outcome.status = "unchanged"
+        self.warn("objects is an empty list, so no object was synced. To sync the whole directory, leave objects out.")
 
     def _notice(self, text: str) -> None:
         if len(self.log.lines) < MOST_MESSAGES:
@@ -178,7 +186,7 @@ class DirectorySync(DirectoryRun):
             options.provider_id,
             options.provider_name,
             options.models,
-            sorted(options.objects),
+            None if options.objects is None else sorted(options.objects),
             options.membership,
             sorted(options.keep_members),
             options.shard_index,
@@ -190,7 +198,7 @@ class DirectorySync(DirectoryRun):
 
     def _plan(self) -> None:
         options = self.options
-        if options.objects:
+        if options.objects is not None:
             named = self._named()
             for kind in options.models:
                 self._plan_kind(kind, [target for target in named if target.kind == kind])
@@ -269,8 +277,9 @@ class DirectorySync(DirectoryRun):
     def _named(self) -> t.List[Target]:
         """The objects that were named, each once; those that cannot be found are reported as failed."""
         found: t.Dict[t.Tuple[str, str], Target] = {}
-        self.progress.begin("find the objects", len(self.options.objects))
-        for text, targets, problem in self._asking.map(self._find_named, self.options.objects):
+        names = self.options.objects or []
+        self.progress.begin("find the objects", len(names))
+        for text, targets, problem in self._asking.map(self._find_named, names):
             self.progress.step()
             if problem is not None:
                 kind = split_object(text)[0] or self.options.models[0]
@@ -548,7 +557,7 @@ class DirectorySync(DirectoryRun):
                     self.outcome.count(kind, "orphans")
         if self.options.orphans == "apply":
             for orphan in self._orphans:
-                orphan.decide(self._provider, self.options.allow_group_deletion)
+                orphan.decide(self._provider, self.options.allow_group_deletion, self._shared.subject)
 
     # Guards
 

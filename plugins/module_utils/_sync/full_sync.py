@@ -26,8 +26,12 @@ from .full_sync_run import LONGEST_PAUSE_S, Run, new_run
 from .messages import normalise
 from .outcome import Outcome, overlaid
 from .pool import Pool
+from .protection import Subject
 from .stale import stale_text
 from .target import described
+
+if t.TYPE_CHECKING:
+    from .._google.directory import Directory
 
 Json = t.Dict[str, t.Any]
 MOST_NAMED = 10
@@ -91,6 +95,7 @@ class FullServerSync(DirectoryRun):
         if options.check_mode:
             if options.orphans == "report":
                 self._looker.look_before()
+            self._foresee_protected()
             self._cannot_foretell()
             self._report_orphans()
             return
@@ -99,6 +104,7 @@ class FullServerSync(DirectoryRun):
         if options.verify != "none":
             self._looker.look_before()
             self._refuse_conflicts()
+        self._refuse_protected()
         self._go(run, time.monotonic() + options.sync_timeout)
         self._judge(run)
         self._report_orphans()
@@ -170,10 +176,55 @@ class FullServerSync(DirectoryRun):
         found = self._looker.conflicts()
         if found:
             raise RunEnded(
-                "authentik would overwrite somebody else's record at Google: %s. Nothing was sent. Remove the alias there, or "
-                "change the address in authentik and delete the connection that names it; engine: direct leaves these alone "
-                "and syncs the others." % _listed(found),
+                "authentik would overwrite somebody else's record at Google: %s. Nothing was sent. Change the "
+                "address in authentik and delete the connection that names it; only if nobody needs an alias, remove it at Google. "
+                "engine: direct leaves these alone and syncs the others." % _listed(found),
                 "conflict",
+            )
+
+    def _refuse_protected(self) -> None:
+        """authentik's full sync cannot leave a single user out: it is not started if it would harm a protected account."""
+        if self._looker.before.records is None:
+            self._cannot_protect("Google was not read")
+            return
+        subjects = self._subjects(self.directory)
+        self._stop_for_protected(self._looker.protected(subjects, Subject(*subjects)))
+
+    def _foresee_protected(self) -> None:
+        """As _refuse_protected(), for check mode, which lists nothing at Google."""
+        if self.options.verify not in ("auto", "google"):
+            self._cannot_protect("Google was not read")
+            return
+        try:
+            directory = self.directory = self.open_directory(self._provider)
+            subjects = self._subjects(directory)
+            found = self._looker.protected_by_query(directory, subjects, Subject(*subjects))
+        except GoogleError as exc:
+            if self.options.verify == "google":
+                raise
+            self._cannot_protect(str(exc))
+            return
+        self._stop_for_protected(found)
+
+    def _cannot_protect(self, why: str) -> None:
+        self.warn(
+            "Whether authentik takes over, suspends or renames an administrator's account is not known: %s."
+            % why.rstrip(".")
+        )
+
+    def _subjects(self, directory: t.Optional[Directory]) -> t.List[str]:
+        """The addresses of the accounts that authentik and this run act as."""
+        ours = "" if directory is None else directory.session.credentials.subject
+        return [address for address in (str(self._provider.get("delegated_subject") or ""), ours) if address]
+
+    def _stop_for_protected(self, found: t.Sequence[str]) -> None:
+        if found:
+            raise RunEnded(
+                "Administrators' accounts at Google, and the one that the run acts as, are protected, and a full sync would harm them: "
+                "%s. Nothing was sent. Give these users another e-mail in authentik, take them out of the provider's scope, or "
+                "correct the property mapping; engine: direct leaves the accounts alone and syncs the others."
+                % _listed(found),
+                "protected",
             )
 
     # The sync itself

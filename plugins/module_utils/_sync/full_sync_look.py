@@ -20,6 +20,8 @@ from .._authentik.errors import AuthentikError
 from .._google.errors import GoogleError
 from .desired import default_address
 from .difference import member_roles, own_addresses, unmet
+from .protection import Subject
+from .server_protection import Scoped, full_sync_refusals
 from .target import Target, scope
 
 if t.TYPE_CHECKING:
@@ -129,6 +131,7 @@ class State:
         records: {kind: Records}, or None where Google was not read.
         rows: {kind: {primary key: list of Row}}, or None where authentik's connections could not be read.
         named: {name of a group at Google: its id}.
+        administrators: Google's records of those users who are administrators.
         roles: {id of a group at Google: {member: role}}; present: {id of a group: ids and addresses of its members}.
     """
 
@@ -136,6 +139,7 @@ class State:
         self.records: t.Optional[t.Dict[str, Records]] = None
         self.rows: t.Optional[t.Dict[str, t.Dict[str, t.List[Row]]]] = None
         self.named: t.Dict[str, str] = {}
+        self.administrators: t.List[Json] = []
         self.roles: t.Dict[str, t.Dict[str, str]] = {}
         self.present: t.Dict[str, t.Set[str]] = {}
 
@@ -187,6 +191,7 @@ class Looker:
     ) -> None:
         self.authentik = authentik
         self.provider = int(provider["pk"])
+        self._shown = provider
         self.objects = objects
         self.directory = directory
         self.strict = strict
@@ -239,6 +244,55 @@ class Looker:
                 if own not in (key.lower(), address.lower()):
                     found.append("%s of %s %s (an alias of %s)" % (key, kind, self.objects.names[kind][pk], own))
         return found
+
+    def protected(self, subjects: t.Sequence[str], subject: Subject) -> t.List[str]:
+        """In words: what a full sync must not do to an administrator's account, or to one that somebody acts as.
+
+        Args:
+            subjects: the addresses of the latter; subject: the same as Subject.
+
+        Raises:
+            AuthentikError.
+        """
+        if self.before.records is None:
+            return []
+        accounts: t.Dict[str, Json] = {str(record.get("id")): record for record in self.before.administrators}
+        for address in subjects:
+            record = self.before.records["user"].get(address)
+            if record is not None:
+                accounts[str(record.get("id"))] = record
+        return self._protected(list(accounts.values()), subject)
+
+    def protected_by_query(self, directory: Directory, subjects: t.Sequence[str], subject: Subject) -> t.List[str]:
+        """As protected(), for check mode: Google is asked for its administrators and for nobody else.
+
+        Raises:
+            AuthentikError, GoogleError.
+        """
+        accounts = {str(record.get("id")): record for record in directory.administrators()}
+        for address in subjects:
+            record = directory.account(address)
+            if record is not None:
+                accounts[str(record.get("id"))] = record
+        if accounts and self.before.rows is None:
+            self.before.rows = self._list_rows(self.before, keep=True)
+        return self._protected(list(accounts.values()), subject)
+
+    def _protected(self, accounts: t.Sequence[Json], subject: Subject) -> t.List[str]:
+        if not accounts:
+            return []
+        addresses = self.objects.addresses["user"]
+        users = (Scoped(pk, addresses[pk], self._connection(pk)) for pk in self.objects.in_scope["user"])
+        return full_sync_refusals(self.authentik, self._shown, users, accounts, subject)
+
+    def _connection(self, pk: str) -> t.Optional[Json]:
+        """A user's connection before the sync, as authentik shows it; where none can be read, one by the address is supposed."""
+        if self.before.rows is None:
+            return {"google_id": self.objects.addresses["user"][pk]}
+        row = self.before.row("user", pk)
+        if row is None:
+            return None
+        return {"id": row.id, "google_id": row.google_id, "attributes": {"id": row.own_id} if row.own_id else {}}
 
     def record(self, state: State, kind: str, pk: str) -> t.Optional[Json]:
         """The record at Google of an object: the one that its connection leads to.
@@ -406,14 +460,17 @@ class Looker:
     def _list_google(directory: Directory, state: State, earlier: t.Optional[t.Dict[str, Records]]) -> None:
         found: t.Dict[str, Records] = {}
         named: t.Dict[str, str] = {}
+        administrators: t.List[Json] = []
         for kind in KINDS:
             records = found[kind] = Records(earlier[kind] if earlier is not None else None)
             for page in directory.listed(kind, partly=True):
                 for record in page:
                     records.add(record)
+                    if record.get("isAdmin") or record.get("isDelegatedAdmin"):
+                        administrators.append(record)
                     if kind == "group":
                         named.setdefault(str(record.get("name")), str(record.get("id")))
-        state.records, state.named = found, named
+        state.records, state.named, state.administrators = found, named, administrators
 
     def _list_rows(self, state: State, keep: bool = False) -> t.Optional[t.Dict[str, t.Dict[str, t.List[Row]]]]:
         """authentik's connections; None (and one warning) where the token may not read them.

@@ -196,8 +196,8 @@ class Observer:
 
     def _alias_text(self, address: str, record: Json) -> str:
         return (
-            "%s is an alias of another account at Google, %s, which authentik would overwrite. Nothing was sent. Remove the "
-            "alias there, or change the e-mail in authentik%s."
+            "%s is an alias of another account at Google, %s, which authentik would overwrite. Nothing was sent. Change the "
+            "e-mail in authentik%s. Only if nobody needs the alias, remove it at Google."
             % (
                 address,
                 record.get("primaryEmail") or record.get("email"),

@@ -19,6 +19,7 @@ from .difference import changes
 from .direct_object import DirectRun
 from .listing import ListedReader
 from .outcome import Outcome, operation
+from .protection import Protected, Subject, check
 from .target import Target, described, scope
 from .writer import address_of, is_at
 
@@ -64,8 +65,8 @@ class Orphan:
         self.outcome.status = "out_of_scope"
         self.outcome.basis = "google"
 
-    def decide(self, provider: Json, allow_group_deletion: bool) -> None:
-        """What the provider's delete action comes down to here."""
+    def decide(self, provider: Json, allow_group_deletion: bool, subject: Subject) -> None:
+        """What the provider's delete action comes down to here; a protected account is left alone, and that is a failure."""
         if not self.certain or self.outcome.failure:
             return
         wanted = str(provider.get("%s_delete_action" % self.kind) or "do_nothing")
@@ -80,7 +81,22 @@ class Orphan:
             self.action = "deleted"
         elif wanted == "suspend" and self.kind == "user" and not self.record.get("suspended"):
             self.action = "suspended"
+        try:
+            self._check(subject)
+        except Protected as exc:
+            self.action = None
+            self._fail(exc)
+            return
         self._foretell()
+
+    def _fail(self, exc: Protected) -> None:
+        name = self.outcome.object["name"]
+        text = "The provider's delete action was not applied to it for user %s, who is out of scope" % name
+        self.outcome.fail(exc.text(text), "protected")
+
+    def _check(self, subject: Subject) -> None:
+        body = {"suspended": True} if self.action == "suspended" else {}
+        check(self.kind, self.record, body, subject, deletes=self.action == "deleted")
 
     def _foretell(self) -> None:
         outcome, record = self.outcome, t.cast(Json, self.record)
@@ -96,6 +112,7 @@ class Orphan:
         outcome, directory = self.outcome, run.directory
         foretold, outcome.changes, outcome.changed = outcome.changes, [], False
         try:
+            self._check(run.subject)
             if self.action in ("deleted", "suspended"):
                 record = t.cast(Json, self.record)
                 key = str(record["id"])
@@ -111,6 +128,8 @@ class Orphan:
                 run.authentik.delete_connection(self.kind, str(row["id"]))
                 outcome.operations.append(operation("DELETE", "connection", str(row.get("google_id")), by="module"))
             outcome.status = "synced"
+        except Protected as exc:
+            self._fail(exc)
         except (AuthentikError, GoogleError) as exc:
             outcome.fail_by(exc)
             if isinstance(exc, GoogleError) and exc.maybe_done and not outcome.changed:
@@ -184,9 +203,6 @@ class Orphans:
             if own_id in self._holders[kind] or own_id in self._survey.claimed[kind]:
                 record = None
                 reason += "; the account belongs to somebody else in scope by now"
-            elif record is not None and is_at(record, self._run.directory.session.credentials.subject):
-                record = None
-                reason += "; the account is the one that this run acts as"
             if own_id in found:
                 found[own_id].rows.append(row)
             else:

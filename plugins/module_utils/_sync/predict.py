@@ -51,8 +51,8 @@ def predict(case: Case) -> None:
     holder = case.held_by_another() if creating and before.seen else ""
     if holder:
         outcome.fail(
-            "authentik could not create %s at Google: its address is held by %s there. Free the address at Google, or "
-            "change it in authentik." % (case.target, holder),
+            "authentik could not create %s at Google: its address is held by %s there. Change the address in authentik. Only if "
+            "nobody needs it there, free it at Google." % (case.target, holder),
             "conflict",
         )
         return
@@ -91,8 +91,16 @@ def _settled_adoption(case: Case, record: Json, found: t.List[Json]) -> bool:
     outcome.note_states(target.kind, record, record, roles, roles)
     members.predict(case, False)
     outcome.fail(
-        "authentik would only link %s to the record that Google already has, and not write %s. Run the task for real, and then "
-        "again." % (target, ", ".join(item["path"] for item in found)),
+        "authentik would only link %s to the record that Google already has, and not write %s. %s"
+        % (
+            target,
+            ", ".join(item["path"] for item in found),
+            # Asked beforehand: then no other object of authentik is connected with it.
+            "Run the task for real, and then again."
+            if case.owners_known
+            else "If it belongs to another %s of authentik, give one of them another address; else run the task for real, and "
+            "then again." % target.kind,
+        ),
         "not_written",
     )
     return False

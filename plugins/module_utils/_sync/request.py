@@ -97,7 +97,7 @@ class DirectoryRequest(SyncOptions):
 
     Attributes:
         models: tuple of "user" and "group", in this order.
-        objects: list of str, to restrict it to; empty for all.
+        objects: list of str, to restrict it to, None for all; an empty list is about no object at all.
         lookup: str, how to read objects.
         orphans: "ignore", "report" or "apply".
         mapping_evaluation: "auto", "server" or "local"; mapping_sample: int, how many objects "auto" compares.
@@ -113,7 +113,7 @@ class DirectoryRequest(SyncOptions):
     def __init__(self, **values: t.Any) -> None:
         super().__init__(**values)
         self.models: t.Tuple[str, ...] = tuple(kind for kind in ("user", "group") if kind in values["models"])
-        self.objects: t.List[str] = list(values["objects"])
+        self.objects: t.Optional[t.List[str]] = None if values["objects"] is None else list(values["objects"])
         self.lookup: str = values["lookup"]
         self.orphans: str = values["orphans"]
         self.mapping_evaluation: str = values["mapping_evaluation"]
@@ -147,13 +147,13 @@ class DirectoryRequest(SyncOptions):
                 self.shard_count - 1,
                 self.shard_index,
             )
-        if self.objects and self.orphans == "apply":
+        if self.objects is not None and self.orphans == "apply":
             return (
                 "objects and orphans: apply exclude each other: only a sync of the whole directory knows all accounts."
             )
-        if self.objects and self.shard_count > 1:
+        if self.objects is not None and self.shard_count > 1:
             return "objects and shard_count exclude each other: what is named needs no shards."
-        for item in self.objects:
+        for item in self.objects or ():
             if not split_object(item)[1]:
                 return (
                     "objects contains an empty entry; give ids or names, with user: or group: before them if need be."
@@ -167,7 +167,7 @@ class DirectoryRequest(SyncOptions):
     def _server_problem(self) -> t.Optional[str]:
         """What authentik's own full sync has no switch for."""
         remedy = " needs engine: direct; authentik's own full sync knows no such thing."
-        if self.objects:
+        if self.objects is not None:
             return "objects" + remedy
         if self.models != ("user", "group"):
             return "models: %s" % ", ".join(self.models) + remedy
@@ -180,7 +180,7 @@ class DirectoryRequest(SyncOptions):
         return None
 
     def _names(self) -> t.List[t.Tuple[str, str]]:
-        return [*(("objects", item) for item in self.objects), *super()._names()]
+        return [*(("objects", item) for item in self.objects or ()), *super()._names()]
 
 
 def split_object(text: str) -> t.Tuple[t.Optional[str], str]:

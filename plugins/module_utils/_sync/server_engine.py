@@ -25,6 +25,7 @@ from .messages import LEVELS, Verdict, judge, normalise
 from .observe import Look, Observer
 from .outcome import overlaid
 from .predict import listed, predict
+from .server_protection import refusal
 from .stale import stale_text
 
 Json = t.Dict[str, t.Any]
@@ -67,6 +68,10 @@ class ServerSync(Engine):
         outcome.note_states(request.kind, *case.states(case.before, case.before))
         if case.before.conflict:
             outcome.fail("%s was not synced: %s" % (str(target).capitalize(), case.before.conflict), "conflict")
+            return None
+        refused = refusal(case)
+        if refused is not None:
+            outcome.fail(*refused)
             return None
         return case
 

@@ -16,6 +16,8 @@ from .._authentik.errors import AuthentikError
 Json = t.Dict[str, t.Any]
 LOOKUPS = ("auto", "pk", "uuid", "username", "email", "name")
 _LOOKUPS_OF = {"user": ("pk", "uuid", "username", "email", "name"), "group": ("pk", "uuid", "name")}
+# A way to look something up, and what it leads to.
+Found = t.Tuple[str, t.List[Json]]
 _SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
 
 
@@ -111,36 +113,64 @@ def scope(provider: Json, target: Target) -> t.Optional[str]:
 
 
 def _find_user(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
-    if lookup == "pk" or (lookup == "auto" and _is_user_pk(value)):
-        return authentik.user(int(value))
-    if lookup == "uuid" or (lookup == "auto" and _as_uuid(value)):
-        return _one("user", value, authentik.users(uuid=str(_as_uuid(value))))
     if lookup != "auto":
-        return _one("user", value, authentik.users(**{lookup: value}))
-    found = authentik.users(username=value)
+        return _one("user", value, [(lookup, _users_by(authentik, lookup, value))])
+    ways = ["username"]
     if "@" in value:
         # An address can be one person's e-mail and another's username: both count.
-        known = {item["pk"] for item in found}
-        found = found + [item for item in authentik.users(email=value) if item["pk"] not in known]
-    return _one("user", value, found or authentik.users(name=value))
+        ways.append("email")
+    if _is_user_pk(value) or _as_uuid(value):
+        # A username or a display name may look like a primary key or a UUID: all of them count.
+        ways = ["pk" if _is_user_pk(value) else "uuid", *ways, "name"]
+    found = [(way, _users_by(authentik, way, value)) for way in ways]
+    if not any(items for _way, items in found) and "name" not in ways:
+        found.append(("name", authentik.users(name=value)))
+    return _one("user", value, found)
+
+
+def _users_by(authentik: Authentik, lookup: str, value: str) -> t.List[Json]:
+    if lookup == "pk":
+        data = authentik.user(int(value))
+        return [] if data is None else [data]
+    return authentik.users(**{lookup: str(_as_uuid(value)) if lookup == "uuid" else value})
 
 
 def _find_group(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
+    found: t.List[Found] = []
     pk = _as_uuid(value)
     if lookup in ("pk", "uuid") or (lookup == "auto" and pk):
-        return authentik.group(str(pk))
-    return _one("group", value, authentik.groups(name=value))
+        data = authentik.group(str(pk))
+        found.append(("pk" if lookup == "auto" else lookup, [] if data is None else [data]))
+    if lookup in ("auto", "name"):
+        # A group's name may look like a UUID: both count.
+        found.append(("name", authentik.groups(name=value)))
+    return _one("group", value, found)
 
 
-def _one(kind: str, value: str, found: t.List[Json]) -> t.Optional[Json]:
-    if len(found) <= 1:
-        return found[0] if found else None
-    names = ["%s (pk %s%s)" % (_name(item), item["pk"], _address(item)) for item in found[:10]]
+def _one(kind: str, value: str, found: t.Sequence[Found]) -> t.Optional[Json]:
+    """The one object that an identifier leads to, whatever the ways; None if there is none.
+
+    Raises:
+        AuthentikError: kind ``ambiguous``; the message says of each object which lookup leads to it.
+    """
+    objects: t.Dict[str, Json] = {}
+    ways: t.Dict[str, t.List[str]] = {}
+    for way, items in found:
+        for item in items:
+            pk = str(item["pk"])
+            objects[pk] = item
+            ways.setdefault(pk, []).append(way)
+    if len(objects) <= 1:
+        return next(iter(objects.values()), None)
+    names = [
+        "%s (pk %s%s; lookup: %s)" % (_name(item), pk, _address(item), " or ".join(ways[pk]))
+        for pk, item in list(objects.items())[:10]
+    ]
     raise AuthentikError(
         "ambiguous",
         "'%s' matches more than one %s: %s%s."
-        % (value, kind, ", ".join(names), " and more" if len(found) > len(names) else ""),
-        "Give the primary key, or say with lookup what the value is.",
+        % (value, kind, ", ".join(names), " and more" if len(objects) > len(names) else ""),
+        "Say with lookup what the value is, or give the primary key of the %s that is meant, with lookup: pk." % kind,
     )
 
 
@@ -153,7 +183,7 @@ def _address(item: Json) -> str:
 
 
 def _is_user_pk(value: str) -> bool:
-    return bool(re.match(r"^[0-9]{1,10}$", value)) and 0 < int(value) <= 2147483647
+    return bool(re.match(r"^[1-9][0-9]{0,9}$", value)) and int(value) <= 2147483647
 
 
 def _as_uuid(value: str) -> t.Optional[str]:

@@ -16,6 +16,7 @@ import typing as t
 from .._google.errors import GoogleError
 from .difference import unmet
 from .enginelog import EngineLog
+from .protection import Subject, check
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
@@ -74,21 +75,31 @@ class Writer:
         kind: "user" or "group".
         patience: Patience.
         log: EngineLog.
+        subject: Subject, the accounts that the run acts as.
 
     Attributes:
         unknown: bool, whether a write may have been performed of which nobody could see what became.
     """
 
-    def __init__(self, directory: Directory, kind: str, patience: Patience, log: EngineLog) -> None:
+    def __init__(self, directory: Directory, kind: str, patience: Patience, log: EngineLog, subject: Subject) -> None:
         self.directory = directory
         self.kind = kind
         self.patience = patience
         self.log = log
+        self.subject = subject
         self.unknown = False
 
     def read(self, key: str) -> t.Optional[Json]:
         """The record with this id, address or alias, or None."""
         return self.directory.account(key) if self.kind == "user" else self.directory.group(key)
+
+    def check(self, record: t.Optional[Json], body: Json, takes_over: bool = False) -> None:
+        """See that a write leaves a protected account alone, before it is sent; update() does so by itself.
+
+        Raises:
+            Protected.
+        """
+        check(self.kind, record, body, self.subject, takes_over)
 
     def create(self, body: Json) -> t.Tuple[Json, bool]:
         """Create the record, or find the one that already has the address.
@@ -127,16 +138,17 @@ class Writer:
                 if not self.patience.wait():
                     raise Unconfirmed(
                         "Google says that %s exists, and shows nobody who has it, after %g seconds (google_wait): it was "
-                        "perhaps deleted or created just now. Run the task again later."
-                        % (address, self.patience.seconds)
+                        "perhaps deleted or created just now. See in Google's Admin console who has it. If it is nobody else's, "
+                        "run the task again." % (address, self.patience.seconds)
                     ) from None
 
     def update(self, record: Json, body: Json, wanted: Json) -> Json:
         """Change fields of a record and return it as Google answers.
 
         Raises:
-            HeldByAnother, Unconfirmed, GoogleError (kind ``not_found``: it is gone).
+            Protected, HeldByAnother, Unconfirmed, GoogleError (kind ``not_found``: it is gone).
         """
+        self.check(record, body)
         key = str(record["id"])
         send = self.directory.update_user if self.kind == "user" else self.directory.update_group
         address = str(body.get("primaryEmail") or body.get("email") or "")
@@ -257,7 +269,8 @@ class Writer:
         holder = self.held_by_other_kind(address)
         if holder:
             raise HeldByAnother(
-                "%s is held by %s at Google. Free the address there, or change it in authentik." % (address, holder)
+                "%s is held by %s at Google. Change the address in authentik. Only if nobody needs it there, free it at Google."
+                % (address, holder)
             )
 
     def held_by_other_kind(self, address: str) -> str:
@@ -269,15 +282,16 @@ class Writer:
 def alias_text(kind: str, address: str, record: Json) -> str:
     """Why a record found by an alias is not written to, and what to do."""
     return (
-        "%s is an alias of another %s at Google, %s, which is left alone. Nothing was written. Remove the alias there, or "
-        "change the address in authentik." % (address, kind, address_of(record))
+        "%s is an alias of another %s at Google, %s, which is left alone. Nothing was written. Change the address in authentik. "
+        "Only if nobody needs the alias, remove it at Google." % (address, kind, address_of(record))
     )
 
 
 def held_text(address: str, kind: str, holder: Json) -> str:
     """Why a record cannot get an address that another one of its kind has, and what to do."""
     return (
-        "%s is the address or an alias of another %s at Google, %s. Free it there, or change the e-mail in authentik."
+        "%s is the address or an alias of another %s at Google, %s. Change the address in authentik. Only if it is an alias that "
+        "nobody needs, remove it at Google."
         % (
             address,
             kind,

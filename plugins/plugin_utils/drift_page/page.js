@@ -375,7 +375,7 @@
       ["authentik", [data.authentik, data.server_version && "version " + data.server_version].filter(Boolean).join(", ")],
       ["Provider", [data.provider.name, data.provider.pk !== null && "number " + data.provider.pk].filter(Boolean).join(", ")],
       ["What", (settings.models || []).map(function (kind) { return kind === "user" ? "people" : "groups"; }).join(" and ") +
-        ((settings.objects || []).length ? ", only " + number(settings.objects.length) + " that were named" : "") +
+        (settings.objects ? ", only " + number(settings.objects.length) + " that were named" : "") +
         (settings.shard_count > 1 ? ", part " + (settings.shard_index + 1) + " of " + settings.shard_count : "")],
       ["Members of groups", { add: "who is missing would be added, and nobody removed",
         exact: "who is missing would be added, who does not belong removed" +

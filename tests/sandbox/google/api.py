@@ -17,9 +17,24 @@ MOST_USERS = 500
 MOST_GROUPS = 200
 
 _USER_TERMS = frozenset(
-    {"email", "name", "givenName", "familyName", "isSuspended", "isArchived", "isAdmin", "orgUnitPath"}
+    {
+        "email",
+        "name",
+        "givenName",
+        "familyName",
+        "isSuspended",
+        "isArchived",
+        "isAdmin",
+        "isDelegatedAdmin",
+        "orgUnitPath",
+    }
 )
-_USER_FLAGS = {"isSuspended": "suspended", "isArchived": "archived", "isAdmin": "isAdmin"}
+_USER_FLAGS = {
+    "isSuspended": "suspended",
+    "isArchived": "archived",
+    "isAdmin": "isAdmin",
+    "isDelegatedAdmin": "isDelegatedAdmin",
+}
 _GROUP_TERMS = frozenset({"email", "name", "memberKey"})
 
 
