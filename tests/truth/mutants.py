@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.tree import ROOT
-from tests.truth.mutations import SYNC, Mutant, everything, files, mutated
+from tests.truth.mutations import Mutant, everything, files, mutated
 
 COLLECTION = "ansible_collections.dirsync.authentik."
 CACHE = ROOT / ".cache" / "mutants"
@@ -55,6 +55,7 @@ CONTRACT = [
     "tests/contract/test_directory_shards.py",
     "tests/contract/test_full_sync.py",
     "tests/contract/test_mapping_corpus.py",
+    "tests/contract/test_recorded_mappings.py",
     "tests/contract/test_configuration.py",
     "tests/contract/test_sync_info.py",
 ]
@@ -66,9 +67,6 @@ TESTS_S = 60
 # A mutant that takes longer than this hangs, also on a machine with other work.
 LONGEST_S = 900
 Record = dict[str, dict[int, list[str]]]
-# These also run in the forked process in which expressions are evaluated, where nothing is measured: what starts it judges.
-FORK = f"{SYNC}/expression_process.py"
-FORKED = {f"{SYNC}/{name}.py" for name in ("expression_guards", "local_objects", "local_queries", "restricted")}
 
 
 # Recording
@@ -244,9 +242,6 @@ def _of_line(mutant: Mutant, record: dict[str, Any], part: str) -> list[str]:
     """The contexts that run through a mutant's line; all of its file's where the line runs on import only."""
     lines = record[part]["lines"].get(mutant.file, {})
     found = lines.get(str(mutant.line), [])
-    if not found and mutant.file in {*FORKED, FORK}:
-        lines = record[part]["lines"].get(FORK, {})
-        return sorted({name for names in lines.values() for name in names})
     if not found and str(mutant.line) not in lines:
         found = sorted({name for names in lines.values() for name in names})
     return found

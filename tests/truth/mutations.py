@@ -22,6 +22,7 @@ from mutmut.mutation import mutators
 from tests.support.tree import ROOT
 
 SYNC = "plugins/module_utils/_sync"
+LOCAL = "plugins/module_utils/_mappings/local"
 EDGE = "plugins/module_utils/_module.py"
 MODULES = "plugins/modules"
 
@@ -50,7 +51,7 @@ class Mutant:
 
 def files() -> list[str]:
     """The files whose mutations are judged."""
-    found = [ROOT / EDGE, *ROOT.glob(f"{SYNC}/*.py"), *ROOT.glob(f"{MODULES}/*.py")]
+    found = [ROOT / EDGE, *ROOT.glob(f"{SYNC}/*.py"), *ROOT.glob(f"{LOCAL}/*.py"), *ROOT.glob(f"{MODULES}/*.py")]
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 

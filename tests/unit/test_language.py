@@ -114,7 +114,8 @@ def both():
             "groups": GROUPS,
             "version": [2026, 2],
         }
-        tasks, texts = [], []
+        tasks: list[tuple[int, int]] = []
+        texts: list[str] = []
         for expression in expressions:
             try:
                 source = check(expression, "user").source

@@ -231,7 +231,7 @@ class _User:
         if request is not None and type(request) is not _Request:
             _refuse("it gives group_attributes() something else than its request")
         found, repeated = _all_groups(self)
-        merged = {}
+        merged: dict = {}
         for data in _by_text("group", found, "name"):
             attributes = json.loads(data["attributes"])
             if repeated and _has_lists(attributes):
@@ -347,7 +347,7 @@ def _all_groups(user):
 
     Up to 2025.10 a group has one parent, and authentik gives a group once for each way that leads to it.
     """
-    found = {}
+    found: dict = {}
     repeated = False
     for own in _own_groups(user):
         level = [own]
@@ -840,7 +840,7 @@ def _is_plain_pattern(regex):
     return not within
 
 
-_patterns = {}
+_patterns: dict = {}
 
 
 def slugify(value, allow_unicode=False):
@@ -854,7 +854,7 @@ def slugify(value, allow_unicode=False):
 
 # -- evaluating -------------------------------------------------------------------------------------------------------
 
-_handlers = {}
+_handlers: dict = {}
 # The attributes that Python's own types have; the interpreter may lack some.
 _python_names = ()
 _TRACE = "Traceback (most recent call last):\n"

@@ -162,10 +162,10 @@ def _names(tree: ast.Module, source: str, kind: str) -> t.FrozenSet[str]:
     for name in sorted(names - NAMES):
         raise Unsupported("it uses %s%s" % (name, " (%s)" % _ELSEWHERE[name] if name in _ELSEWHERE else ""))
     for node in ast.walk(tree):
-        name = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "name", None)
-        if name in _OWN:
-            raise Unsupported("it uses the name %s" % name)
-        if kind == "group" and name == "request" and isinstance(node, ast.Name):
+        own = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "name", None)
+        if own in _OWN:
+            raise Unsupported("it uses the name %s" % own)
+        if kind == "group" and own == "request" and isinstance(node, ast.Name):
             raise Unsupported("it uses request, and there is none for a group")
     return names
 
@@ -224,7 +224,11 @@ def _check_iterators(tree: ast.Module) -> None:
     for node in ast.walk(tree):
         if isinstance(node, (ast.For, ast.comprehension)):
             read.add(id(node.iter))
-        elif isinstance(node, ast.Starred) or isinstance(node, ast.Assign) and isinstance(node.targets[0], (ast.Tuple, ast.List)):
+        elif (
+            isinstance(node, ast.Starred)
+            or isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], (ast.Tuple, ast.List))
+        ):
             read.add(id(node.value))
         elif isinstance(node, ast.Call):
             function = node.func
