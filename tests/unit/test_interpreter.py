@@ -126,6 +126,9 @@ HOSTILE = {
     "a generator's frame": ("g = (x for x in [1])\nreturn g.gi_frame", "refused", "gi_frame"),
     "a generator's frame by getattr": (
         "return getattr((x for x in [1]), 'gi_frame')",
+        "refused",
+        "it keeps an iterator",
+    ), 'gi_frame')",
         "error",
         "builtins.AttributeError: 'list' object has no attribute 'gi_frame'",
     ),
