@@ -18,7 +18,7 @@ export PATH := $(BIN):$(PATH)
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test unit truth lies mutants bench release clean gates \
+.PHONY: help setup demo picture sandbox test unit truth lies mutants bench release clean gates \
 	lint types licences changelog workflows docs sanity compat artifact importer environments
 
 help: ## Show what there is
@@ -43,6 +43,9 @@ $(READY): $(RUNS) tests/requirements.txt tests/requirements-run.txt
 
 demo: $(RUNS) ## Watch users and groups reach Google, on the embedded sandbox
 	@$(BIN)/python -m tests.support.demo
+
+picture: $(RUNS) ## Run the demo and draw its output into docs/demo.svg
+	@$(BIN)/python -m tests.support.picture
 
 sandbox: $(RUNS) ## Run the sandbox (an authentik and a Google Directory on loopback) until Ctrl-C
 	@$(BIN)/python -m tests.sandbox $(SANDBOX)
