@@ -84,6 +84,8 @@ def release_notes(tree: Path) -> str:
         # What comes after a release has no number yet.
         major, minor, patch = release.parsed(version)
         version = f"{major}.{minor}.{patch + 1}-unreleased"
+    # antsibull-changelog lists new modules and roles of a Git repository only.
+    subprocess.run(["git", "init", "--quiet"], cwd=collection, check=True)
     command = [beside("antsibull-changelog"), "release", "--version", version, "--reload-plugins"]
     done = subprocess.run(command, cwd=collection, env=environment(tree), capture_output=True, text=True, check=False)
     if done.returncode:
@@ -115,7 +117,7 @@ def built(tree: Path) -> int:
         page.write_text(shortened(page.read_text()))
     (source / "changelog.md").write_text(release_notes(tree))
     index = source / "index.md"
-    listed = set(re.findall(r"^[\w-]+$", index.read_text(), re.MULTILINE)) | {"index"}
+    listed = set(re.findall(r"^(?:[\w ]+ <)?([\w-]+)>?$", index.read_text(), re.MULTILINE)) | {"index"}
     others = sorted(page.stem for page in source.glob("*.md") if page.stem not in listed)
     index.write_text(index.read_text().replace("\n*\n", "".join(f"\n{name}" for name in others) + "\n"))
     inventory(source / "ansible.inv")
