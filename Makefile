@@ -28,7 +28,7 @@ setup: $(READY) ## Install everything into .venv and .build
 
 $(RUNS): requirements.txt tests/requirements-sandbox.txt tests/requirements-demo.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (PYTHON=/path/to/python3)" >&2; exit 1; }
-	@echo "Installing ansible-core, Google's libraries and the sandbox into .venv (once; about half a minute) ..."
+	@echo "Installing ansible-core, Google's libraries and the sandbox into .venv (once; a minute or so) ..."
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-demo.txt
 	@mkdir -p .build/ansible_collections/dirsync
@@ -36,7 +36,7 @@ $(RUNS): requirements.txt tests/requirements-sandbox.txt tests/requirements-demo
 	@touch $(RUNS)
 
 $(READY): $(RUNS) tests/requirements.txt tests/requirements-run.txt
-	@echo "Installing the tools that test and build the collection into .venv (once; about a minute) ..."
+	@echo "Installing the tools that test and build the collection into .venv (once; a few minutes) ..."
 	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@$(BIN)/python -m pip install --quiet -r tests/requirements.txt
 	@touch $(READY)

@@ -62,9 +62,9 @@ def test_readme_says_what_it_is_in_three_sentences():
     assert len(re.findall(r"\.(?:\s|$)", first)) == 3
 
 
-def test_the_pages_of_environment_variables_is_complete():
+def test_the_page_of_environment_variables_is_complete():
     page = (ROOT / "docs" / "environment-variables.md").read_text()
-    expected = {}
+    expected: dict[str, tuple[str, set[str]]] = {}
     for name in CONTENTS["module"]:
         module = importlib.import_module(f"ansible_collections.dirsync.authentik.plugins.modules.{name}")
         for option, entry in module.argument_spec().items():
@@ -92,7 +92,7 @@ def test_the_variables_of_playbooks_are_listed_with_their_playbooks():
 
 def tasks(block: list[dict]) -> list[str]:
     """The names of tasks, also of those in blocks; a block has no line of its own in the output."""
-    found = []
+    found: list[str] = []
     for task in block:
         inner = [item for part in ("block", "rescue", "always") for item in task.get(part, [])]
         found += tasks(inner) if inner else [task["name"]]
