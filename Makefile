@@ -7,6 +7,8 @@ PYTHON ?= $(shell for p in python3 python3.11 python3.12 python3.13 python3.14; 
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
 	&& echo $$p && break; done)
 BIN := $(CURDIR)/.venv/bin
+# Two sets of packages: what the demo and the sandbox need, and everything.
+RUNS := .venv/.ready-demo
 READY := .venv/.ready
 TREE := .build/ansible_collections/dirsync/authentik
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
@@ -16,7 +18,7 @@ export PATH := $(BIN):$(PATH)
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo sandbox test unit truth lies mutants bench release clean gates \
+.PHONY: help setup demo picture sandbox test unit truth lies mutants bench release clean gates \
 	lint types licences changelog workflows docs sanity compat artifact importer environments
 
 help: ## Show what there is
@@ -24,19 +26,28 @@ help: ## Show what there is
 
 setup: $(READY) ## Install everything into .venv and .build
 
-$(READY): requirements.txt tests/requirements.txt tests/requirements-run.txt
+$(RUNS): requirements.txt tests/requirements-sandbox.txt tests/requirements-demo.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or later is needed (PYTHON=/path/to/python3)" >&2; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet -r tests/requirements.txt
-	mkdir -p .build/ansible_collections/dirsync
-	ln -sfn ../../.. $(TREE)
-	touch $(READY)
+	@echo "Installing ansible-core, Google's libraries and the sandbox into .venv (once; a minute or so) ..."
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r tests/requirements-demo.txt
+	@mkdir -p .build/ansible_collections/dirsync
+	@ln -sfn ../../.. $(TREE)
+	@touch $(RUNS)
 
-demo: $(READY) ## Watch people and groups reach Google, on the embedded sandbox
+$(READY): $(RUNS) tests/requirements.txt tests/requirements-run.txt
+	@echo "Installing the tools that test and build the collection into .venv (once; a few minutes) ..."
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet -r tests/requirements.txt
+	@touch $(READY)
+
+demo: $(RUNS) ## Watch users and groups reach Google, on the embedded sandbox
 	@$(BIN)/python -m tests.support.demo
 
-sandbox: $(READY) ## Run the sandbox (an authentik and a Google Directory on loopback) until Ctrl-C
+picture: $(RUNS) ## Run the demo and draw its output into docs/demo.svg
+	@$(BIN)/python -m tests.support.picture
+
+sandbox: $(RUNS) ## Run the sandbox (an authentik and a Google Directory on loopback) until Ctrl-C
 	@$(BIN)/python -m tests.sandbox $(SANDBOX)
 
 test: $(READY) ## Run all tests

@@ -30,7 +30,8 @@ def steps():
             yield "save", said[-1], found[2]
             continue
         for part in re.split(r"^\$ ", found[2], flags=re.MULTILINE)[1:]:
-            command, *expected = part.rstrip("\n").split("\n")
+            # A command goes on below a line that ends with a backslash.
+            command, *expected = re.sub(r"\\\n +", "", part).rstrip("\n").split("\n")
             yield "type", command, expected
 
 

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``make demo``: the demo playbook on the embedded sandbox, and Google's side of it before and after."""
+"""``make demo``: run the demo playbook on the embedded sandbox, and show Google's side before and after."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def shown(state: dict[str, Any], administrators: set[str]) -> str:
-    """What stands at Google, in words."""
-    people = [
+    """The users and groups at Google, as tables."""
+    users = [
         (user["primaryEmail"], user["name"].get("fullName", ""), "suspended" if user.get("suspended") else "active")
         for user in state["users"]
         if user["primaryEmail"] not in administrators
@@ -68,7 +68,7 @@ def shown(state: dict[str, Any], administrators: set[str]) -> str:
         for group in state["groups"]
     ]
     parts = [
-        table(("person", "name", "state"), people) if people else "  no people",
+        table(("user", "name", "state"), users) if users else "  no users",
         table(("group", "name", "members"), groups) if groups else "  no groups",
     ]
     return "\n\n".join(parts)
@@ -90,7 +90,7 @@ def main(collections: Path | None = None) -> int:
         path.write_text(json.dumps(dataset()))
         with Sandbox(dataset=path, sync_ms=0) as sandbox:
             before = sandbox.google_state()
-            # The workspace's own administrator is not the demo's business.
+            # The workspace's own administrator is no part of the demo.
             administrators = {user["primaryEmail"] for user in before["users"]}
             print("At Google before:\n\n" + shown(before, administrators) + "\n", flush=True)
             environment = {
@@ -104,13 +104,13 @@ def main(collections: Path | None = None) -> int:
             after = sandbox.google_state()
             print("\nAt Google after:\n\n" + shown(after, administrators) + "\n", flush=True)
     if done.returncode == 0 and not reached(after):
-        print("The playbook is content, but Google does not hold what it should.", file=sys.stderr)
+        print("The playbook succeeded, but Google does not have the expected users and members.", file=sys.stderr)
         return 1
     return done.returncode
 
 
 def reached(state: dict[str, Any]) -> bool:
-    """Whether Google holds what the playbook claims, seen from the sandbox's own side."""
+    """Whether Google has what the playbook claims, by the sandbox's own state."""
     names = {user["primaryEmail"]: user["name"]["fullName"] for user in state["users"]}
     members = {group["name"]: {member["email"] for member in group["members"]} for group in state["groups"]}
     return (

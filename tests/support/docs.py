@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``make docs``: the documentation is checked, and built as a site into .build/docs/site.
 
-The pages are those of docs; the reference of modules and roles is generated from their own documentation. A warning of
-any tool fails.
+The pages are those of docs; the reference of modules and roles is generated from their own documentation, and the release
+notes from the changelog and the fragments that no release has taken yet. A warning of any tool fails.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import sys
 import zlib
 from pathlib import Path
 
+import yaml
+
+from . import release
 from .playbook import empty_configuration
 from .tree import ROOT, copy_collection
 from .venvs import beside
@@ -56,6 +59,44 @@ def environment(tree: Path) -> dict[str, str]:
     }
 
 
+def shortened(page: str) -> str:
+    """A generated page with a title that fits into the sidebar, and without the contents that the theme shows beside it."""
+    page = re.sub(r"^\.\. contents::\n(?:   .*\n)*", "", page, flags=re.MULTILINE)
+    page = page.replace(
+        "\nDirsync.Authentik\n=================\n", "\nModules, roles and filters\n==========================\n"
+    )
+    title = r"^dirsync\.authentik\.(\w+) (\w+) -- (.*)\n\++\n"
+
+    def short(found: re.Match[str]) -> str:
+        name = found[1] if found[2] == "module" else f"{found[1]} ({found[2]})"
+        return f"{name}\n{'+' * len(name)}\n\n{found[3]}\n"
+
+    return re.sub(title, short, page, flags=re.MULTILINE)
+
+
+def release_notes(tree: Path) -> str:
+    """CHANGELOG.md as the next release will write it; as it is if there are no fragments."""
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    collection = tree / "ansible_collections" / "dirsync" / "authentik"
+    if not release.sections():
+        return (ROOT / "CHANGELOG.md").read_text()
+    if version in release.releases():
+        # What comes after a release has no number yet.
+        major, minor, patch = release.parsed(version)
+        version = f"{major}.{minor}.{patch + 1}-unreleased"
+    # antsibull-changelog lists new modules and roles of a Git repository only.
+    subprocess.run(["git", "init", "--quiet"], cwd=collection, check=True)
+    command = [beside("antsibull-changelog"), "release", "--version", version, "--reload-plugins"]
+    done = subprocess.run(command, cwd=collection, env=environment(tree), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"antsibull-changelog could not write the release notes: {done.stdout}{done.stderr}")
+    notes = (collection / "CHANGELOG.md").read_text()
+    # The theme shows the topics beside the page.
+    notes = re.sub(r"\*\*Topics\*\*\n\n(?: *- <a .*\n)*", "", notes)
+    heading = "v" + re.sub(r"([.-])", r"\\\1", version)
+    return notes.replace(f"## {heading}\n", f"## {heading.removeprefix('v')}, not released yet\n")
+
+
 def built(tree: Path) -> int:
     """The site."""
     source = PLACE / "source"
@@ -70,11 +111,13 @@ def built(tree: Path) -> int:
     done = subprocess.run(command, env=environment(tree), stdout=subprocess.DEVNULL, check=False)
     if done.returncode:
         return done.returncode
+    # It lists variables that a collection defines for Ansible itself, of which there are none; docs has a page of its own.
+    (reference / "environment_variables.rst").unlink()
     for page in reference.glob("*.rst"):
-        # The theme shows the contents of a page beside it.
-        page.write_text(re.sub(r"^\.\. contents::\n(?:   .*\n)*", "", page.read_text(), flags=re.MULTILINE))
+        page.write_text(shortened(page.read_text()))
+    (source / "changelog.md").write_text(release_notes(tree))
     index = source / "index.md"
-    listed = set(re.findall(r"^[\w-]+$", index.read_text(), re.MULTILINE)) | {"index"}
+    listed = set(re.findall(r"^(?:[\w ]+ <)?([\w-]+)>?$", index.read_text(), re.MULTILINE)) | {"index"}
     others = sorted(page.stem for page in source.glob("*.md") if page.stem not in listed)
     index.write_text(index.read_text().replace("\n*\n", "".join(f"\n{name}" for name in others) + "\n"))
     inventory(source / "ansible.inv")

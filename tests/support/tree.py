@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -28,13 +27,16 @@ def known_files() -> list[str]:
 
 
 def packed_files() -> list[str]:
-    """Those of them that belong to the built collection: less galaxy.yml's build_ignore."""
-    ignored = yaml.safe_load((ROOT / "galaxy.yml").read_text())["build_ignore"]
-    return [
-        name
-        for name in known_files()
-        if not any(fnmatch.fnmatch(name, rule) or name.startswith(f"{rule}/") for rule in ignored)
-    ]
+    """Those of them that belong to the built collection by the manifest of galaxy.yml, and galaxy.yml, which a build reads."""
+    # What builds needs it; the demo does not.
+    from distlib.manifest import Manifest
+
+    known = known_files()
+    manifest = Manifest(str(ROOT))
+    manifest.allfiles = [str(ROOT / name) for name in known]
+    for directive in yaml.safe_load((ROOT / "galaxy.yml").read_text())["manifest"]["directives"]:
+        manifest.process_directive(directive)
+    return [name for name in known if str(ROOT / name) in manifest.files or name == "galaxy.yml"]
 
 
 def copy_collection(target: Path, files: Sequence[str] | None = None) -> Path:
