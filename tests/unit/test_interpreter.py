@@ -128,9 +128,6 @@ HOSTILE = {
         "return getattr((x for x in [1]), 'gi_frame')",
         "refused",
         "it keeps an iterator",
-    ), 'gi_frame')",
-        "error",
-        "builtins.AttributeError: 'list' object has no attribute 'gi_frame'",
     ),
     "a function's code": (
         "return getattr(regex_match, 'func_globals')",
