@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The Ansible edge: shared arguments, clients from parameters, and the one place where a result leaves the module."""
 
 from __future__ import annotations
@@ -17,18 +15,17 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ._authentik.api import Authentik
 from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
+from ._common.json_lines import Lines
+from ._common.types import Json
 from ._config.report import Report
 from ._config.work import Work
 from ._google import addresses
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
-from ._sync.journal import Lines
 from ._sync.outcome import BaseOutcome, Outcome
 
 if t.TYPE_CHECKING:
     from ._google.directory import Directory
-
-Json = t.Dict[str, t.Any]
 Result = t.Union[BaseOutcome, Report]
 LONGEST_TIMEOUT_S = 86400
 SHORTEST_SECRET = 8

@@ -145,7 +145,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ..module_utils._config.connection import KINDS
 from ..module_utils._config.info import ConnectionInfo, connection_problem
 from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
-from ..module_utils._sync.target import LOOKUPS
+from ..module_utils._objects.target import LOOKUPS
 
 
 def argument_spec():

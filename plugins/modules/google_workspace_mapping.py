@@ -222,7 +222,7 @@ http_status:
 from ..module_utils._config.mapping import MappingWork, problem
 from ..module_utils._config.mapping_tests import OUTCOMES
 from ..module_utils._module import Edge, Module, authentik_arguments
-from ..module_utils._sync.target import LOOKUPS
+from ..module_utils._objects.target import LOOKUPS
 
 
 def argument_spec():

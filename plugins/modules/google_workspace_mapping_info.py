@@ -146,7 +146,7 @@ http_status:
 
 from ..module_utils._config.info import MappingInfo, mapping_problem
 from ..module_utils._module import Edge, Module, authentik_arguments
-from ..module_utils._sync.target import LOOKUPS
+from ..module_utils._objects.target import LOOKUPS
 
 
 def argument_spec():

@@ -435,15 +435,15 @@ http_status:
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback
 
+from ..module_utils._authentik.log_events import LEVELS
+from ..module_utils._mappings.evaluator import MODES
 from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
-from ..module_utils._sync.directory_engine import DirectorySync
-from ..module_utils._sync.evaluation import MODES
-from ..module_utils._sync.full_sync import FullServerSync
-from ..module_utils._sync.guards import parse_limit
-from ..module_utils._sync.messages import LEVELS
+from ..module_utils._objects.target import LOOKUPS
+from ..module_utils._sync.direct.directory import DirectorySync
+from ..module_utils._sync.guard.safety_limits import parse_limit
+from ..module_utils._sync.options import DirectoryRequest
 from ..module_utils._sync.plan import KEEPABLE
-from ..module_utils._sync.request import DirectoryRequest
-from ..module_utils._sync.target import LOOKUPS
+from ..module_utils._sync.server.directory import FullServerSync
 
 ENGINES = {"direct": DirectorySync, "server": FullServerSync}
 LIMITS = {"max_suspensions": "5%", "max_deletions": "1%", "max_removals_per_group": "50%", "max_missing": "10%"}

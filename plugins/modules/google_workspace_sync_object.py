@@ -382,13 +382,13 @@ http_status:
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ..module_utils._authentik.log_events import LEVELS
 from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
-from ..module_utils._sync.direct_engine import DirectSync
-from ..module_utils._sync.messages import LEVELS
+from ..module_utils._objects.target import LOOKUPS, check_lookup
+from ..module_utils._sync.direct.engine import DirectSync
+from ..module_utils._sync.options import Request
 from ..module_utils._sync.plan import KEEPABLE
-from ..module_utils._sync.request import Request
-from ..module_utils._sync.server_engine import ServerSync
-from ..module_utils._sync.target import LOOKUPS, check_lookup
+from ..module_utils._sync.server.engine import ServerSync
 
 MODELS = {
     "authentik.core.models.User": "user",

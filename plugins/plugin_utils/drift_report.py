@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its plugins and their options are a promise to users.
 """What a comparison of both directories found, in words: as a document, and as one page that needs nothing else.
 
 Everything that comes from a directory is hostile until shown: it travels as JSON with all that could end or open a tag
@@ -18,7 +16,8 @@ import os
 import re
 import typing as t
 
-Json = t.Dict[str, t.Any]
+from ..module_utils._common.types import Json
+
 PARTS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "drift_page")
 FORMAT = 1
 

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its plugins and their options are a promise to users.
 """What the action plugins of both sync modules share: run the module, and with -v say in words what changed."""
 
 from __future__ import annotations
@@ -11,9 +9,8 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible.utils.vars import merge_hash
 
+from ..module_utils._common.types import Json
 from .wording import sentences
-
-Json = t.Dict[str, t.Any]
 
 
 class SyncAction(ActionBase):

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its plugins and their options are a promise to users.
 """What a sync changed, as a person would write it down, for the terminal."""
 
 from __future__ import annotations
@@ -9,7 +7,8 @@ from __future__ import annotations
 import json
 import typing as t
 
-Json = t.Dict[str, t.Any]
+from ..module_utils._common.types import Json
+
 OBJECTS_SHOWN = 20
 MEMBERS_SHOWN = 10
 LONGEST = 100

@@ -16,7 +16,10 @@ from pathlib import Path
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Authentik
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.client import Client
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.evaluation import MappingEvaluator, choose_sample
+from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.evaluator import (
+    MappingEvaluator,
+    choose_sample,
+)
 from tests.sandbox.process import Sandbox
 
 PAGE = 100

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._google import quota
+from ansible_collections.dirsync.authentik.plugins.module_utils._google import limiter as quota
 from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 from tests.truth.whole import MODULE, Whole, organisation

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.guards import parse_limit
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.guard.safety_limits import parse_limit
 from tests.sandbox.process import Sandbox
 from tests.support.google import unvaried
 from tests.truth.whole import DOMAIN, Whole, lines, organisation

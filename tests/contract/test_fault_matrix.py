@@ -19,7 +19,8 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._google import session
 from ansible_collections.dirsync.authentik.plugins.module_utils._google.errors import TABLE
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync import case, writer
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct import writer
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server import comparison
 from tests.sandbox.process import Sandbox
 from tests.support.google import unvaried
 from tests.support.module import reaching, run_module
@@ -191,7 +192,7 @@ def no_waiting(monkeypatch):
     clock = types.SimpleNamespace(sleep=lambda seconds: None, time=session.time.time, monotonic=session.time.monotonic)
     monkeypatch.setattr(session, "time", clock)
     monkeypatch.setattr(writer, "time", clock)
-    monkeypatch.setattr(case, "time", clock)
+    monkeypatch.setattr(comparison, "time", clock)
 
 
 def call(sandbox, kind, name, engine="direct", **more):

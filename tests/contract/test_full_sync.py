@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Authentik
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.full_sync_run import ScheduledRun
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.full_sync import ScheduledRun
 from tests.contract.http import call
 from tests.sandbox.process import Sandbox
 from tests.support.clock import running_faster

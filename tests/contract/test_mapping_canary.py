@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from tests.sandbox.process import Sandbox
+from tests.support.leaks import LEAKS
 from tests.support.module import reaching, run_module
-from tests.unit.test_interpreter import LEAKS
 
 SUBJECT = "admin@corp.example.com"
 CANARY = "canary-77d1a0"

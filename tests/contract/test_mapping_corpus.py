@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Authentik
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.client import Client
+from ansible_collections.dirsync.authentik.plugins.module_utils._mappings import desired
+from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.desired import MappingProblem
+from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.evaluator import MappingEvaluator
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.local.inside import KEPT_PASSWORD
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.local.interpreter import Interpreter
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync import desired
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.desired import MappingProblem
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.evaluation import MappingEvaluator
 from tests.sandbox.authentik.state import DEFAULT_MAPPINGS
 from tests.sandbox.process import Sandbox
 

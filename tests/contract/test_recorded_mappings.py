@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.evaluation import MappingEvaluator
+from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.evaluator import MappingEvaluator
 from tests.sandbox.authentik.state import DEFAULT_MAPPINGS
 
 HERE = Path(__file__).parent

@@ -10,19 +10,18 @@ import types
 from collections.abc import Iterator
 from unittest import mock
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import client
-from ansible_collections.dirsync.authentik.plugins.module_utils._google import quota, session
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync import (
-    case,
+from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import client, tasks
+from ansible_collections.dirsync.authentik.plugins.module_utils._google import limiter, session
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct import writer
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server import (
+    comparison,
+    directory,
+    engine,
     full_sync,
-    full_sync_look,
-    full_sync_run,
-    server_engine,
-    tasklog,
-    writer,
+    snapshot,
 )
 
-MODULES = (client, quota, session, case, full_sync, full_sync_look, full_sync_run, server_engine, tasklog, writer)
+MODULES = (client, limiter, session, comparison, directory, snapshot, full_sync, engine, tasks, writer)
 
 
 def _clock(times: float) -> types.SimpleNamespace:
@@ -36,7 +35,7 @@ def _clock(times: float) -> types.SimpleNamespace:
 @contextlib.contextmanager
 def pacing_faster(times: float) -> Iterator[None]:
     """Let only the waiting for a request's turn run faster in this process."""
-    with mock.patch.object(quota, "time", _clock(times)):
+    with mock.patch.object(limiter, "time", _clock(times)):
         yield
 
 

@@ -23,7 +23,7 @@ from tests.support.tree import ROOT
 # Sequences that a lie may take to be caught, and the seeds that are tried one after the other.
 EXAMPLES = 150
 SEEDS = (1, 2, 3)
-SYNC = "plugins/module_utils/_sync/"
+UTILS = "plugins/module_utils/"
 
 
 class Lie(NamedTuple):
@@ -38,30 +38,43 @@ class Lie(NamedTuple):
 LIES = (
     Lie(
         "changed inverted",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         "outcome.changed = bool(outcome.changes)",
         "outcome.changed = not outcome.changes",
     ),
     Lie(
-        "changed always", SYNC + "direct_object.py", "outcome.changed = bool(outcome.changes)", "outcome.changed = True"
+        "changed always",
+        UTILS + "_sync/direct/object.py",
+        "outcome.changed = bool(outcome.changes)",
+        "outcome.changed = True",
     ),
-    Lie("changed never", SYNC + "case.py", "outcome.changed = bool(found)", "outcome.changed = False"),
-    Lie("changed inverted", SYNC + "case.py", "outcome.changed = bool(found)", "outcome.changed = not found"),
+    Lie(
+        "changed never",
+        UTILS + "_sync/server/comparison.py",
+        "outcome.changed = bool(found)",
+        "outcome.changed = False",
+    ),
+    Lie(
+        "changed inverted",
+        UTILS + "_sync/server/comparison.py",
+        "outcome.changed = bool(found)",
+        "outcome.changed = not found",
+    ),
     Lie(
         "a failure swallowed",
-        SYNC + "engine.py",
+        UTILS + "_sync/engine.py",
         "            self.outcome.fail_by(exc)\n",
         '            self.outcome.status = "synced"\n',
     ),
     Lie(
         "a failure swallowed",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         "            self.outcome.fail_by(exc)\n",
         '            self.outcome.status = "unchanged"\n',
     ),
     Lie(
         "a failure swallowed",
-        SYNC + "outcome.py",
+        UTILS + "_sync/outcome.py",
         "        self.fails_task = fails_task\n",
         "        self.fails_task = False\n",
     ),
@@ -73,31 +86,31 @@ LIES = (
     ),
     Lie(
         "a failure swallowed",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         "            self._refused.append(str(exc))\n            return\n        if found is None",
         "            return\n        if found is None",
     ),
     Lie(
         "verify skipped",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         "missing = unmet(self.target.kind, self._wanted, self.after)",
         "missing = []",
     ),
     Lie(
         "verify skipped",
-        SYNC + "conclude.py",
+        UTILS + "_sync/server/conclude.py",
         "    if missing:\n        _unmet(case, missing, after, verdict)\n        return\n",
         "",
     ),
     Lie(
         "verify skipped",
-        SYNC + "server_engine.py",
+        UTILS + "_sync/server/engine.py",
         "        after = case.look_again()\n        if question is",
         "        after = case.before\n        if question is",
     ),
     Lie(
         "a message dropped",
-        SYNC + "server_engine.py",
+        UTILS + "_sync/server/engine.py",
         "normalise(found.task.earlier + found.task.lines)",
         "normalise((found.task.earlier + found.task.lines)[1:])",
     ),
@@ -109,53 +122,58 @@ LIES = (
     ),
     Lie(
         "a retry that hides an error",
-        SYNC + "writer.py",
+        UTILS + "_sync/direct/writer.py",
         "                    return found, maybe_done\n",
         "                    return found, False\n",
     ),
     Lie(
         "a message dropped",
-        SYNC + "server_engine.py",
+        UTILS + "_sync/server/engine.py",
         "            outcome.messages = normalise(lines)\n",
         "            outcome.messages = normalise(lines)[:-1]\n",
     ),
     Lie(
         "a message dropped",
-        SYNC + "enginelog.py",
+        UTILS + "_sync/direct/log.py",
         '        self._add("info", event, attributes)\n',
         '        if not event.startswith("Updated"):\n            self._add("info", event, attributes)\n',
     ),
     Lie(
         "an unmanaged field written",
-        SYNC + "plan.py",
+        UTILS + "_sync/plan.py",
         "body = {key: wanted[key] for key in wanted if key in fields}",
         'body = dict({key: wanted[key] for key in wanted if key in fields}, orgUnitPath="/Lost")',
     ),
     Lie(
         "an operation invented",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         "        self.verify()\n",
         '        self.outcome.operations.append(operation("PUT", "user", "x", by="module"))\n        self.verify()\n',
     ),
     Lie(
         "a member forgotten",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         "        for item in self.member_plan.add:\n            self.add_member(item)\n",
         "        for item in self.member_plan.add[1:]:\n            self.add_member(item)\n",
     ),
     Lie(
-        "check mode writes", SYNC + "direct_object.py", "return self.options.check_mode or self.dry", "return self.dry"
+        "check mode writes",
+        UTILS + "_sync/direct/object.py",
+        "return self.options.check_mode or self.dry",
+        "return self.dry",
     ),
-    Lie("check mode writes", SYNC + "server_engine.py", "if self.request.check_mode and not", "if False and not"),
+    Lie(
+        "check mode writes", UTILS + "_sync/server/engine.py", "if self.request.check_mode and not", "if False and not"
+    ),
     Lie(
         "somebody else's account",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         "            or is_at(record, key)\n",
         "            or True\n",
     ),
     Lie(
         "a secret printed",
-        SYNC + "direct_object.py",
+        UTILS + "_sync/direct/object.py",
         '        fields = given or {"password": random_password()}\n        self.keep_secret([fields["password"]])\n',
         '        fields = given or {"password": random_password()}\n        self.warn(fields["password"])\n',
     ),

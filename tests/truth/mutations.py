@@ -21,8 +21,10 @@ from mutmut.mutation import mutators
 
 from tests.support.tree import ROOT
 
-SYNC = "plugins/module_utils/_sync"
-LOCAL = "plugins/module_utils/_mappings/local"
+UTILS = "plugins/module_utils"
+# What decides about a sync: packages, with all that is below them, and files.
+HEART = ("_common", "_objects", "_mappings", "_sync")
+HEART_FILES = ("_authentik/tasks.py", "_authentik/log_events.py")
 EDGE = "plugins/module_utils/_module.py"
 MODULES = "plugins/modules"
 
@@ -51,7 +53,9 @@ class Mutant:
 
 def files() -> list[str]:
     """The files whose mutations are judged."""
-    found = [ROOT / EDGE, *ROOT.glob(f"{SYNC}/*.py"), *ROOT.glob(f"{LOCAL}/*.py"), *ROOT.glob(f"{MODULES}/*.py")]
+    found = [ROOT / EDGE, *(ROOT / UTILS / file for file in HEART_FILES), *ROOT.glob(f"{MODULES}/*.py")]
+    for package in HEART:
+        found.extend((ROOT / UTILS / package).rglob("*.py"))
     return sorted(str(path.relative_to(ROOT)) for path in found)
 
 

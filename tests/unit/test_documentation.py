@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
 
 import pytest
@@ -54,36 +53,3 @@ def test_every_module_is_in_the_action_group_and_has_its_tests():
     assert sorted(group) == MODULES
     for name in MODULES:
         assert list((ROOT / "tests" / "integration" / "targets" / name).glob("*.yml")), name
-
-
-def imports(path):
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom):
-            yield "." * node.level + (node.module or "")
-        elif isinstance(node, ast.Import):
-            yield from (item.name for item in node.names)
-
-
-def test_imports_go_one_way():
-    rooms = ROOT / "plugins" / "module_utils"
-    # What each room may not know. _config stands on _sync; _sync knows nothing of _config.
-    strangers = {
-        "_authentik": ("_google", "_sync", "_config", "_module"),
-        "_google": ("_authentik", "_sync", "_config", "_module", "ansible"),
-        "_sync": ("_config", "_module", "ansible"),
-        "_config": ("_module", "ansible"),
-    }
-    for room, names in strangers.items():
-        paths = list((rooms / room).glob("*.py"))
-        assert paths, room
-        for path in paths:
-            parts = {part for name in imports(path) for part in name.lstrip(".").split(".")[:2]}
-            assert not parts & set(names), path
-
-
-def test_google_is_imported_in_one_place_only():
-    for path in (ROOT / "plugins").rglob("*.py"):
-        if path.name != "deps.py":
-            found = [name for name in imports(path) if name.split(".")[0] in ("google", "googleapiclient", "httplib2")]
-            assert not found, path

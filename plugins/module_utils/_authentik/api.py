@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The resources of authentik's API that the collection uses, one function each, with the permission that each wants."""
 
 from __future__ import annotations
@@ -9,6 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._common.types import Json
 from .client import Client, Map, Response, quoted
 from .errors import AuthentikError
 
@@ -22,8 +21,6 @@ KINDS = {"user": "authentik.core.models.User", "group": "authentik.core.models.G
 
 # What authentik lists at most on one page, unless its administrator allows more.
 LISTED_PAGE = 100
-
-Json = t.Dict[str, t.Any]
 
 
 class Version:

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The HTTP client for authentik's API: one request loop, every answer checked, every failure named.
 
 It knows nothing of Google, and of Ansible only ``ansible.module_utils.urls``, which users' proxies, certificate

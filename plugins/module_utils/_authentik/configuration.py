@@ -1,18 +1,16 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The resources that configure authentik, one function each, with the permission that each wants."""
 
 from __future__ import annotations
 
 import typing as t
 
+from .._common.types import Json
 from .api import GWS, _missing, _needs
 from .client import Client, quoted
 from .errors import AuthentikError
 
-Json = t.Dict[str, t.Any]
 PROVIDERS = "providers/google_workspace/"
 MAPPINGS = "propertymappings/provider/google_workspace/"
 APPLICATIONS = "core/applications/"

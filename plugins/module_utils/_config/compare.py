@@ -1,20 +1,18 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Both sides side by side: connections, people, groups and members that do not find each other. Pure."""
 
 from __future__ import annotations
 
 import typing as t
 
-from .._sync.stale import Contradiction
-from .._sync.target import Target, scope
-from .._sync.writer import address_of
+from .._common.types import Json
+from .._objects.contradictions import Contradiction
+from .._objects.record import address_of
+from .._objects.target import Target, scope
 from .connection import described
 from .findings import Findings
 
-Json = t.Dict[str, t.Any]
 MOST_NAMED = 10
 
 

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Connections between authentik's users or groups and Google's records: made, removed, and repaired."""
 
 from __future__ import annotations
@@ -9,22 +7,20 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._common.types import Json
 from .._google.errors import GoogleError
-from .._sync.connection import tolerates_rows
-from .._sync.difference import comparable
-from .._sync.protection import Protected, Subject, check
-from .._sync.request import LONGEST_NAME
-from .._sync.stale import Contradiction, contradictions
-from .._sync.target import Target, check_lookup, find, scope
-from .._sync.writer import address_of, alias_text
+from .._objects.connection import tolerates_rows
+from .._objects.contradictions import Contradiction, contradictions
+from .._objects.difference import comparable
+from .._objects.protection import Protected, Subject, check
+from .._objects.record import address_of, alias_text
+from .._objects.target import LONGEST_NAME, Target, check_lookup, find, scope
 from .discovery import can_discover, discover
 from .names import need_provider
 from .work import Refused, Work
 
 if t.TYPE_CHECKING:
     pass
-
-Json = t.Dict[str, t.Any]
 # An address, or an immutable id; it becomes a part of a path at Google.
 _GOOGLE_ID = re.compile(r"^([\w.+-]+|[\w.+'-]+@[\w.-]+)$", re.ASCII)
 KINDS = {

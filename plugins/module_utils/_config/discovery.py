@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Letting authentik link what exists at Google by itself: the listing that every sync before 2026.8 begins with.
 
 authentik lists the whole directory before it syncs one object, and makes or updates a row for each record that it
@@ -11,12 +9,10 @@ other way to write these. A sync of an object that does not exist does just that
 
 from __future__ import annotations
 
-import typing as t
-
 from .._authentik.errors import AuthentikError
+from .._common.types import Json
 from .work import Work
 
-Json = t.Dict[str, t.Any]
 NOBODY = {"user": "2147483647", "group": "00000000-0000-4000-8000-000000000000"}
 # The answer may take as long as the listing; from 2025.8 on authentik answers after ten seconds in any case.
 LONGEST_S = 60.0

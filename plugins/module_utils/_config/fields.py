@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """A provider's fields: since when there are which, how they compare, and what may be shown of them. Pure.
 
 Sources: the models of the published clients 2024.8 to 2026.8, and authentik's model of the provider for ``credentials_ref``.
@@ -12,7 +10,7 @@ from __future__ import annotations
 import json
 import typing as t
 
-Json = t.Dict[str, t.Any]
+from .._common.types import Json
 
 # Every writable field of the API, in the API's order, with the version that brought it.
 SINCE: t.Dict[str, t.Tuple[int, int]] = {

@@ -1,14 +1,13 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """What is found wrong, or could not be looked at, each with its meaning and remedy."""
 
 from __future__ import annotations
 
 import typing as t
 
-Json = t.Dict[str, t.Any]
+from .._common.types import Json
+
 SEVERITIES = ("error", "warning", "notice", "unknown")
 
 

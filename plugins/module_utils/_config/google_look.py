@@ -1,13 +1,12 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Google as a provider's service account sees it: token, scopes one by one, domains, the subject. Reads only."""
 
 from __future__ import annotations
 
 import typing as t
 
+from .._common.types import Json
 from .._google.credentials import DEFAULT_SCOPES, AnyCredentials
 from .._google.errors import GoogleError
 from .fields import scopes_list
@@ -15,8 +14,6 @@ from .findings import Findings
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
-
-Json = t.Dict[str, t.Any]
 SHORT = "https://www.googleapis.com/auth/"
 
 

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Whether a provider works: everything that is known of it on both sides, and what to do about what is wrong. Reads only."""
 
 from __future__ import annotations
@@ -11,12 +9,13 @@ import typing as t
 
 from .._authentik.configuration import VALID_LICENCES
 from .._authentik.errors import AuthentikError
+from .._common.masking import mask
+from .._common.types import Json
 from .._google.credentials import AnyCredentials
 from .._google.errors import GoogleError
-from .._sync.connection import tolerates_rows
-from .._sync.desired import MappingProblem, evaluate
-from .._sync.secrets import mask
-from .._sync.stale import compare_rows
+from .._mappings.desired import MappingProblem, evaluate
+from .._objects.connection import tolerates_rows
+from .._objects.contradictions import compare_rows
 from . import compare, google_look
 from .findings import Findings
 from .info import InfoWork
@@ -26,8 +25,6 @@ from .shown import options_of
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
-
-Json = t.Dict[str, t.Any]
 T = t.TypeVar("T")
 BAD = ("warning", "warn", "error", "exception", "critical")
 FAILED = ("error", "rejected", "warning")

@@ -1,24 +1,21 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """What there is: providers, property mappings and connections, told in the form of the modules' options. Writes nothing."""
 
 from __future__ import annotations
 
 import typing as t
 
-from .._sync.secrets import mask
-from .._sync.stale import compare_rows
-from .._sync.target import check_lookup, find
+from .._common.masking import mask
+from .._common.types import Json
+from .._objects.contradictions import compare_rows
+from .._objects.target import check_lookup, find
 from .connection import KINDS, WHY, empty_option
 from .fields import shown_key, shows_credentials
 from .mapping_tests import Case, evaluate, find_subject, subject_problem
 from .names import Names, find_provider, need_provider
 from .shown import options_of
 from .work import Work
-
-Json = t.Dict[str, t.Any]
 
 
 class InfoWork(Work):

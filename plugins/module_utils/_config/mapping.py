@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """A property mapping brought into the wanted form, and tried before it is saved."""
 
 from __future__ import annotations
@@ -11,12 +9,12 @@ import typing as t
 import uuid
 
 from .._authentik.errors import AuthentikError
-from .._sync.secrets import mask
+from .._common.masking import mask
+from .._common.types import Json
 from .mapping_tests import Case, evaluate, find_subject, judge, subject_problem
 from .names import Names
 from .work import Refused, Work
 
-Json = t.Dict[str, t.Any]
 OWN = "goauthentik.io/"
 
 

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """What a property mapping yields for somebody, against what is expected of it. The comparison is pure."""
 
 from __future__ import annotations
@@ -9,11 +7,11 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.api import Authentik
-from .._sync.desired import SECRET_FIELDS, MappingProblem, ask, result_of
-from .._sync.secrets import MASK, mask
-from .._sync.target import Target, check_lookup, find
+from .._common.masking import MASK, mask
+from .._common.types import Json
+from .._mappings.desired import SECRET_FIELDS, MappingProblem, ask, result_of
+from .._objects.target import Target, check_lookup, find
 
-Json = t.Dict[str, t.Any]
 OUTCOMES = ("yields", "skips", "nothing", "fails")
 
 

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The names that people use, for the primary keys that authentik wants, and back."""
 
 from __future__ import annotations
@@ -9,10 +7,9 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.errors import AuthentikError
-from .._sync.target import find
+from .._common.types import Json
+from .._objects.target import find
 from .work import Refused, Work
-
-Json = t.Dict[str, t.Any]
 
 
 class Names:

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """A Google Workspace provider brought into the wanted form, with the application that carries it."""
 
 from __future__ import annotations
@@ -10,6 +8,7 @@ import re
 import typing as t
 
 from .._authentik.errors import AuthentikError
+from .._common.types import Json
 from .._google import credentials as google_credentials
 from .._google.errors import GoogleError
 from .fields import (
@@ -27,7 +26,6 @@ from .names import Names, find_provider
 from .shown import options_of
 from .work import Refused, Work
 
-Json = t.Dict[str, t.Any]
 DELETE_ACTIONS = ("do_nothing", "delete", "suspend")
 _PLAIN = (
     "delegated_subject",

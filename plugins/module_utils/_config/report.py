@@ -1,14 +1,12 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The one result of the modules that configure or tell, and its form for Ansible."""
 
 from __future__ import annotations
 
 import typing as t
 
-Json = t.Dict[str, t.Any]
+from .._common.types import Json
 
 
 class Report:

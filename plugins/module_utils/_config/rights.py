@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """What the token's user may do, thing by thing, without trying it.
 
 A list is readable or it is not. The answer to OPTIONS names POST and PUT where the user has the right to create or change
@@ -16,9 +14,9 @@ import typing as t
 from .._authentik.api import GWS
 from .._authentik.configuration import APPLICATIONS, MAPPINGS, PROVIDERS
 from .._authentik.errors import AuthentikError
+from .._common.types import Json
 from .work import Work
 
-Json = t.Dict[str, t.Any]
 USERS, GROUPS = "providers/google_workspace_users/", "providers/google_workspace_groups/"
 TASKS, SCHEDULES = "tasks/tasks/", "tasks/schedules/"
 

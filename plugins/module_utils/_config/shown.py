@@ -1,17 +1,12 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """A provider in the form of its module's options, with names for primary keys and nothing of its secrets."""
 
 from __future__ import annotations
 
-import typing as t
-
+from .._common.types import Json
 from .fields import SINCE, scopes_list
 from .names import Names
-
-Json = t.Dict[str, t.Any]
 
 
 def options_of(provider: Json, names: Names) -> Json:

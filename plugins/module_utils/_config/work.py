@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The way of every configuration: observe, compare with what is wanted, write through one door, report."""
 
 from __future__ import annotations
@@ -12,13 +10,12 @@ import typing as t
 from .._authentik.api import Authentik, Version
 from .._authentik.configuration import VALID_LICENCES, ConfigurationApi
 from .._authentik.errors import AuthentikError
+from .._common.types import Json
 from .._google.errors import GoogleError
 from .report import Report
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
-
-Json = t.Dict[str, t.Any]
 T = t.TypeVar("T")
 ENTERPRISE = "Enterprise is required"
 LICENCE_REMEDY = (

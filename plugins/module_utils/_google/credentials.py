@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """What Google is asked with: the one place that chooses the service account, its subject and its scopes."""
 
 from __future__ import annotations
@@ -11,10 +9,10 @@ import os
 import re
 import typing as t
 
+from .._common.types import Json
 from . import addresses
 from .errors import GoogleError
 
-Json = t.Dict[str, t.Any]
 # What authentik asks for by default, and so what a domain-wide delegation made for it holds.
 DEFAULT_SCOPES = tuple(
     "https://www.googleapis.com/auth/admin.directory." + name

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The one guarded import of Google's libraries. They are imported when Google is talked to, and not before."""
 
 from __future__ import annotations

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Google's Directory API by name, on google-api-python-client and google-auth: reads, and the few writes of a sync.
 
 Partial answers (``fields``) keep what is read small. Every method raises GoogleError.
@@ -13,9 +11,10 @@ import random
 import threading
 import typing as t
 
+from .._common.types import Json
 from .credentials import AnyCredentials
 from .errors import GoogleError
-from .quota import AnyLimiter
+from .limiter import AnyLimiter
 from .session import Session
 
 DEFAULT_ENDPOINT = "https://admin.googleapis.com"
@@ -32,8 +31,6 @@ USER_FIELDS = (
 GROUP_FIELDS = "id,email,name,description,aliases"
 ONE_MEMBER_FIELDS = "id,email,role,type"
 MEMBER_FIELDS = "nextPageToken,members(%s)" % ONE_MEMBER_FIELDS
-
-Json = t.Dict[str, t.Any]
 
 
 class Directory:

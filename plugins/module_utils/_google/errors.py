@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Errors of the Google side: one table that knows what each answer means, what to do, and what to tell the user.
 
 Sources: the Directory API's pages on errors, quotas and members (developers.google.com/workspace/admin/directory/v1),

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """Tokens without a key: the platform's identity lets Google sign for a service account, which acts for the subject.
 
 Three requests, each known to Google's documentation: google-auth gets a token of the platform's identity (metadata server, workload
@@ -21,11 +19,11 @@ import typing as t
 import warnings
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from .._common.types import Json
 from . import addresses, deps
 from .credentials import KEYLESS, ApplicationDefault
 from .errors import IAM_TABLE, GoogleError, explain, retry_after
 
-Json = t.Dict[str, t.Any]
 MASK = "********"
 IAM_ENDPOINT = "https://iamcredentials.googleapis.com"
 TOKEN_URI = "https://oauth2.googleapis.com/token"

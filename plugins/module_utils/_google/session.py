@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """One authorised connection to Google's Directory API: every request counted, repeated where that is safe, explained."""
 
 from __future__ import annotations
@@ -15,12 +13,12 @@ import time
 import typing as t
 from urllib.parse import urlsplit
 
+from .._common.types import Json
 from . import deps, keyless
 from .credentials import AnyCredentials, ApplicationDefault, Credentials
 from .errors import GoogleError, explain, retry_after
-from .quota import AnyLimiter, Unlimited
+from .limiter import AnyLimiter, Unlimited
 
-Json = t.Dict[str, t.Any]
 MASK = "********"
 ATTEMPTS = 5
 # Where a limiter paces many requests, a refusal because of the quota costs time and not the request: a quarter of an hour.

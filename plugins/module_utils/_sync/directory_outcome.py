@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The result of a whole directory's sync: counts, and the changes as many as fit, all of them in the report file."""
 
 from __future__ import annotations
@@ -9,9 +7,9 @@ from __future__ import annotations
 import threading
 import typing as t
 
+from .._common.types import Json
 from .outcome import BaseOutcome, Outcome
 
-Json = t.Dict[str, t.Any]
 COUNTS = (
     "total",
     "unchanged",

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """What both engines share: who and what is meant, whether the provider syncs it, and the way to one Outcome."""
 
 from __future__ import annotations
@@ -11,14 +9,13 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.types import Json
 from .._google.errors import GoogleError
+from .._objects.target import Target, find, scope
 from .outcome import Outcome
-from .target import Target, find, scope
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
-
-Json = t.Dict[str, t.Any]
 
 
 class Engine:

@@ -1,90 +1,21 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
-"""Files that a run leaves behind: the report (everything that was found and done) and the journal (every write).
+"""The journal of a run: every write, so that an interrupted run can be audited and gone on with.
 
-Both are JSON Lines, readable for their owner only, as they hold people's data. The journal is written through to the
-disk line by line, before a write is sent and after it was answered, so that a run that was killed can be audited and
-gone on with.
+It is written through to the disk line by line, before a write is sent and after it was answered.
 """
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import stat
-import threading
 import time
 import typing as t
 
-from .secrets import mask
+from .._common.json_lines import Lines, now_text, seconds_of
+from .._common.types import Json
 
-Json = t.Dict[str, t.Any]
 # Of an unfinished run older than this, nothing is taken for granted.
 RESUME_WITHIN_S = 3600.0
-
-
-def now_text() -> str:
-    """The time, ISO 8601, UTC."""
-    return datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def seconds_of(text: t.Any) -> float:
-    """A time as now_text() gives it, in seconds since 1970; 0 for anything else."""
-    try:
-        return (
-            datetime.datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%S.%fZ")
-            .replace(tzinfo=datetime.timezone.utc)
-            .timestamp()
-        )
-    except ValueError:
-        return 0.0
-
-
-class Lines:
-    """A file of JSON Lines. Safe for threads.
-
-    Args:
-        path: str; append: bool, whether to keep what is there; sync: bool, whether to write each line through.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-
-    def __init__(self, path: str, append: bool, sync: bool) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | (os.O_APPEND if append else os.O_TRUNC)
-        handle = os.open(path, flags, 0o600)
-        try:
-            if stat.S_ISREG(os.fstat(handle).st_mode):
-                # Also where it was there before, with other rights.
-                os.fchmod(handle, 0o600)
-            self._file = os.fdopen(handle, "a" if append else "w", encoding="utf-8")
-        except OSError:
-            os.close(handle)
-            raise
-        self._sync = sync
-        self._lock = threading.Lock()
-
-    def write(self, line: Json, through: bool = True) -> None:
-        """Add a line.
-
-        Args:
-            through: whether it must be on the disk before anything else happens, in a file that is written through.
-        """
-        text = json.dumps(mask(line), ensure_ascii=False, sort_keys=False)
-        with self._lock:
-            self._file.write(text + "\n")
-            if self._sync:
-                self._file.flush()
-                if through:
-                    os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Write the rest and close."""
-        with self._lock:
-            self._file.close()
 
 
 class Journal:

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """The one result that every engine fills, and its form for Ansible."""
 
 from __future__ import annotations
@@ -9,10 +7,9 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.errors import AuthentikError
+from .._common.types import Json
 from .._google.errors import GoogleError
-from .difference import comparable
-
-Json = t.Dict[str, t.Any]
+from .._objects.difference import comparable
 
 
 class BaseOutcome:

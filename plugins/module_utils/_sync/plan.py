@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """What has to be written so that Google holds what is wanted. Pure: no requests, no clock, no randomness.
 
 Rules (from the Directory API's documentation): an update takes only what it names, lists are replaced whole, objects
@@ -12,9 +10,9 @@ from __future__ import annotations
 
 import typing as t
 
-from .difference import changes, member_key, unmet, writable
+from .._common.types import Json
+from .._objects.difference import changes, member_key, unmet, writable
 
-Json = t.Dict[str, t.Any]
 LONGEST_NAME = 60
 # Whom membership: exact leaves alone unless told otherwise.
 KEEPABLE = ("owner", "manager", "group", "customer")

@@ -1,7 +1,5 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-#
-# This file is private to the collection: only its modules and their options are a promise to users.
 """How far a run is: phase, done of total, what differs and what was changed; told now and then, to whom was handed in."""
 
 from __future__ import annotations
@@ -10,7 +8,8 @@ import threading
 import time
 import typing as t
 
-Json = t.Dict[str, t.Any]
+from .._common.types import Json
+
 TOLD_EVERY_S = 0.5
 
 

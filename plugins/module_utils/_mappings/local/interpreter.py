@@ -17,10 +17,10 @@ import sys
 import traceback
 import typing as t
 
+from ..._common.types import Json
 from . import inside
 from .language import TYPE_ATTRIBUTES, Unsupported, check
 
-Json = t.Dict[str, t.Any]
 PACKAGE = "pydantic-monty"
 # In JSON: half of a pair that stands for one character.
 _LONE_SURROGATE = re.compile(r"\\ud[89ab]..(?!\\ud[c-f])|(?<!\\ud[89ab]..)\\ud[c-f]", re.IGNORECASE)

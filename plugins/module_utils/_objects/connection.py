@@ -1,0 +1,64 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""authentik's connection row: which one counts, and which record at Google it leads to. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._common.types import Json
+from .record import address_of
+
+
+def tolerates_rows(provider: Json, version: t.Callable[[], t.Tuple[int, int]]) -> bool:
+    """Whether the server goes on syncing when a row's attributes are not Google's (2025.10 and later).
+
+    Args:
+        provider: as authentik shows it; its fields tell most versions without a request.
+        version: gives the version's first two numbers, for a request.
+    """
+    if "sync_page_size" in provider:
+        return True
+    return "dry_run" in provider and version() >= (2025, 10)
+
+
+def first_row(rows: t.Sequence[Json]) -> t.Optional[Json]:
+    """The row that authentik uses: the first by primary key, where an old address left a second one."""
+    return min(rows, key=lambda row: str(row.get("id")), default=None)
+
+
+def connected_id(row: t.Optional[Json]) -> str:
+    """The immutable id of the record that a row leads to, as its attributes tell; empty if they do not."""
+    attributes = (row or {}).get("attributes")
+    return str(attributes.get("id") or "") if isinstance(attributes, dict) else ""
+
+
+def leads_to(row: Json, record: Json, earlier: t.Optional[Json] = None) -> bool:
+    """Whether authentik, using the row's google_id, reaches this very record."""
+    names = {str(record.get("id")).lower(), address_of(record).lower()}
+    names.update(str(item).lower() for item in record.get("aliases") or [])
+    if earlier is not None and earlier.get("id") == record.get("id"):
+        # Google keeps the old address as an alias, and may not show it yet.
+        names.add(address_of(earlier).lower())
+    return str(row.get("google_id") or "").lower() in names
+
+
+def proves(row: t.Optional[Json], record: Json, address: str) -> bool:
+    """Whether a connection proves that a protected account is the object's own.
+
+    An immutable id does. A connection that only knows an address (authentik makes such a one when Google refuses to create an
+    account because its address is taken) does so for an object that has this very address as its e-mail.
+
+    Args:
+        row: the connection as authentik shows it, or None.
+        address: the object's e-mail in authentik.
+    """
+    if row is None:
+        return False
+    own_id = str(record.get("id") or "")
+    if connected_id(row):
+        return connected_id(row) == own_id
+    google_id = str(row.get("google_id") or "").lower()
+    if own_id and google_id == own_id.lower():
+        return True
+    return google_id == str(record.get("primaryEmail") or "").lower() == address.lower()

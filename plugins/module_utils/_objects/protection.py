@@ -1,0 +1,171 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which Google accounts are protected, and what must not be done to them. No requests.
+
+Administrators and the account that a run acts as are protected: whoever may edit a user or a property mapping in
+authentik must not be able to disable them or to get into them. Every way that leads to a write asks here.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._common.types import Json
+from .difference import own_addresses
+
+TAKE_OVER = "take it over"
+DELETE = "delete it"
+
+
+class Subject:
+    """The accounts that a run acts as.
+
+    Args:
+        addresses: the delegated subjects, of the provider and of the run; empty ones do not count.
+    """
+
+    def __init__(self, *addresses: t.Optional[str]) -> None:
+        self._addresses = {address.strip().lower() for address in addresses if address and address.strip()}
+        self._ids: t.Set[str] = set()
+
+    def is_account(self, record: Json) -> bool:
+        """Whether a record is one of these accounts: by address or alias without case, or by an id that was seen with one."""
+        own_id = str(record.get("id") or "")
+        if addresses_of(record) & self._addresses:
+            if own_id:
+                self._ids.add(own_id)
+            return True
+        return own_id in self._ids
+
+
+class Protected(Exception):
+    """Something must not be done to a protected account.
+
+    Args:
+        record: the account as Google shows it.
+        why: why it is protected; from standing().
+        acts: what would be done to it; from refused_acts().
+        is_subject: whether it is the account that the run acts as.
+    """
+
+    def __init__(self, record: Json, why: str, acts: t.Sequence[str], is_subject: bool) -> None:
+        super().__init__("%s %s" % (address_text(record), why))
+        self.record = record
+        self.why = why
+        self.acts = list(acts)
+        self.is_subject = is_subject
+
+    def text(self, refused: str) -> str:
+        """Cause, what happened, what to do.
+
+        Args:
+            refused: what was not done, such as "User ada was not synced".
+        """
+        cause = "The account %s at Google %s" % (address_text(self.record), self.why)
+        return "%s. %s, because that would %s. Nothing was written for it. %s" % (
+            cause,
+            refused,
+            listed(self.acts),
+            self.remedy(),
+        )
+
+    def remedy(self) -> str:
+        """What to do."""
+        if TAKE_OVER in self.acts:
+            text = "Give the user another e-mail in authentik, or take the user out of the provider's scope."
+            if not self.is_subject:
+                text += (
+                    " If it is the user's own account, connect the two by its immutable id "
+                    "(google_workspace_connection, google_id: '%s')." % self.record.get("id")
+                    if self.record.get("id")
+                    else " If it is the user's own account, connect the two by its immutable id (google_workspace_connection)."
+                )
+            return text
+        change = "If that is intended, " + (
+            "let the run act as another administrator (delegated_subject)"
+            if self.is_subject
+            else "make the change in Google's Admin console"
+        )
+        return "%s; else correct the user or the property mapping in authentik." % change
+
+
+def addresses_of(record: Json) -> t.Set[str]:
+    """Every address that leads to an account, in lower case; those that Google adds for alias domains included."""
+    more = record.get("nonEditableAliases")
+    return own_addresses(record) | {str(item).lower() for item in (more if isinstance(more, list) else []) if item}
+
+
+def address_text(record: Json) -> str:
+    """What to call an account."""
+    return str(record.get("primaryEmail") or record.get("id") or "")
+
+
+def listed(acts: t.Sequence[str]) -> str:
+    """Things that would be done, as a part of a sentence."""
+    return " and ".join([", ".join(acts[:-1]), acts[-1]] if len(acts) > 1 else acts)
+
+
+def standing(record: Json, subject: Subject) -> str:
+    """Why an account is protected, as the end of a sentence about it; empty if it is not."""
+    if subject.is_account(record):
+        return "is the account that this run acts as"
+    if record.get("isAdmin"):
+        return "is an administrator's (isAdmin)"
+    if record.get("isDelegatedAdmin"):
+        return "is an administrator's (isDelegatedAdmin)"
+    return ""
+
+
+def refused_acts(record: Json, body: Json, takes_over: bool = False, deletes: bool = False) -> t.List[str]:
+    """What must not be done to a protected account, of what a write would do to it.
+
+    Args:
+        body: the fields to be written, password fields included.
+        takes_over: whether the object is not connected with the account; see connection.proves().
+        deletes: whether the account is to be deleted.
+    """
+    found = [TAKE_OVER] if takes_over else []
+    if deletes:
+        found.append(DELETE)
+    if body.get("suspended") and not record.get("suspended"):
+        found.append("suspend it")
+    if body.get("archived") and not record.get("archived"):
+        found.append("archive it")
+    if "primaryEmail" in body and _lower(body["primaryEmail"]) != _lower(record.get("primaryEmail")):
+        found.append("rename it to %s" % (body["primaryEmail"] or "nothing"))
+    if "password" in body or "hashFunction" in body:
+        found.append("set its password")
+    if "recoveryEmail" in body and _lower(body["recoveryEmail"]) != _lower(record.get("recoveryEmail")):
+        found.append("set its recovery e-mail")
+    if "recoveryPhone" in body and (body["recoveryPhone"] or "") != (record.get("recoveryPhone") or ""):
+        found.append("set its recovery phone")
+    return found
+
+
+def check(
+    kind: str,
+    record: t.Optional[Json],
+    body: Json,
+    subject: Subject,
+    takes_over: bool = False,
+    deletes: bool = False,
+) -> None:
+    """Raise Protected if a write would do to an account what must not be done to it.
+
+    Args:
+        kind: "user" or "group"; groups are not protected.
+        record: the account as Google shows it, or None where there is none.
+        body, takes_over, deletes: see refused_acts().
+    """
+    if kind != "user" or record is None:
+        return
+    why = standing(record, subject)
+    if not why:
+        return
+    acts = refused_acts(record, body, takes_over, deletes)
+    if acts:
+        raise Protected(record, why, acts, subject.is_account(record))
+
+
+def _lower(value: t.Any) -> str:
+    return str(value or "").lower()

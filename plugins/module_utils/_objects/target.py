@@ -1,0 +1,202 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which authentik object is meant, and whether the provider syncs it."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+import uuid
+
+from .._authentik.api import Authentik
+from .._authentik.errors import AuthentikError
+from .._common.types import Json
+
+LOOKUPS = ("auto", "pk", "uuid", "username", "email", "name")
+_LOOKUPS_OF = {"user": ("pk", "uuid", "username", "email", "name"), "group": ("pk", "uuid", "name")}
+# A way to look something up, and what it leads to.
+Found = t.Tuple[str, t.List[Json]]
+_SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
+
+# Longer than any name or address that authentik takes.
+LONGEST_NAME = 512
+
+
+class Target:
+    """The object to sync.
+
+    Attributes:
+        kind: "user" or "group".
+        pk: str, the primary key as authentik's endpoint wants it.
+        name: str, the username, or the group's name.
+        email: str, a user's e-mail; empty for groups.
+        data: the object as authentik shows it.
+    """
+
+    def __init__(self, kind: str, data: Json) -> None:
+        self.kind = kind
+        self.data = data
+        self.pk = str(data["pk"])
+        self.name = str(data.get("username" if kind == "user" else "name") or "")
+        self.email = str(data.get("email") or "") if kind == "user" else ""
+
+    def __str__(self) -> str:
+        return "%s %s" % (self.kind, self.name)
+
+    def described(self, in_scope: bool) -> Json:
+        """As results show it; what Google calls it is filled in later."""
+        return described(self.kind, self.pk, self.name, in_scope)
+
+
+def described(kind: str, pk: str, name: t.Optional[str], in_scope: bool) -> Json:
+    """An object as results show it."""
+    return {
+        "model": "authentik.core.models.%s" % kind.capitalize(),
+        "pk": pk,
+        "name": name,
+        "google_id": None,
+        "in_scope": in_scope,
+    }
+
+
+def check_lookup(kind: str, value: str, lookup: str) -> t.Optional[str]:
+    """Why an identifier and a lookup cannot fit, before anything is sent; None if they can."""
+    if lookup != "auto" and lookup not in _LOOKUPS_OF[kind]:
+        return "lookup: %s is not for a %s; use one of %s or auto." % (lookup, kind, ", ".join(_LOOKUPS_OF[kind]))
+    if lookup == "pk" and kind == "user" and not _is_user_pk(value):
+        return "lookup: pk wants a user's integer primary key (1 to 2147483647), not '%s'." % value
+    if (lookup == "uuid" or (lookup == "pk" and kind == "group")) and _as_uuid(value) is None:
+        return "lookup: %s wants a UUID, not '%s'." % (lookup, value)
+    return None
+
+
+def find(authentik: Authentik, kind: str, value: str, lookup: str) -> Target:
+    """Resolve an identifier to exactly one object.
+
+    Raises:
+        AuthentikError: kinds ``not_found`` and ``ambiguous`` (the candidates listed), or a request's failure.
+    """
+    data = _find_user(authentik, value, lookup) if kind == "user" else _find_group(authentik, value, lookup)
+    if data is None:
+        by = "" if lookup == "auto" else " by %s" % lookup
+        raise AuthentikError(
+            "not_found",
+            "authentik has no %s '%s' (looked up%s)." % (kind, value, by or " automatically"),
+            "Check sync_object_id and lookup; the case counts. authentik also answers so when the token's user may not "
+            "see the %s. Nothing was sent to be synced." % kind,
+        )
+    return Target(kind, data)
+
+
+def is_primary_key(kind: str, value: str, lookup: str) -> bool:
+    """Whether a value is read as a primary key, so that an object which is not there may have been deleted."""
+    if lookup not in ("auto", "pk", "uuid"):
+        return False
+    return (kind == "user" and lookup != "uuid" and _is_user_pk(value)) or bool(_as_uuid(value))
+
+
+def scope(provider: Json, target: Target) -> t.Optional[str]:
+    """The rule by which a provider leaves an object alone, in words, or None when it syncs it. Pure."""
+    if target.kind == "group":
+        return None
+    name = provider.get("name")
+    if target.name == "AnonymousUser":
+        return "authentik never syncs the anonymous user"
+    if provider.get("exclude_users_service_account") and target.data.get("type") in _SERVICE_ACCOUNTS:
+        return "it is a %s, which exclude_users_service_account of provider %s leaves out" % (
+            str(target.data.get("type")).replace("_", " "),
+            name,
+        )
+    wanted = provider.get("filter_group")
+    if wanted and str(wanted) not in [str(item) for item in target.data.get("groups") or []]:
+        return "it is not a direct member of group %s, the filter_group of provider %s" % (wanted, name)
+    return None
+
+
+def _find_user(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
+    if lookup != "auto":
+        return _one("user", value, [(lookup, _users_by(authentik, lookup, value))])
+    ways = ["username"]
+    if "@" in value:
+        # An address can be one person's e-mail and another's username: both count.
+        ways.append("email")
+    if _is_user_pk(value) or _as_uuid(value):
+        # A username or a display name may look like a primary key or a UUID: all of them count.
+        ways = ["pk" if _is_user_pk(value) else "uuid", *ways, "name"]
+    found = [(way, _users_by(authentik, way, value)) for way in ways]
+    if not any(items for _way, items in found) and "name" not in ways:
+        found.append(("name", authentik.users(name=value)))
+    return _one("user", value, found)
+
+
+def _users_by(authentik: Authentik, lookup: str, value: str) -> t.List[Json]:
+    if lookup == "pk":
+        data = authentik.user(int(value))
+        return [] if data is None else [data]
+    return authentik.users(**{lookup: str(_as_uuid(value)) if lookup == "uuid" else value})
+
+
+def _find_group(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
+    found: t.List[Found] = []
+    pk = _as_uuid(value)
+    if lookup in ("pk", "uuid") or (lookup == "auto" and pk):
+        data = authentik.group(str(pk))
+        found.append(("pk" if lookup == "auto" else lookup, [] if data is None else [data]))
+    if lookup in ("auto", "name"):
+        # A group's name may look like a UUID: both count.
+        found.append(("name", authentik.groups(name=value)))
+    return _one("group", value, found)
+
+
+def _one(kind: str, value: str, found: t.Sequence[Found]) -> t.Optional[Json]:
+    """The one object that an identifier leads to, whatever the ways; None if there is none.
+
+    Raises:
+        AuthentikError: kind ``ambiguous``; the message says of each object which lookup leads to it.
+    """
+    objects: t.Dict[str, Json] = {}
+    ways: t.Dict[str, t.List[str]] = {}
+    for way, items in found:
+        for item in items:
+            pk = str(item["pk"])
+            objects[pk] = item
+            ways.setdefault(pk, []).append(way)
+    if len(objects) <= 1:
+        return next(iter(objects.values()), None)
+    names = [
+        "%s (pk %s%s; lookup: %s)" % (_name(item), pk, _address(item), " or ".join(ways[pk]))
+        for pk, item in list(objects.items())[:10]
+    ]
+    raise AuthentikError(
+        "ambiguous",
+        "'%s' matches more than one %s: %s%s."
+        % (value, kind, ", ".join(names), " and more" if len(objects) > len(names) else ""),
+        "Say with lookup what the value is, or give the primary key of the %s that is meant, with lookup: pk." % kind,
+    )
+
+
+def _name(item: Json) -> str:
+    return str(item.get("username") or item.get("name") or "")
+
+
+def _address(item: Json) -> str:
+    return ", %s" % item["email"] if item.get("email") else ""
+
+
+def _is_user_pk(value: str) -> bool:
+    return bool(re.match(r"^[1-9][0-9]{0,9}$", value)) and int(value) <= 2147483647
+
+
+def _as_uuid(value: str) -> t.Optional[str]:
+    if not re.match(r"^[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$", value):
+        return None
+    return str(uuid.UUID(value))
+
+
+def name_problem(option: str, value: str) -> t.Optional[str]:
+    """Why a value cannot name anything in authentik; None if it can."""
+    if len(value) > LONGEST_NAME:
+        return "%s is longer than %d characters." % (option, LONGEST_NAME)
+    if any(ord(char) < 32 or ord(char) == 127 for char in value):
+        return "%s contains control characters." % option
+    return None

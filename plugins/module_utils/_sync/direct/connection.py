@@ -1,0 +1,75 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keeping authentik's connection row in step with what the direct engine does at Google.
+
+Servers from 2024.8 to 2025.8 stop every sync of a kind as soon as one row's attributes are not exactly Google's, and a
+row made through the API starts with none. So there no row is made, and one that our write has outdated is removed:
+authentik links the record again, by its address, the next time it syncs.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..._authentik.api import Authentik
+from ..._common.types import Json
+from ..._objects.connection import leads_to
+from ..._objects.record import address_of
+
+
+class RowPlan(t.NamedTuple):
+    """What to do about the row.
+
+    Attributes:
+        remove: the row to remove, or None.
+        google_id: what the row to make calls the record, or None to make none.
+        note: what to tell about it; may be empty.
+    """
+
+    remove: t.Optional[Json]
+    google_id: t.Optional[str]
+    note: str
+
+
+def plan_row(
+    kind: str,
+    row: t.Optional[Json],
+    record: Json,
+    earlier: t.Optional[Json],
+    written: bool,
+    tolerant: t.Callable[[], bool],
+) -> RowPlan:
+    """Compare the row with the record that stands at Google now. Pure, but for asking ``tolerant`` where it matters.
+
+    Args:
+        record: the record now; earlier: the same record before this run, or None.
+        written: whether this run writes to the record or its members.
+        tolerant: see tolerates_rows.
+    """
+    if row is not None and not written and leads_to(row, record, earlier):
+        return RowPlan(None, None, "")
+    if not tolerant():
+        if row is None:
+            return RowPlan(
+                None,
+                None,
+                "No connection was made in authentik: on servers up to 2025.8 it would stop every later sync.",
+            )
+        return RowPlan(
+            row,
+            None,
+            "The connection in authentik was removed, since on servers up to 2025.8 one that is not exactly as Google's record "
+            "stops every later sync; authentik makes it anew.",
+        )
+    if row is not None and leads_to(row, record, earlier):
+        return RowPlan(None, None, "")
+    google_id = address_of(record) if kind == "user" else str(record["id"])
+    return RowPlan(row, google_id, "")
+
+
+def apply_row(authentik: Authentik, kind: str, provider: int, pk: str, plan: RowPlan) -> None:
+    """Carry a plan out. Raises AuthentikError."""
+    if plan.remove is not None:
+        authentik.delete_connection(kind, str(plan.remove["id"]))
+    if plan.google_id is not None:
+        authentik.create_connection(kind, provider, pk, plan.google_id)

@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A Reader that looks at what was listed first, and asks only about what that does not show."""
+
+from __future__ import annotations
+
+import sys
+import typing as t
+
+from ..._common.types import Json
+from ..._objects.index import Index, Rows
+from ..._objects.record import address_of
+from .reader import Reader
+
+
+class ListedReader(Reader):
+    """Looks at what was listed first, and asks only about what that does not show: Google's listings trail behind.
+
+    Attributes:
+        users, groups: Index, of what was listed, read and written in this run.
+        rows: {"user": Rows, "group": Rows}.
+        listed: set of the kinds whose records and rows were listed as a whole.
+        visits_users: bool, whether this run looks for the account of everybody whom the provider syncs, so that whoever
+            has none in the index has none.
+    """
+
+    sure = False
+
+    def __init__(self, *args: t.Any) -> None:
+        super().__init__(*args)
+        self.users = Index()
+        self.groups = Index()
+        self.rows = {"user": Rows("user"), "group": Rows("group")}
+        self.listed: t.Set[str] = set()
+        self.visits_users = False
+        self._absent: t.Set[t.Tuple[str, str]] = set()
+        # Id and address of each, by either: all that members are found by.
+        self._foretold: t.Dict[str, t.Tuple[str, str]] = {}
+
+    def index(self, kind: str) -> Index:
+        """The index of "user" or "group"."""
+        return self.users if kind == "user" else self.groups
+
+    def record(self, kind: str, key: str, sure: bool = True) -> t.Optional[Json]:
+        index = self.index(kind)
+        found = index.get(key)
+        enough = not sure and kind in self.listed and (kind != "user" or self.visits_users)
+        if found is not None or enough or (kind, key.lower()) in self._absent:
+            return found
+        found = super().record(kind, key)
+        if found is None:
+            self._absent.add((kind, key.lower()))
+        else:
+            index.add(found)
+        return found
+
+    def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
+        found = self._foretold.get(key.lower())
+        return {"id": found[0], "primaryEmail": found[1]} if found is not None else super().account(key, sure)
+
+    def note(self, record: Json) -> None:
+        """An account that this run wrote; what members are found by is enough of it from here on."""
+        self.users.add({name: record[name] for name in ("id", "primaryEmail", "aliases") if name in record})
+
+    def foretell(self, record: Json) -> None:
+        """An account as this run will make or change it, for the groups to be planned with."""
+        own = sys.intern(str(record.get("id") or "")), sys.intern(address_of(record))
+        for key in (own[0], sys.intern(own[1].lower())):
+            if key:
+                self._foretold[key] = own
+
+    def take_back(self, record: Json) -> None:
+        """It will not come to what was foretold."""
+        for key in (str(record.get("id") or ""), address_of(record).lower()):
+            self._foretold.pop(key, None)
+
+    def forget_foretold(self) -> None:
+        """The users are done: what Google answered counts from now on."""
+        self._foretold.clear()
+
+    def connections(self, kind: str, pk: str) -> t.List[Json]:
+        return self.rows[kind].of(pk) if kind in self.listed else super().connections(kind, pk)

@@ -1,0 +1,144 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Listing both sides of a whole directory, once. Reads only; a listing that fails raises and so ends the run."""
+
+from __future__ import annotations
+
+import functools
+import typing as t
+
+from ..._authentik.api import Authentik
+from ..._common.threads import Pool
+from ..._common.types import Json
+from ..._objects.index import Pages
+from ..progress import Progress
+from .listed_reader import ListedReader
+
+
+class Survey:
+    """What was listed, and what came of it.
+
+    Attributes:
+        kept: {kind: primary keys of the objects that the provider syncs, of all shards}.
+        left_out: {kind: primary keys of those of them that a property mapping leaves out}.
+        claimed: {kind: ids at Google of the records that belong to the others}.
+        found: {kind: int, how many records Google listed}.
+    """
+
+    def __init__(
+        self,
+        authentik: Authentik,
+        provider: Json,
+        reader: ListedReader,
+        pool: Pool,
+        asking: Pool,
+        progress: Progress,
+    ) -> None:
+        self._authentik = authentik
+        self._provider = int(provider["pk"])
+        self._reader = reader
+        self._pool = pool
+        self._asking = asking
+        self._progress = progress
+        self._pages = {"user": Pages(), "group": Pages()}
+        self._groups: t.Optional[t.Dict[str, Json]] = None
+        self._people: t.Dict[t.Any, t.Tuple[str, str]] = {}
+        self.found = {"user": 0, "group": 0}
+        self.kept: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
+        self.left_out: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
+        self.claimed: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
+
+    def list_all(self, models: t.Sequence[str], with_groups: bool) -> None:
+        """List Google's records, authentik's objects and its connections.
+
+        Args:
+            models: the kinds of the run.
+            with_groups: whether authentik's groups are wanted though the run is about users, for what mappings ask.
+
+        Raises:
+            AuthentikError, GoogleError.
+        """
+        reader = self._reader
+        jobs: t.List[t.Tuple[str, t.Callable[[], None]]] = []
+        # Members are looked up among the users, whatever the run is about.
+        for kind in ("user", "group"):
+            if kind == "group" and "group" not in models:
+                continue
+            jobs.append(("Google's %ss" % kind, functools.partial(self._list_google, kind)))
+            jobs.append(("authentik's connections", functools.partial(self._list_rows, kind)))
+        wanted = [kind for kind in ("group", "user") if kind in models or kind == "user" or with_groups]
+        jobs.extend(("authentik's %ss" % kind, functools.partial(self._list_authentik, kind)) for kind in wanted)
+        self._progress.begin("list both sides", len(jobs))
+        # One after the other on authentik's side (its pages come in parallel), all at once with Google's.
+        google = [job for name, job in jobs if name.startswith("Google")]
+        others = [job for name, job in jobs if not name.startswith("Google")]
+
+        def run(job: t.Callable[[], None]) -> None:
+            job()
+            self._progress.step()
+
+        def rest(_nothing: None) -> None:
+            for job in others:
+                run(job)
+
+        with Pool(len(google) + 1) as pool:
+            pool.each(lambda job: job(), [lambda: rest(None), *[lambda job=job: run(job) for job in google]])
+        reader.listed.add("user")
+        if "group" in models:
+            reader.listed.add("group")
+        self.found = {"user": len(reader.users), "group": len(reader.groups)}
+
+    def pages(self, kind: str) -> t.Iterator[t.List[Json]]:
+        """The objects of a kind as authentik lists them."""
+        return iter(self._pages[kind])
+
+    def count(self, kind: str) -> int:
+        """How many objects of a kind authentik lists."""
+        return len(self._pages[kind])
+
+    def has(self, kind: str, pk: str) -> bool:
+        """Whether authentik lists an object."""
+        return (int(pk) if kind == "user" and pk.isdigit() else pk) in self._pages[kind]
+
+    def group(self, pk: str) -> t.Optional[Json]:
+        """A group as authentik lists it; None if it does not."""
+        if self._groups is None:
+            if not self.count("group"):
+                for page in self._authentik.all_groups(self._asking.map):
+                    self._pages["group"].add(page)
+            self._groups = {
+                str(item["pk"]): {key: value for key, value in item.items() if key not in ("users", "users_obj")}
+                for page in self._pages["group"]
+                for item in page
+            }
+        return self._groups.get(pk)
+
+    def fill_members(self, group: Json) -> None:
+        """Give a listed group its members as authentik shows them with a single group."""
+        group["users_obj"] = [
+            {"pk": pk, "username": self._people[pk][0], "email": self._people[pk][1]}
+            for pk in group.get("users") or []
+            if pk in self._people
+        ]
+
+    def _list_google(self, kind: str) -> None:
+        index = self._reader.index(kind)
+        for page in self._reader.directory.listed(kind, partly=True):
+            for record in page:
+                index.add(record)
+
+    def _list_rows(self, kind: str) -> None:
+        rows = self._reader.rows[kind]
+        for row in self._authentik.all_connections(kind, self._provider, self._asking.map):
+            rows.add(row)
+
+    def _list_authentik(self, kind: str) -> None:
+        list_pages = self._authentik.all_users if kind == "user" else self._authentik.all_groups
+        members: t.Set[t.Any] = set()
+        if kind == "user":
+            members = {pk for page in self._pages["group"] for group in page for pk in group.get("users") or []}
+        for page in list_pages(self._asking.map):
+            self._pages[kind].add(page)
+            for item in page if kind == "user" else ():
+                if item.get("pk") in members:
+                    self._people[item["pk"]] = (str(item.get("username") or ""), str(item.get("email") or ""))

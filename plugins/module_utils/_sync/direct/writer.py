@@ -1,0 +1,267 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Writing one record or membership at Google, never blindly: every refusal and every lost answer is looked at.
+
+Google is eventually consistent: a fresh group refuses members (404), a fresh account is not complete (412), a renamed one
+answers 409 for a while, a deleted one holds its address. That is waited for, with one bound for the whole run.
+"""
+
+from __future__ import annotations
+
+import time
+import typing as t
+
+from ..._common.types import Json
+from ..._google.errors import GoogleError
+from ..._objects.difference import unmet
+from ..._objects.protection import Subject, check
+from ..._objects.record import address_of, alias_text, held_text, is_at
+from .log import EngineLog
+
+if t.TYPE_CHECKING:
+    from ..._google.directory import Directory
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
+CREATE_ATTEMPTS = 3
+
+
+class Unconfirmed(Exception):
+    """Google neither took a write for good nor refused it for good while we waited."""
+
+
+class HeldByAnother(Exception):
+    """The wanted address is somebody else's at Google."""
+
+
+class Patience:
+    """One bound for all the waiting of a run.
+
+    Args:
+        seconds: how long may be waited in all.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.left = seconds
+        self._pause = FIRST_PAUSE_S
+
+    def wait(self) -> bool:
+        """Sleep a little; False when there is no time left."""
+        if self.left <= 0:
+            return False
+        pause = min(self._pause, self.left)
+        time.sleep(pause)
+        self.left -= pause
+        self._pause = min(self._pause * 1.6, LONGEST_PAUSE_S)
+        return True
+
+
+class Writer:
+    """Writes one object's record and a group's members.
+
+    Args:
+        directory: Google's directory.
+        kind: "user" or "group".
+        patience: Patience.
+        log: EngineLog.
+        subject: Subject, the accounts that the run acts as.
+
+    Attributes:
+        unknown: bool, whether a write may have been performed of which nobody could see what became.
+    """
+
+    def __init__(self, directory: Directory, kind: str, patience: Patience, log: EngineLog, subject: Subject) -> None:
+        self.directory = directory
+        self.kind = kind
+        self.patience = patience
+        self.log = log
+        self.subject = subject
+        self.unknown = False
+
+    def read(self, key: str) -> t.Optional[Json]:
+        """The record with this id, address or alias, or None."""
+        return self.directory.account(key) if self.kind == "user" else self.directory.group(key)
+
+    def check(self, record: t.Optional[Json], body: Json, takes_over: bool = False) -> None:
+        """See that a write leaves a protected account alone, before it is sent; update() does so by itself.
+
+        Raises:
+            Protected.
+        """
+        check(self.kind, record, body, self.subject, takes_over)
+
+    def create(self, body: Json) -> t.Tuple[Json, bool]:
+        """Create the record, or find the one that already has the address.
+
+        Returns:
+            (the record, whether this run made it).
+
+        Raises:
+            HeldByAnother, Unconfirmed, GoogleError.
+        """
+        address = str(body.get("primaryEmail") or body.get("email"))
+        send = self.directory.create_user if self.kind == "user" else self.directory.create_group
+        maybe_done = False
+        attempts = 0
+        while True:
+            try:
+                return send(body), True
+            except GoogleError as exc:
+                maybe_done = maybe_done or exc.maybe_done
+                if exc.kind != "conflict" and not exc.maybe_done:
+                    raise
+                found = self._look(address, exc)
+                if found is not None:
+                    if not is_at(found, address):
+                        raise HeldByAnother(alias_text(self.kind, address, found)) from None
+                    # An answer that got lost: nothing had this address when we looked before.
+                    return found, maybe_done
+                if exc.kind != "conflict":
+                    # Nothing is there, so it was not performed and may be repeated.
+                    attempts += 1
+                    if attempts >= CREATE_ATTEMPTS or not self.patience.wait():
+                        raise
+                    continue
+                self._refuse_other_kind(address)
+                self.log.info("%s Nobody is seen to have the address; waiting for Google." % exc.message)
+                if not self.patience.wait():
+                    raise Unconfirmed(
+                        "Google says that %s exists, and shows nobody who has it, after %g seconds (google_wait): it was "
+                        "perhaps deleted or created just now. See in Google's Admin console who has it. If it is nobody else's, "
+                        "run the task again." % (address, self.patience.seconds)
+                    ) from None
+
+    def update(self, record: Json, body: Json, wanted: Json) -> Json:
+        """Change fields of a record and return it as Google answers.
+
+        Raises:
+            Protected, HeldByAnother, Unconfirmed, GoogleError (kind ``not_found``: it is gone).
+        """
+        self.check(record, body)
+        key = str(record["id"])
+        send = self.directory.update_user if self.kind == "user" else self.directory.update_group
+        address = str(body.get("primaryEmail") or body.get("email") or "")
+        while True:
+            try:
+                return send(key, body)
+            except GoogleError as exc:
+                if exc.maybe_done:
+                    found = self._look(key, exc)
+                    if found is not None and not unmet(self.kind, wanted, found):
+                        self.log.info("%s Google holds the wanted values all the same." % exc.message)
+                        return found
+                    raise
+                if exc.kind == "conflict" and address:
+                    holder = self.read(address)
+                    if holder is not None and holder.get("id") != key:
+                        raise HeldByAnother(held_text(address, self.kind, holder)) from None
+                    if holder is not None and not unmet(self.kind, wanted, holder):
+                        return holder
+                    if holder is None:
+                        self._refuse_other_kind(address)
+                elif exc.kind not in ("conflict", "not_ready"):
+                    raise
+                # Renamed or created a moment ago.
+                self.log.info("%s Waiting for Google." % exc.message)
+                if not self.patience.wait():
+                    raise Unconfirmed(
+                        "%s That is so for some minutes after an account was created or renamed; it still was after %g "
+                        "seconds (google_wait). Run the task again later." % (exc.message, self.patience.seconds)
+                    ) from None
+
+    def add_member(self, group: str, address: str) -> t.Optional[Json]:
+        """Let an account be a member.
+
+        Returns:
+            The membership, or None when it was there already.
+
+        Raises:
+            Unconfirmed, GoogleError.
+        """
+        while True:
+            try:
+                return self.directory.add_member(group, address)
+            except GoogleError as exc:
+                if exc.kind in ("conflict", "accepted"):
+                    # The trace of an earlier attempt, or accepted and slow; else it was there before.
+                    ours = exc.maybe_done or exc.kind == "accepted"
+                    found = self._await_member(group, address, exc)
+                    return found if ours else None
+                if exc.maybe_done:
+                    there = self._look_member(group, address, exc)
+                    if there is not None:
+                        return there
+                    raise
+                if exc.kind not in ("not_found", "not_ready"):
+                    raise
+                # Both were looked up a moment ago: a fresh group or account refuses members at first.
+                self.log.info("%s Waiting for Google." % exc.message)
+                if not self.patience.wait():
+                    raise Unconfirmed(
+                        "%s A new group or account refuses members for up to a minute; it still did after %g seconds "
+                        "(google_wait). Run the task again later." % (exc.message, self.patience.seconds)
+                    ) from None
+
+    def remove_member(self, group: str, member: Json) -> bool:
+        """Take a member out of a group; False if that had already happened. Raises Unconfirmed, GoogleError."""
+        key = str(member.get("id") or member.get("email"))
+        try:
+            self.directory.remove_member(group, key)
+            return True
+        except GoogleError as exc:
+            if exc.kind == "not_found":
+                address = str(member.get("email") or "")
+                if exc.maybe_done or not address or self._look_member(group, address, exc) is None:
+                    return exc.maybe_done
+                # It is there, and Google knows it by its address only.
+                self.directory.remove_member(group, address)
+                return True
+            if exc.kind == "accepted":
+                while self.directory.member(group, key) is not None:
+                    if not self.patience.wait():
+                        raise Unconfirmed("%s It is still a member." % exc.message) from None
+                return True
+            if exc.maybe_done and self._look_member(group, key, exc) is None and not self.unknown:
+                return True
+            raise
+
+    def _await_member(self, group: str, address: str, cause: GoogleError) -> Json:
+        """The membership that Google says there is, once it shows it."""
+        while True:
+            found = self.directory.member(group, address)
+            if found is not None:
+                return found
+            if not self.patience.wait():
+                raise Unconfirmed(
+                    "%s It does not show the member after %g seconds (google_wait)."
+                    % (cause.message, self.patience.seconds)
+                )
+
+    def _look(self, key: str, cause: GoogleError) -> t.Optional[Json]:
+        """What became of a write; the write's own error if that cannot be seen."""
+        try:
+            return self.read(key)
+        except GoogleError as exc:
+            self.unknown = self.unknown or cause.maybe_done
+            self.log.error("What became of it cannot be seen. %s" % exc)
+            raise cause from None
+
+    def _look_member(self, group: str, key: str, cause: GoogleError) -> t.Optional[Json]:
+        try:
+            return self.directory.member(group, key)
+        except GoogleError as exc:
+            self.unknown = True
+            self.log.error("What became of it cannot be seen. %s" % exc)
+            raise cause from None
+
+    def _refuse_other_kind(self, address: str) -> None:
+        holder = self.held_by_other_kind(address)
+        if holder:
+            raise HeldByAnother(
+                "%s is held by %s at Google. Change the address in authentik. Only if nobody needs it there, free it at Google."
+                % (address, holder)
+            )
+
+    def held_by_other_kind(self, address: str) -> str:
+        """A group that has a user's address, or the other way round, in words; empty if there is none."""
+        other = self.directory.group(address) if self.kind == "user" else self.directory.account(address)
+        return "" if other is None else "the %s %s" % ("group" if self.kind == "user" else "user", address_of(other))

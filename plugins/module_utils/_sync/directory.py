@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What both engines of a whole directory's sync share: the options, the progress, the report, and how a run is stopped."""
+
+from __future__ import annotations
+
+import typing as t
+
+from .._common.json_lines import Lines, now_text
+from .._common.types import Json
+from .directory_outcome import DirectoryOutcome
+from .engine import Engine
+from .options import DirectoryRequest
+from .progress import Progress
+
+# Requests to authentik at once: it serves people, too.
+AUTHENTIK_PARALLEL = 4
+# What the report says was asked for.
+REPORTED = (
+    "models",
+    "objects",
+    "membership",
+    "keep_members",
+    "orphans",
+    "allow_group_deletion",
+    "mapping_evaluation",
+    "force",
+    "shard_index",
+    "shard_count",
+)
+
+
+class RunEnded(Exception):
+    """The run cannot or must not go on; the text says why and what to do.
+
+    Attributes:
+        code: str, as the result shows it.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class DirectoryRun(Engine):
+    """One run.
+
+    Args:
+        report_path: str or None, the file to write.
+        tell: callable taking a dict, told of the progress; see Progress.
+    """
+
+    outcome: DirectoryOutcome
+
+    def __init__(
+        self,
+        *args: t.Any,
+        report_path: t.Optional[str] = None,
+        tell: t.Optional[t.Callable[[Json], None]] = None,
+    ) -> None:
+        super().__init__(*args)
+        self.progress = Progress(tell)
+        self._report_path = report_path
+        self._report: t.Optional[Lines] = None
+
+    @property
+    def options(self) -> DirectoryRequest:
+        return t.cast(DirectoryRequest, self.request)
+
+    def new_outcome(self) -> DirectoryOutcome:
+        return DirectoryOutcome(self.name, t.cast(DirectoryRequest, self.request).result_limit)
+
+    def _open_report(self) -> None:
+        """Open the report, if one is asked for. Raises RunEnded."""
+        if not self._report_path:
+            return
+        try:
+            self._report = Lines(self._report_path, append=False, sync=False)
+        except OSError as exc:
+            raise unusable("report_path", self._report_path, str(exc.strerror)) from None
+        self.outcome.write_to(self._report.write)
+        self.outcome.report_path = self._report_path
+
+    def _begin_report(self) -> None:
+        """What is asked for, as its first line."""
+        options = self.options
+        self.outcome.report(
+            {
+                "kind": "run",
+                "time": now_text(),
+                "check_mode": options.check_mode,
+                "authentik": self.authentik.client.url,
+                "options": {name: _json(getattr(options, name)) for name in REPORTED},
+            }
+        )
+
+    def _report_provider(self, provider: Json) -> None:
+        self.outcome.report({"kind": "provider", "pk": provider["pk"], "name": provider.get("name")})
+
+    def _close_report(self) -> None:
+        """What came of it, as its last line."""
+        if self._report is None:
+            return
+        outcome = self.outcome
+        outcome.report(
+            {
+                "kind": "summary",
+                "time": now_text(),
+                "changed": outcome.changed,
+                "status": outcome.status,
+                "counts": outcome.counts,
+                "msg": outcome.failure,
+            }
+        )
+        self._report.close()
+
+
+def unusable(option: str, path: str, reason: str) -> RunEnded:
+    """Why a file that an option names cannot be written."""
+    return RunEnded(
+        "%s %s cannot be used: %s. Give a file in a folder that exists on the host that the module runs on, writable for its "
+        "user." % (option, path, reason),
+        "invalid_option",
+    )
+
+
+def _json(value: t.Any) -> t.Any:
+    """A value of the options as JSON has it."""
+    return sorted(value) if isinstance(value, frozenset) else list(value) if isinstance(value, tuple) else value

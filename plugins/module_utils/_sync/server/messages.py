@@ -1,0 +1,179 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What authentik's messages (LogEvents) say about a sync, and what Google said in them. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+import typing as t
+from urllib.parse import unquote, urlsplit
+
+from ..._common.types import Json
+from ..._mappings.desired import SECRET_FIELDS
+
+DRY_RUN = "Dropping mutating request due to dry run"
+STARTED = "Syncing page"
+NO_PROVIDER = "No provider found"
+ALREADY_RUNNING = "Synchronization is already running"
+FAILED_OBJECT = "Failed to sync "
+STOPPED = "Stopping sync due to error"
+# What authentik says, as a warning, of a sync that did not happen: true whatever levels the user wants to fail on.
+FAILED = (FAILED_OBJECT, STOPPED, NO_PROVIDER)
+
+_GOOGLE_SAID = re.compile(r"""<HttpError (\d+) when requesting (\S+) returned "(.*?)"(?:\. Details|>)""", re.DOTALL)
+_DUPLICATE_ROW = "duplicate key value violates unique constraint"
+
+
+class Verdict:
+    """What the messages of one sync say.
+
+    Attributes:
+        failures: list of str, the events that say that the sync failed, in order of time.
+        fails_task: bool, whether one of them has a level that the user wants to fail on.
+        reason: str, what went wrong, for a person; empty if nothing did.
+        remedy: str, what to do about it.
+        started: bool or None: authentik said that it began to write; None where it does not say such things.
+        dry_run: list of dict, requests that authentik held back: ``{"method", "resource", "key", "body"}``.
+        bad_domain: bool, an address lies outside the workspace's domains.
+    """
+
+    def __init__(self) -> None:
+        self.failures: t.List[str] = []
+        self.fails_task = False
+        self.reason = ""
+        self.remedy = ""
+        self.started: t.Optional[bool] = None
+        self.dry_run: t.List[Json] = []
+        self.bad_domain = False
+
+    @property
+    def rows_stop(self) -> bool:
+        """Whether a stored connection that differs from Google's record stopped it (servers before 2025.10)."""
+        return any(_DUPLICATE_ROW in text for text in self.failures)
+
+
+def judge(events: t.Sequence[Json], fail_on: t.Collection[str], complete: bool) -> Verdict:
+    """Read the messages of the attempt that counts.
+
+    Args:
+        events: as normalise returns them.
+        fail_on: the log levels that fail a sync.
+        complete: whether the list would hold the worker's own lines (2025.8 and later), so that a missing one
+            means something.
+    """
+    verdict = Verdict()
+    if complete:
+        verdict.started = any(event["event"].startswith(STARTED) for event in events)
+    for event in events:
+        if event["event"].startswith(DRY_RUN):
+            verdict.dry_run.append(_held_back(event["attributes"]))
+        fails_task = event["log_level"] in fail_on
+        if not fails_task and not event["event"].startswith(FAILED):
+            continue
+        verdict.failures.append(event["event"])
+        verdict.fails_task = verdict.fails_task or fails_task
+        if not verdict.reason:
+            verdict.reason, verdict.remedy, verdict.bad_domain = _explain(event)
+    return verdict
+
+
+def _held_back(attributes: Json) -> Json:
+    """A request that dry run stopped, as an operation with its body."""
+    path = unquote(urlsplit(str(attributes.get("url") or "")).path)
+    parts = path.split("/directory/v1/")[-1].strip("/").split("/")
+    resource = {"users": "user", "groups": "group"}.get(parts[0], parts[0])
+    if len(parts) > 2:
+        resource = {"members": "member"}.get(parts[2], parts[2])
+    try:
+        body = json.loads(attributes.get("body") or "{}")
+    except (TypeError, ValueError):
+        body = {}
+    body = body if isinstance(body, dict) else {}
+    key = parts[1] if len(parts) > 1 else body.get("primaryEmail") or body.get("email")
+    for field in SECRET_FIELDS:
+        body.pop(field, None)
+    return {"method": str(attributes.get("method") or ""), "resource": resource, "key": str(key or ""), "body": body}
+
+
+def _explain(event: Json) -> t.Tuple[str, str, bool]:
+    """(what went wrong, what to do, is it the domain) for one failing event."""
+    text = event["event"]
+    said = _google_said(event)
+    if NO_PROVIDER in text:
+        return (
+            "the provider is not assigned to an application",
+            "Add it to an application in authentik as its backchannel provider.",
+            False,
+        )
+    if "Invalid email domain" in text:
+        address = text.split("Invalid email domain:", 1)[1].strip()
+        return (
+            "Invalid email domain: %s" % (address or "(no e-mail)"),
+            "Change the e-mail in authentik, or add the domain at Google. authentik compares domains with their case.",
+            True,
+        )
+    if "No mappings configured" in text or "No group mappings configured" in text:
+        return "no property mapping yields anything", "Assign property mappings to the provider in authentik.", False
+    match = re.search(r"Stopping sync due to error: Error (.*?), caused by .* \(mapping (?:.*Mapping )?(.*?)\)", text)
+    if match:
+        return (
+            "property mapping '%s' fails%s" % (match.group(2), ": %s" % match.group(1) if match.group(1) else ""),
+            "Correct the mapping in authentik; its event log has the error as a configuration_error.",
+            False,
+        )
+    if said:
+        status, message = said
+        if status == 400:
+            return "Google rejects the values: %s" % message, "Correct the value in authentik or in its mapping.", False
+        if status == 403 and "uota" not in message and "ate" not in message:
+            return (
+                "Google answered 403: %s" % message,
+                "The provider's delegated subject must be an administrator with this right, and the domain-wide delegation "
+                "must hold the provider's scopes.",
+                False,
+            )
+        if status in (403, 429) or status >= 500:
+            return "Google answered %d: %s" % (status, message), "That passes: run the task again later.", False
+        return "Google answered %d: %s" % (status, message), _crash_remedy(status, text), False
+    if _DUPLICATE_ROW in text:
+        return (
+            "a stored connection of this provider differs from Google's record, which stops every sync of its kind (a "
+            "defect of authentik before 2025.10): %s" % text.splitlines()[-1].strip(),
+            "Delete the connection row named there in authentik (nothing is deleted at Google; the next sync links it "
+            "again), or update authentik.",
+            False,
+        )
+    if "invalid_grant" in text or "unauthorized_client" in text or "RefreshError" in text:
+        return (
+            "Google refuses the provider's service account: %s" % text,
+            "Check the provider's credentials, delegated subject and scopes in authentik.",
+            False,
+        )
+    if "Connection refused" in text or "timed out" in text or "Name or service not known" in text:
+        return "authentik could not reach Google: %s" % text, "Check the network of authentik's worker.", False
+    return text, "", False
+
+
+def _crash_remedy(status: int, text: str) -> str:
+    if status == 404 and "/members" in text:
+        return "A member's account is gone at Google, or the group is too new: sync the members first, or run again."
+    if status == 409:
+        return "The wanted address is held by something else at Google: look there who has it."
+    return ""
+
+
+def _google_said(event: Json) -> t.Optional[t.Tuple[int, str]]:
+    """The HTTP status and text of Google's answer, from the event or from the exceptions chained to it."""
+    chain = event["attributes"].get("exception") if isinstance(event["attributes"], dict) else None
+    texts = [event["event"]]
+    if isinstance(chain, list):
+        texts.extend(str(item.get("exc_value") or "") for item in chain if isinstance(item, dict))
+    for text in texts:
+        match = _GOOGLE_SAID.search(text)
+        if match:
+            return int(match.group(1)), match.group(3)
+    if "('Bad request'," in event["event"]:
+        # Up to 2025.6 the event holds what was sent, and not what Google said to it.
+        return 400, "Bad request (this version of authentik does not say which)"
+    return None

@@ -1,0 +1,236 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What authentik must not be asked to do: take over, suspend, … a protected account, or write to another object's record.
+
+authentik asks nobody: it syncs every object to the record that has its address. So this is decided before anything is sent,
+as far as Google and authentik's connections can be read. Reads only.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..._authentik.api import Authentik
+from ..._authentik.errors import AuthentikError
+from ..._common.types import Json
+from ..._google.errors import GoogleError
+from ..._mappings.desired import MappingProblem, evaluate
+from ..._objects.connection import connected_id, first_row, leads_to, proves
+from ..._objects.protection import Protected, Subject, addresses_of, check, listed, standing
+from ..._objects.record import address_of
+from ..._objects.target import Target
+from .comparison import Case
+
+# What authentik does with an object of which the mappings give this: it does not write.
+_NOT_WRITTEN = ("skip", "failed", "empty")
+Refusal = t.Optional[t.Tuple[str, str]]
+
+
+def refusal(case: Case) -> Refusal:
+    """Why a sync of one object must not be asked for: (text, code), or None. Raises AuthentikError."""
+    text = _protected(case)
+    if text:
+        return text, "protected"
+    text = _owned_by_another(case)
+    return (text, "conflict") if text else None
+
+
+def _protected(case: Case) -> str:
+    if case.target.kind != "user":
+        return ""
+    before, directory = case.before, case.observer.directory
+    subject = Subject(
+        case.provider.get("delegated_subject"), directory.session.credentials.subject if directory is not None else None
+    )
+    record = before.record if before.seen else before.attributes or None
+    if record is None and not before.seen:
+        # What is not read cannot be an administrator's for certain, but the subject is known by its address.
+        address = str((before.row or {}).get("google_id") or case.target.email)
+        record = {"primaryEmail": address}
+        if not subject.is_account(record):
+            case.warn(
+                "Whether %s is an administrator's account at Google is not known, since Google was not read. authentik takes over "
+                "any account that has the address of a user." % (address or "the account")
+            )
+            return ""
+    text = _listed_by_address(case, record, subject)
+    if text or record is None:
+        return text
+    return protected_text(
+        record, before.row, case.target, subject, lambda: (case.wanted_now(creating=False), case.secret)
+    )
+
+
+def _listed_by_address(case: Case, record: t.Optional[Json], subject: Subject) -> str:
+    """authentik connects a user with the account that has the user's e-mail, even where there is a connection already."""
+    address, directory = case.target.email, case.observer.directory
+    if record is None or directory is None or not case.before.seen or address.lower() in addresses_of(record):
+        # Without a record the look before has asked for the address.
+        return ""
+    try:
+        other = directory.account(address) if address else None
+    except GoogleError as exc:
+        if case.request.verify == "google":
+            raise
+        case.warn("Whose account %s is at Google could not be read. %s" % (address, exc))
+        return ""
+    if other is None:
+        return ""
+    return protected_text(other, case.before.row, case.target, subject, lambda: ({}, {}))
+
+
+def protected_text(
+    record: Json,
+    row: t.Optional[Json],
+    target: Target,
+    subject: Subject,
+    wanted: t.Callable[[], t.Tuple[Json, Json]],
+) -> str:
+    """Why authentik must not sync a user to an account; empty if it may.
+
+    Args:
+        record: the account as Google shows it.
+        row: the user's connection as authentik shows it, or None.
+        wanted: gives what the mappings yield (and may cost requests); asked for protected accounts only.
+    """
+    refused = "%s was not synced" % str(target).capitalize()
+    try:
+        unknown = _see(record, row, target, subject, wanted)
+    except Protected as exc:
+        return exc.text(refused)
+    if not unknown:
+        return ""
+    return "%s. %s. Nothing was sent. Let the token's user test property mappings, or use engine: direct." % (
+        "The account %s at Google %s, and what authentik would write to it is not known (%s)"
+        % (address_of(record), standing(record, subject), unknown),
+        refused,
+    )
+
+
+def _see(
+    record: Json,
+    row: t.Optional[Json],
+    target: Target,
+    subject: Subject,
+    wanted: t.Callable[[], t.Tuple[Json, Json]],
+) -> str:
+    """Raise Protected if authentik would harm an account; else why that is not known, or an empty text."""
+    if not standing(record, subject):
+        return ""
+    check("user", record, {}, subject, takes_over=not proves(row, record, target.email))
+    try:
+        resource, secret = wanted()
+    except MappingProblem as exc:
+        return "" if exc.kind in _NOT_WRITTEN else str(exc)
+    check("user", record, dict(resource, **secret), subject)
+    return ""
+
+
+def full_sync_refusals(
+    authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], subject: Subject
+) -> t.List[str]:
+    """What a full sync must not do, in words; asks authentik only for those few users who have a protected account.
+
+    Args:
+        users: those that the provider syncs.
+        accounts: the protected accounts, as Google shows them.
+
+    Raises:
+        AuthentikError.
+    """
+    by_key: t.Dict[str, Json] = {}
+    for account in accounts:
+        for key in {str(account.get("id") or ""), *addresses_of(account)} - {""}:
+            by_key[key] = account
+    found: t.List[str] = []
+    for user in users:
+        # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
+        keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
+        for account in {id(by_key[key]): by_key[key] for key in keys if key in by_key}.values():
+            found.extend(_of_full_sync(authentik, provider, user, account, subject))
+    return found
+
+
+class Scoped(t.NamedTuple):
+    """A user whom the provider syncs.
+
+    Attributes:
+        pk, address: str; address is the e-mail.
+        row: the connection as authentik shows it, or None.
+    """
+
+    pk: str
+    address: str
+    row: t.Optional[Json]
+
+    @property
+    def own_id(self) -> str:
+        return connected_id(self.row)
+
+    @property
+    def google_id(self) -> str:
+        return str((self.row or {}).get("google_id") or "")
+
+
+def _of_full_sync(
+    authentik: Authentik, provider: Json, user: Scoped, account: Json, subject: Subject
+) -> t.Iterator[str]:
+    data = authentik.user(int(user.pk))
+    if data is None:
+        return
+    target = Target("user", data)
+    why = "%s (%s)" % (address_of(account), standing(account, subject))
+    try:
+        unknown = _see(account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row))
+    except Protected as exc:
+        yield "to sync %s would %s: %s" % (target, listed(exc.acts), why)
+        return
+    if unknown:
+        yield "what %s would get is not known, %s: %s" % (target, unknown, why)
+
+
+def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optional[Json]) -> t.Tuple[Json, Json]:
+    """What the mappings yield for a user who has a connection. Raises MappingProblem, AuthentikError."""
+    return evaluate(authentik, provider, "user", target.data, str((row or {}).get("google_id") or ""))
+
+
+def _owned_by_another(case: Case) -> str:
+    """Whether another object of authentik is connected with the record; empty if none is, or nobody can tell."""
+    record, kind = case.before.record, case.target.kind
+    if record is None or connected_id(first_row(case.before.rows or [])) == str(record.get("id")):
+        return ""
+    try:
+        names = owners(case.authentik, kind, int(case.provider["pk"]), case.target.pk, record)
+    except AuthentikError as exc:
+        if exc.kind != "forbidden":
+            raise
+        # The look before has warned of it.
+        return ""
+    case.owners_known = True
+    if not names:
+        return ""
+    return "%s. %s was not synced, because authentik would write to the same %s. Nothing was sent. %s" % (
+        "The %s %s at Google is connected with %s of authentik" % (_what(kind), address_of(record), listed(names)),
+        str(case.target).capitalize(),
+        _what(kind),
+        "Give one of them another %s in authentik. Only if the %s belongs to the other one no longer, remove that "
+        "connection (google_workspace_connection, state: absent)."
+        % ("e-mail" if kind == "user" else "name or address", _what(kind)),
+    )
+
+
+def owners(authentik: Authentik, kind: str, provider: int, pk: str, record: Json) -> t.List[str]:
+    """The other objects of authentik that are connected with a record: by immutable id, or by address where no id is known."""
+    found = set()
+    for row in authentik.all_connections(kind, provider):
+        own_id = connected_id(row)
+        theirs = own_id == str(record.get("id")) if own_id else leads_to(row, record)
+        if theirs and str(row.get(kind)) != pk:
+            obj = row.get("%s_obj" % kind)
+            name = (obj or {}).get("username" if kind == "user" else "name") if isinstance(obj, dict) else None
+            found.add("%s %s" % (kind, name or row.get(kind)))
+    return sorted(found)
+
+
+def _what(kind: str) -> str:
+    return "account" if kind == "user" else "group"

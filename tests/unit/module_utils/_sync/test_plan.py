@@ -1,0 +1,240 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plans, held against the sandbox's Google: what it makes of a plan is what was wanted, and then nothing is left to plan."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.dirsync.authentik.plugins.module_utils._objects.connection import tolerates_rows
+from ansible_collections.dirsync.authentik.plugins.module_utils._objects.difference import unmet
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync import plan
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.connection import plan_row
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.passwords import (
+    given_hash,
+    random_password,
+)
+from tests.sandbox.google.checks import password as google_takes
+from tests.sandbox.google.errors import ApiError
+from tests.sandbox.google.settings import Settings
+from tests.sandbox.google.state import Directory
+
+DOMAIN = "corp.example.com"
+SECRET = {"password": "something-long"}
+letters = st.characters(codec="utf-8", categories=("L", "N"))
+texts = st.text(letters, min_size=1, max_size=12)
+locals_ = st.text(st.sampled_from("abcdefg.-_XYZ0123"), min_size=1, max_size=8).filter(lambda text: text.strip("."))
+addresses = st.builds(lambda local: f"{local}@{DOMAIN}", locals_)
+entries = st.fixed_dictionaries({"type": st.sampled_from(["work", "home"]), "value": texts})
+mail_entries = st.builds(
+    lambda address, kind: {"address": address, "type": kind}, addresses, st.sampled_from(["home", "work"])
+)
+names = st.fixed_dictionaries({"givenName": texts, "familyName": texts}, optional={"displayName": texts})
+fields = {
+    "suspended": st.booleans(),
+    "orgUnitPath": st.sampled_from(["/", "/Staff", "/Staff/Guests"]),
+    "includeInGlobalAddressList": st.booleans(),
+    "recoveryEmail": st.just("") | addresses,
+    "phones": st.lists(entries, max_size=3),
+    "emails": st.lists(mail_entries, max_size=3),
+    "notes": st.fixed_dictionaries({"value": texts}, optional={"contentType": st.just("text_plain")}),
+    "customSchemas": st.dictionaries(
+        texts, st.dictionaries(texts, st.integers() | texts, min_size=1, max_size=2), max_size=2
+    ),
+}
+wanted_users = st.fixed_dictionaries({"primaryEmail": addresses, "name": names}, optional=fields)
+
+
+def fresh() -> Directory:
+    return Directory([DOMAIN], Settings(), frozenset({"id", "etag", "kind", "isAdmin"}))
+
+
+def turned(value):
+    """The same in another order and another case of addresses."""
+    if isinstance(value, dict):
+        return {
+            key: item.upper() if key in ("primaryEmail", "address", "recoveryEmail") else turned(item)
+            for key, item in reversed(value.items())
+        }
+    return [turned(item) for item in reversed(value)] if isinstance(value, list) else value
+
+
+@given(wanted_users)
+def test_a_created_account_is_what_was_wanted(wanted):
+    directory = fresh()
+    found = plan.plan_record("user", wanted, None)
+    assert found.method == "POST"
+    assert not plan.refused_value("user", found)
+    resource = directory.create_user({**found.body, **SECRET}).resource
+    assert unmet("user", wanted, resource) == []
+    assert plan.plan_record("user", wanted, resource) == (None, {}, [])
+
+
+@given(wanted_users, wanted_users)
+def test_an_updated_account_is_what_was_wanted_and_then_nothing_is_left_to_plan(present, wanted):
+    directory = fresh()
+    user = directory.create_user({**present, **SECRET})
+    found = plan.plan_record("user", wanted, user.resource)
+    if found.method is None:
+        assert unmet("user", wanted, user.resource) == []
+    else:
+        assert found.changes
+        assert {item["path"].split(".")[0] for item in found.changes} == set(found.body)
+        directory.update_user(user, found.body)
+    assert unmet("user", wanted, user.resource) == []
+    assert plan.plan_record("user", wanted, user.resource).method is None
+    assert plan.plan_record("user", turned(wanted), user.resource).method is None
+
+
+@given(wanted_users, wanted_users)
+def test_what_is_not_managed_is_never_written(present, wanted):
+    found = plan.plan_record("user", wanted, {**present, "id": "1"})
+    assert set(found.body) <= set(wanted)
+    assert set(found.body) <= {item["path"].split(".")[0] for item in unmet("user", wanted, present)}
+
+
+groups = st.fixed_dictionaries({"email": addresses, "name": texts}, optional={"description": st.none() | texts})
+
+
+@given(groups, groups)
+def test_groups_alike(present, wanted):
+    directory = fresh()
+    group = directory.create_group(present)
+    found = plan.plan_record("group", wanted, group.resource)
+    if found.method:
+        directory.update_group(group, found.body)
+    assert unmet("group", wanted, group.resource) == []
+    assert plan.plan_record("group", turned(wanted), group.resource).method is None
+
+
+people = st.lists(st.integers(0, 9), unique=True, max_size=8)
+roles = st.lists(st.sampled_from(["MEMBER", "MEMBER", "OWNER", "MANAGER"]), min_size=10, max_size=10)
+
+
+@given(people, people, roles, st.sampled_from(["add", "exact", "ignore"]), st.sets(st.sampled_from(plan.KEEPABLE)))
+def test_members(wanted, present, role, membership, keep):
+    def address(number):
+        return f"p{number}@{DOMAIN}"
+
+    observed = [
+        {
+            "id": str(number),
+            "email": address(number).upper(),
+            "role": role[number],
+            "type": "GROUP" if number == 9 else "USER",
+        }
+        for number in present
+    ]
+    # By id or by address, whatever is known.
+    names = [str(number) if number % 2 and number in present else address(number) for number in wanted]
+    found = plan.plan_members(names, observed, membership, keep)
+    state = {item["email"].lower() for item in observed} - {item["email"].lower() for item in found.remove}
+    state |= set(found.add)
+    ours = {address(number) for number in wanted}
+    there = {item["email"].lower() for item in observed}
+    if membership == "ignore":
+        assert found == ([], [], [])
+    elif membership == "add":
+        assert state == there | ours
+    else:
+        assert state == ours | set(found.kept)
+        for number in present:
+            protected = role[number].lower() in keep or (number == 9 and "group" in keep)
+            assert (address(number) in found.kept) == (protected and number not in wanted)
+    assert not {item["email"].lower() for item in found.remove} & ours
+    after = [item for item in observed if item not in found.remove]
+    after += [{"id": item, "email": item} for item in found.add]
+    assert plan.plan_members([address(number) for number in wanted], after, membership, keep)[:2] == ([], [])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "says"),
+    [
+        ({"primaryEmail": "", "name": {"givenName": "A", "familyName": "B"}}, "no e-mail"),
+        ({"primaryEmail": "@corp.example.com", "name": {"givenName": "A", "familyName": "B"}}, "no e-mail address"),
+        ({"primaryEmail": "a@b.test"}, "name.givenName is empty"),
+        ({"primaryEmail": "a@b.test", "name": {"givenName": "A", "familyName": " "}}, "name.familyName is empty"),
+        ({"primaryEmail": "a@b.test", "name": {"givenName": "A" * 61, "familyName": "B"}}, "more than 60"),
+        ({"primaryEmail": "a@b.test", "name": {"givenName": "A<", "familyName": "B"}}, "angle bracket"),
+    ],
+)
+def test_values_that_google_refuses_are_known_before(wanted, says):
+    assert says in plan.refused_value("user", plan.plan_record("user", wanted, None))
+
+
+def test_only_what_is_written_is_judged():
+    record = {"id": "1", "primaryEmail": "a@b.test", "name": {"givenName": "A", "familyName": ""}, "suspended": True}
+    found = plan.plan_record("user", {"primaryEmail": "a@b.test", "suspended": False}, record)
+    assert (found.method, found.body, plan.refused_value("user", found)) == ("PUT", {"suspended": False}, "")
+
+
+def test_a_random_password_is_one_that_google_takes():
+    one, other = random_password(), random_password()
+    assert one != other
+    google_takes({"password": one})
+
+
+@pytest.mark.parametrize(
+    ("secret", "taken"),
+    [
+        ({"password": "pbkdf2_sha256$600000$salt$hash"}, False),
+        ({"password": "plain text"}, False),
+        ({"password": "pbkdf2_sha256$600000$salt$hash", "hashFunction": "crypt"}, False),
+        ({"password": "0" * 32, "hashFunction": "MD5"}, True),
+        ({"password": "0" * 40, "hashFunction": "SHA-1"}, True),
+        ({"password": "0" * 40, "hashFunction": "MD5"}, False),
+        ({"password": "$6$rounds=5000$salt$" + "a" * 86, "hashFunction": "crypt"}, True),
+        ({"password": "$6$rounds=50000$salt$" + "a" * 86, "hashFunction": "crypt"}, False),
+        ({"password": "0" * 32, "hashFunction": "md4"}, False),
+        ({"password": "0" * 32, "hashFunction": ["MD5"]}, False),
+        ({"hashFunction": "MD5"}, False),
+    ],
+)
+def test_only_hashes_that_google_takes_are_passed_on(secret, taken):
+    found = given_hash(secret)
+    assert found == (secret if taken else None)
+    if found:
+        google_takes(found)
+    elif "hashFunction" in secret and isinstance(secret.get("password"), str) and "rounds" not in secret["password"]:
+        with pytest.raises((ApiError, TypeError)):
+            google_takes(secret)
+
+
+RECORD = {"id": "7", "primaryEmail": "a@b.test", "aliases": ["old@b.test"]}
+
+
+@pytest.mark.parametrize(
+    ("row", "written", "tolerant", "removed", "google_id"),
+    [
+        (None, False, True, False, "a@b.test"),
+        (None, True, False, False, None),
+        ({"id": "r", "google_id": "A@b.test"}, True, True, False, None),
+        ({"id": "r", "google_id": "old@b.test"}, False, True, False, None),
+        ({"id": "r", "google_id": "7"}, False, False, False, None),
+        ({"id": "r", "google_id": "other@b.test"}, False, True, True, "a@b.test"),
+        # A row that a write has outdated stops every sync of these servers.
+        ({"id": "r", "google_id": "a@b.test"}, True, False, True, None),
+    ],
+)
+def test_rows(row, written, tolerant, removed, google_id):
+    found = plan_row("user", row, RECORD, None, written, lambda: tolerant)
+    assert (found.remove == row if removed else found.remove is None, found.google_id) == (True, google_id)
+
+
+@pytest.mark.parametrize(
+    ("provider", "version", "tolerant"),
+    [
+        ({"sync_page_size": 100, "dry_run": False}, None, True),
+        ({"dry_run": False}, (2025, 8), False),
+        ({"dry_run": False}, (2025, 10), True),
+        ({}, None, False),
+    ],
+)
+def test_the_provider_tells_most_versions(provider, version, tolerant):
+    def ask():
+        assert version is not None
+        return version
+
+    assert tolerates_rows(provider, ask) is tolerant
