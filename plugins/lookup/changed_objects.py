@@ -12,8 +12,8 @@ version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Reads the variable C(resync_objects), or, if that is not defined, the variable C(ansible_eda), in which ansible-rulebook gives a playbook
-    the event that it runs for.
+  - Reads the variable C(resync_objects), or, if that is not defined, the variable C(ansible_eda), in which ansible-rulebook gives a
+    playbook the event that it runs for.
   - Both hold texts of other people, such as display names. The lookup takes them as they stand. It never evaluates them as templates,
     compares each primary key with a pattern, and returns nothing else. A playbook must not use C(ansible_eda) in a template itself, since
     ansible-core 2.18 evaluates every string of it.

@@ -472,7 +472,9 @@ def test_automation_controller_gets_primary_keys_and_nothing_else_of_the_event(c
 
 @pytest.mark.parametrize("path", sorted(RULEBOOKS.glob("*.yml")), ids=lambda path: path.stem)
 def test_rulebooks_keep_to_the_schema_of_ansible_rulebook(path):
-    (schema,) = programs_of_events().parent.glob("lib/python3*/site-packages/ansible_rulebook/schema/ruleset_schema.json")
+    (schema,) = programs_of_events().parent.glob(
+        "lib/python3*/site-packages/ansible_rulebook/schema/ruleset_schema.json"
+    )
     rulesets = yaml.safe_load(path.read_text())
     jsonschema.validate(rulesets, json.loads(schema.read_text()))
     # The schema lets unknown keys of a rule pass where another kind of rule would fit.
