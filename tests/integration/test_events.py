@@ -104,8 +104,8 @@ class Rulebook:
         kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
         self.process = subprocess.Popen(
             [
-                *(programs / "ansible-rulebook", "--rulebook", f"dirsync.authentik.{name}"),
-                *("--inventory", inventory, "--vars", variables, *arguments),
+                *(str(programs / "ansible-rulebook"), "--rulebook", f"dirsync.authentik.{name}"),
+                *("--inventory", str(inventory), "--vars", str(variables), *arguments),
             ],
             cwd=folder,
             env={

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -64,7 +65,7 @@ def run(sandbox: Sandbox, playbook: Path, variables, check: bool, *arguments: st
 
 
 WRITING = ("POST", "PUT", "PATCH", "DELETE")
-ERRORS = {
+ERRORS: dict[str, list[tuple[str, str, dict[str, Any]]]] = {
     "authentik": [("authentik", "authentik_error", {"status": 400})],
     "Google": [("google", "google_error", {"status": 403})],
     "writes": [
@@ -128,9 +129,9 @@ def test_the_control_2_18_evaluates_all_of_an_event_that_a_template_names(tmp_pa
         assert "event's name (print)" in canary.evaluated()
 
 
-def wrong_keys(canary: Canary) -> list:
+def wrong_keys(canary: Canary) -> list[Any]:
     """What is not the primary key of a user."""
-    wrong = [canary.text("primary key", form) for form in FORMS]
+    wrong: list[Any] = [canary.text("primary key", form) for form in FORMS]
     wrong += [f"6{canary.text('primary key')}", f"6\n{canary.text('primary key')}", [canary.text("primary key")]]
     return [*wrong, canary.structure("primary key"), None, True, 6.5, -6, 2**40, "6\n", "\u0666"]
 
@@ -214,7 +215,7 @@ def test_a_group_with_more_members_than_the_limit(hostile):
 
 
 # Playbook to the variables that it needs; a name that begins with @ is a file.
-PLAYS = {
+PLAYS: dict[str, dict[str, Any]] = {
     "sync_all": {"provider": "1", "state_dir": "@state", "fail_on_objects": True},
     "sync_sharded": {"provider": "1", "state_dir": "@state", "shard_count": 1, "shard_index": 0},
     "drift_report": {"provider": "1", "drift_report_path": "@page.html", "drift_report_fail_on_objects": True},

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import yaml
@@ -50,7 +51,7 @@ def test_the_objects_of_events(given, users, groups):
     assert (found.users, found.groups, found.refused) == (users, groups, [])
 
 
-WRONG_USERS = [
+WRONG_USERS: list[Any] = [
     "x",
     "",
     "0",
@@ -68,7 +69,7 @@ WRONG_USERS = [
     UUID,
 ]
 WRONG_USERS += [0, -6, 2**31, 6.0, True, None, [6], {"6": 6}, b"6"]
-WRONG_GROUPS = [
+WRONG_GROUPS: list[Any] = [
     "x",
     "",
     "6",
