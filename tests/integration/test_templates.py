@@ -249,8 +249,11 @@ def test_through_the_playbooks(hostile, tmp_path, play, check):
     if play in ("demo", "setup"):
         # They want the provider by its name, which the operator would type.
         sandbox.control("PATCH", "authentik/providers/1", {"name": "canary"})
-    key = Path(sandbox.service_account_file).read_text()
-    done = run(sandbox, PLAYBOOKS / f"{play}.yml", variables, check, GCP_SERVICE_ACCOUNT_CONTENTS=key)
+    key = {}
+    if play == "setup":
+        key["GCP_SERVICE_ACCOUNT_CONTENTS"] = Path(sandbox.service_account_file).read_text()
+        key["GOOGLE_WORKSPACE_DELEGATED_SUBJECT"] = f"admin@{DOMAIN}"
+    done = run(sandbox, PLAYBOOKS / f"{play}.yml", variables, check, **key)
     assert f"{canary.folder}/" in done.stdout, done.stdout[-3000:]
     if play == "drift_report":
         for file in ("page.html", "page.json"):
