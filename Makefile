@@ -88,7 +88,7 @@ docs: $(READY) ## Check the documentation, and build it as a site into .build/do
 sanity: $(READY) ## Run ansible-test sanity, on each ansible-core (SANITY='--core 2.19 --python 3.11' for one)
 	$(BIN)/python -m tests.support.sanity $(SANITY)
 
-compat: $(READY) ## Run unit and integration tests on the oldest and the newest ansible-core (COMPAT='-k ...')
+compat: $(READY) ## Run unit and integration tests on the oldest and the newest ansible-core, and test_templates.py on each (COMPAT='-k ...')
 	$(BIN)/python -m tests.support.compat $(COMPAT)
 
 artifact: $(READY) ## Build the collection, install it into an empty folder, run the demo from there

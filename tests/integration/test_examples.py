@@ -51,7 +51,10 @@ MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py
 # tests/packaging/test_tutorial.py follows the tutorial, step by step.
 PAGES = [ROOT / "README.md", *sorted(page for page in (ROOT / "docs").glob("*.md") if page.name != "tutorial.md")]
 PAGES += sorted(ROOT.glob("roles/*/README.md"))
-FILTERS = sorted(path.stem for path in (ROOT / "plugins" / "filter").glob("*.py"))
+# Filters and lookups.
+PLUGINS = [
+    (kind, path.stem) for kind in ("filter", "lookup") for path in sorted((ROOT / "plugins" / kind).glob("*.py"))
+]
 # Whoever syncs is done when Ada is there; the others configure, or only look.
 SYNCS = re.compile(r"google_workspace_sync(_object)?:")
 
@@ -60,9 +63,9 @@ def blocks():
     """Yield (name, YAML text) of each example."""
     for name in MODULES:
         yield name, importlib.import_module(f"ansible_collections.dirsync.authentik.plugins.modules.{name}").EXAMPLES
-    for name in FILTERS:
-        source = importlib.import_module(f"ansible_collections.dirsync.authentik.plugins.filter.{name}")
-        yield f"filter-{name}", source.EXAMPLES
+    for kind, name in PLUGINS:
+        source = importlib.import_module(f"ansible_collections.dirsync.authentik.plugins.{kind}.{name}")
+        yield f"{kind}-{name}", source.EXAMPLES
     for page in PAGES:
         for number, text in enumerate(
             re.findall(r"^```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE), 1
@@ -112,6 +115,8 @@ def test_playbooks(sandbox, tmp_path: Path, name, text):
     variables = {
         "vault_authentik_token": sandbox.authentik_token,
         "vault_google_service_account": json.loads(Path(sandbox.service_account_file).read_text()),
+        # What a rulebook passes on: Ada.
+        "resync_objects": "user:6",
     }
     done = run_playbook(playbook, variables, environment=environment(sandbox))
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]

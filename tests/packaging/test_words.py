@@ -18,6 +18,7 @@ PAGES = [name for name in known_files() if name.endswith(".md") and name != "CHA
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("*.py"))
 ROLES = sorted(path.name for path in (ROOT / "roles").glob("*") if path.is_dir())
 PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
+LOOKUPS = sorted(path.stem for path in (ROOT / "plugins" / "lookup").glob("*.py"))
 RULEBOOKS = sorted(path.stem for path in (ROOT / "extensions" / "eda" / "rulebooks").glob("*.yml"))
 FOLDERS = sorted({name.split("/")[0] for name in known_files() if "/" in name})
 PARTS = {"authentik", "google"}
@@ -93,7 +94,7 @@ def test_tests_and_programs_exist(page):
 def test_what_belongs_to_the_collection_exists(page):
     text = (ROOT / page).read_text()
     for name in re.findall(r"\bdirsync\.authentik\.(\w+)", text):
-        assert name in [*MODULES, *ROLES, *PLAYBOOKS, *RULEBOOKS, *PARTS, "git"], name
+        assert name in [*MODULES, *ROLES, *PLAYBOOKS, *LOOKUPS, *RULEBOOKS, *PARTS, "git"], name
     for span in spans(page):
         if re.fullmatch(r"google_workspace_\w+", span):
             variable = any(span.startswith(f"{role}_") for role in ROLES)

@@ -15,7 +15,10 @@ CORES = {
     "2.19": ("3.11", "3.12", "3.13"),
     "2.20": ("3.12", "3.13", "3.14"),
     "2.21": ("3.13", "3.12", "3.14"),
+    "2.22": ("3.13", "3.14"),
 }
+# Not released yet. pip takes a pre-release only if the requirement names one.
+CANDIDATES = {"2.22": ">=2.22.0b1,<2.23"}
 
 
 def python_for(core: str) -> str | None:
@@ -45,4 +48,4 @@ def core_environment(core: str, *requirements: str) -> Path:
     if python is None:
         raise LookupError(f"no Python here runs ansible-core {core}")
     name = f"core-{core}-full" if requirements else f"core-{core}"
-    return environment(name, [f"ansible-core=={core}.*", *requirements], python)
+    return environment(name, [f"ansible-core{CANDIDATES.get(core, f'=={core}.*')}", *requirements], python)

@@ -28,8 +28,8 @@ class Background:
         self.settings = settings
         self.endpoint = endpoint
         self.full_syncs = FullSyncs(self)
-        # Called with a user or group that a request has changed.
-        self.listeners: list[Callable[[User | Group], None]] = []
+        # Called with a user or group that a request has changed, and what the event's context has besides the object.
+        self.listeners: list[Callable[[User | Group, dict[str, Any]], None]] = []
 
     def single(self, provider: int, kind: str, object_id: str, override_dry_run: bool) -> Task:
         """Queue the sync of one object, as its endpoint does."""
@@ -51,14 +51,16 @@ class Background:
     def saved(self, obj: User | Group) -> None:
         """A user or group was saved: with signals on, every provider syncs it."""
         for listener in self.listeners:
-            listener(obj)
+            listener(obj, {})
         for provider in self._listening():
             self._send("google_workspace_sync_direct", self._direct(provider, obj), str(obj), provider, kind_of(obj))
 
     def membership(self, group: Group, users: list[int], added: bool) -> None:
         """Members came or went: with signals on, every provider brings just that to Google."""
+        # authentik's enterprise middleware adds the difference while the licence is valid.
+        context = {"diff": {"users": {"add" if added else "remove": users}}} if self.settings.licensed else {}
         for listener in self.listeners:
-            listener(group)
+            listener(group, context)
         for provider in self._listening():
 
             def work(task: Task, provider: int = provider) -> None:

@@ -4,7 +4,8 @@
 
 The default body and what a webhook mapping is given follow authentik's documentation of notification transports and of
 its events (``action``, and ``context.model`` with ``app``, ``model_name``, ``name`` and ``pk``; a UUID stands there as 32
-digits). Deliveries are made one after the other, in a thread, and never keep a request waiting.
+digits). As its source has it, a licensed server adds ``context.diff`` with the primary keys of members that came or went.
+Deliveries are made one after the other, in a thread, and never keep a request waiting.
 """
 
 from __future__ import annotations
@@ -65,8 +66,12 @@ class Webhooks:
             self._queue.put(None)
             self._thread.join(TIMEOUT_S)
 
-    def saved(self, obj: User | Group) -> None:
-        """A user or group was changed by a request."""
+    def saved(self, obj: User | Group, context: dict[str, Any]) -> None:
+        """A user or group was changed by a request.
+
+        Args:
+            context: what the event's context has besides the object.
+        """
         kind = "user" if isinstance(obj, User) else "group"
         model = {
             "app": "authentik_core",
@@ -75,7 +80,7 @@ class Webhooks:
             "pk": str(obj.pk).replace("-", "") if kind == "group" else obj.pk,
         }
         event = SimpleNamespace(
-            action="model_updated", app="authentik.events.signals", context={"model": model}, user=ACTOR
+            action="model_updated", app="authentik.events.middleware", context={"model": model, **context}, user=ACTOR
         )
         text = f"model_updated: {json.dumps(event.context)}"
         notification = SimpleNamespace(
