@@ -86,7 +86,7 @@ class _Uuid:
 
     def __init__(self, text):
         self.hex = text.replace("-", "").lower()
-        if _builtin_len(self.hex) != 32 or not _is_hex(self.hex):
+        if re.search(r"^[0-9a-f]{32}$", self.hex) is None or self.hex.endswith("\n"):
             raise ValueError("badly formed hexadecimal UUID string")
 
     def __str__(self):
@@ -101,13 +101,6 @@ class _Uuid:
 
     def __hash__(self):
         return hash(self.hex)
-
-
-def _is_hex(text):
-    for char in text:
-        if char not in "0123456789abcdef":
-            return False
-    return True
 
 
 def _hidden():
@@ -230,14 +223,8 @@ class _User:
     def group_attributes(self, request=None):
         if request is not None and type(request) is not _Request:
             _refuse("it gives group_attributes() something else than its request")
-        found, repeated = _all_groups(self)
-        merged: dict = {}
-        for data in _by_text("group", found, "name"):
-            attributes = json.loads(data["attributes"])
-            if repeated and _has_lists(attributes):
-                _refuse("authentik lists a group more than once there, and its attributes hold lists")
-            _merge(merged, attributes)
-        _merge(merged, json.loads(self._data["attributes"]))
+        merged = _copied(_merged_attributes(self))
+        _merge(merged, self.attributes)
         return merged
 
     def locale(self, request=None):
@@ -257,16 +244,17 @@ class _Group:
 
     def __init__(self, data):
         self._data = data
-        self.pk = _Uuid(data["pk"])
-        self.group_uuid = self.pk
+        # One for all evaluations of a page: nothing changes it.
+        if "_uuid" not in data:
+            data["_uuid"] = _Uuid(data["pk"])
+        self.pk = data["_uuid"]
+        self.group_uuid = data["_uuid"]
         if "name" in data:
             self.name = data["name"]
         if "num_pk" in data:
             self.num_pk = data["num_pk"]
         if "is_superuser" in data:
             self.is_superuser = data["is_superuser"]
-        if "attributes" in data:
-            self.attributes = json.loads(data["attributes"])
 
     def __str__(self):
         return "Group %s" % self.name
@@ -306,16 +294,22 @@ def _look(ob, name):
             # Before 2026.2 this is Django's own relation, which has nothing to do with authentik's groups.
             _refuse("it uses user.groups, which means something else before authentik 2026.2; use user.ak_groups")
         if name == "groups" or name == "ak_groups":
-            return _Rows("group", _own_groups(ob), None, None, True, False)
+            if "_own_groups" not in ob._data:
+                ob._data["_own_groups"] = _own_groups(ob)
+            return _Rows("group", ob._data["_own_groups"], None, None, True, False)
     if kind is _Group:
-        if name == "users":
+        if name == "attributes":
+            # Made when it is first read, since most groups of a query are asked for their names alone.
+            if not _builtin_hasattr(ob, name):
+                ob.attributes = _copied(_attributes_of(ob._data))
+        elif name == "users":
             shown = ob._data.get("users_obj")
             if shown is None:
                 shown = [{"pk": pk} for pk in _listed("group", ob._data, "users")]
             return _Rows("user", shown, None, None, True, False)
-        if name == "parents":
+        elif name == "parents":
             return _Rows("group", [_group(pk) for pk in _listed("group", ob._data, "parents")], None, None, True, False)
-        if name == "parent":
+        elif name == "parent":
             pk = _listed("group", ob._data, "parent")
             return None if pk is None else _Group(_group(pk))
     return _builtin_getattr(ob, name)
@@ -347,6 +341,8 @@ def _all_groups(user):
 
     Up to 2025.10 a group has one parent, and authentik gives a group once for each way that leads to it.
     """
+    if type(user) is _User and "_all_groups" in user._data:
+        return user._data["_all_groups"]
     found: dict = {}
     repeated = False
     for own in _own_groups(user):
@@ -368,18 +364,53 @@ def _all_groups(user):
             depth += 1
             if depth >= _MOST_ANCESTORS and level:
                 _refuse("its groups have more than %d ancestors one above the other" % _MOST_ANCESTORS)
-    return list(found.values()), repeated
+    # The same in each evaluation for this user; the data live as long as their page.
+    user._data["_all_groups"] = (list(found.values()), repeated)
+    return user._data["_all_groups"]
+
+
+def _merged_attributes(user):
+    """The attributes of all of a user's groups, merged in the order of their names: not to be given to an expression."""
+    if "_merged" in user._data:
+        return user._data["_merged"]
+    found, repeated = _all_groups(user)
+    merged: dict = {}
+    certain = not _run.uncertain
+    for data in _by_text("group", found, "name"):
+        attributes = _attributes_of(data)
+        if repeated and _has_lists(attributes):
+            _refuse("authentik lists a group more than once there, and its attributes hold lists")
+        _merge(merged, attributes)
+    if certain and not _run.uncertain:
+        # The same in each evaluation for this user.
+        user._data["_merged"] = merged
+    return merged
+
+
+def _attributes_of(data):
+    """The attributes of a group of authentik's list: not to be changed, and not to be given to an expression."""
+    if "_attributes" not in data:
+        data["_attributes"] = json.loads(_listed("group", data, "attributes"))
+    return data["_attributes"]
+
+
+def _copied(value):
+    kind = type(value)
+    if kind is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return [_copied(item) for item in value] if kind is list else value
 
 
 def _merge(into, other):
     """Merge as authentik does: objects key by key, lists one after the other, everything else replaced."""
     for key, value in other.items():
-        if type(into.get(key)) is dict and type(value) is dict:
+        kind = type(value)
+        if kind is dict and type(into.get(key)) is dict:
             _merge(into[key], value)
-        elif type(into.get(key)) is list and type(value) is list:
-            into[key] = into[key] + value
+        elif kind is list and type(into.get(key)) is list:
+            into[key] = into[key] + _copied(value)
         else:
-            into[key] = value
+            into[key] = _copied(value)
 
 
 def _has_lists(value):
@@ -561,8 +592,10 @@ def _type_of(kind, field):
 
 
 def _value_of(kind, row, field):
+    if field == "name":
+        return row["name"] if "name" in row else _listed(kind, row, field)
     if field == "attributes":
-        return json.loads(_listed(kind, row, "attributes"))
+        return _copied(_attributes_of(row)) if kind == "group" else json.loads(_listed(kind, row, "attributes"))
     if field in ("pk", "group_uuid", "id"):
         return _Uuid(row["pk"]) if kind == "group" else row["pk"]
     return _listed(kind, row, field)
@@ -580,7 +613,9 @@ def _arranged(rows):
 
 def _by_text(kind, rows, field):
     """Rows in the order of a text: certain where a database's collation makes no difference."""
-    plain = sorted(rows, key=lambda row: _listed(kind, row, field))
+    for row in rows:
+        _listed(kind, row, field)
+    plain = sorted(rows, key=lambda row: row[field])
     worded = sorted(rows, key=lambda row: _collation(row[field]))
     if [row["pk"] for row in plain] == [row["pk"] for row in worded]:
         return plain
@@ -592,43 +627,47 @@ def _by_text(kind, rows, field):
 
 def _collation(text):
     """How the collations of natural languages sort: letters and digits first, whatever their case."""
-    return "".join([char for char in text.casefold() if char.isalnum()]), text
+    if text not in _collations:
+        _collations[text] = ("".join([char for char in text.casefold() if char.isalnum()]), text)
+    return _collations[text]
+
+
+# Of a page's names, each is asked for many times.
+_collations: dict = {}
 
 
 def _matching(kind, rows, wanted):
     """The rows that match all of Django's field lookups, such as ``name__startswith``."""
     for key, value in wanted.items():
         field, _mark, lookup = key.partition("__")
-        form = _type_of(kind, field)
-        rows = [row for row in rows if _matches(form, lookup or "exact", value, _value_of(kind, row, field))]
-        if not rows:
-            # What is wrong with a lookup has to be seen without rows, too.
-            _matches(form, lookup or "exact", value, _EXAMPLES[form])
+        matches = _lookup(_type_of(kind, field), lookup or "exact", value)
+        rows = [row for row in rows if matches(_value_of(kind, row, field))]
     return rows
 
 
-def _matches(form, lookup, value, found):
-    """Whether a field's value matches, as the database would say."""
+def _lookup(form, lookup, value):
+    """A function that says whether a field's value matches, as the database would."""
     if lookup == "in" and type(value) in (list, tuple, set, frozenset):
-        return any([_matches(form, "exact", item, found) for item in value])
+        tests = [_lookup(form, "exact", item) for item in value]
+        return lambda found: any([test(found) for test in tests])
     if lookup == "exact" and form == "uuid":
         try:
-            return found == (value if type(value) is _Uuid else _Uuid(value))
+            wanted = value if type(value) is _Uuid else _Uuid(value)
         except (ValueError, AttributeError, TypeError):
             _refuse("it compares an id with something else")
+        return lambda found: found == wanted
     if lookup == "exact" and type(value) is _TYPES.get(form):
-        return found == value
+        return lambda found: found == value
     if form == "text" and type(value) is str:
-        if lookup == "exact":
-            return found == value
         if lookup == "contains":
-            return value in found
+            return lambda found: value in found
         if lookup == "startswith":
-            return found.startswith(value)
+            return lambda found: found.startswith(value)
         if lookup == "endswith":
-            return found.endswith(value)
+            return lambda found: found.endswith(value)
         if lookup in ("iexact", "icontains", "istartswith", "iendswith"):
-            return _matches(form, lookup[1:], _upper(value, True), _upper(found, False))
+            matches = _lookup(form, lookup[1:], _upper(value, True))
+            return lambda found: matches(_upper(found, False))
     _refuse("it queries with '%s' in a way that is not known here" % lookup)
 
 
@@ -642,7 +681,6 @@ def _upper(text, pattern):
 
 
 _TYPES = {"text": str, "bool": _builtin_bool, "int": int}
-_EXAMPLES = {"text": "", "bool": False, "int": 0, "uuid": _Uuid("0" * 32)}
 _MODELS = {_User: "user", _Group: "group", _Rows: "query", _Secret: "user.password", _Request: "request", _Uuid: "UUID"}
 _MODELS[_Logger] = "ak_logger"
 
@@ -672,6 +710,15 @@ def _and(value, other):
 
 def _or(value, other):
     return value if _truth(value) else other()
+
+
+def _unordered(value):
+    """Rows in any order, where the order makes no difference to what reads them."""
+    if type(value) is not _Rows:
+        return value
+    value._query("is iterated")
+    value._once()
+    return value._shaped(value._rows)
 
 
 def _format(template, *args, **kwargs):
@@ -733,7 +780,7 @@ def hasattr(ob, name):
     return True
 
 
-_LAZY = ("password", "groups", "ak_groups", "users", "parents", "parent")
+_LAZY = ("password", "attributes", "groups", "ak_groups", "users", "parents", "parent")
 
 
 def isinstance(ob, kinds):
@@ -878,6 +925,7 @@ def _evaluate_page(text):
     page = json.loads(text)
     _run.groups = page["groups"]
     _run.version = page["version"]
+    _collations.clear()
     answers = []
     for subject, number in page["tasks"]:
         data, context = page["subjects"][subject]
@@ -912,7 +960,10 @@ def _once_evaluated(handler, kind, data, context):
             subject = _User(data)
             value = handler(connection, provider, _Request(subject), subject)
         else:
-            value = handler(connection, provider, None, _Group(data))
+            subject = _Group(data)
+            if "attributes" in data:
+                subject.attributes = json.loads(data["attributes"])
+            value = handler(connection, provider, None, subject)
         answer = ["ok", ""] if _run.trouble is not None else ["ok", _as_json(value)]
     except SkipObject as exc:
         answer = ["error", _TRACE + "authentik.core.expression.exceptions.SkipObjectException: %s" % exc]

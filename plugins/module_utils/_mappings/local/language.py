@@ -103,8 +103,14 @@ _REWRITTEN = _LAZY | _words("all_groups getattr format")
 _ITERATORS = _words("enumerate filter map reversed zip")
 _CONSUMERS = _ITERATORS | _words("all any dict frozenset list max min next set sorted sum tuple")
 _CONSUMING_METHODS = _words("extend join update union intersection difference")
+# What gives the same in whatever order it is given its elements, if making an element changes nothing.
+_UNORDERED = _words("max min sorted sum")
+_CHANGING = _words("add append clear discard extend insert pop popitem remove reverse setdefault sort update")
+_PURE_FUNCTIONS = _words(
+    "bool float getattr hasattr int isinstance len list_flatten regex_match regex_replace repr slugify str"
+)
 # What the rewriter below calls.
-_OWN = _words("_look _truth _and _or _format")
+_OWN = _words("_look _truth _and _or _format _unordered")
 _REFUSED: t.Dict[str, str] = {
     "Import": "imports a module",
     "ImportFrom": "imports a module",
@@ -251,13 +257,30 @@ class _Rewriter(ast.NodeTransformer):
         if node.attr == "format":
             raise Unsupported("it uses format without calling it")
         self.generic_visit(node)
-        return _call("_look", node.value, ast.Constant(node.attr)) if node.attr in _LAZY else node
+        return (
+            _call("_look", node.value, ast.Constant(node.attr))
+            if node.attr in _LAZY or node.attr == "attributes"
+            else node
+        )
 
     def visit_Call(self, node: ast.Call) -> ast.expr:
         if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
             node.args.insert(0, node.func.value)
             node.func = ast.Name("_format", ast.Load())
+        elif isinstance(node.func, ast.Name) and node.func.id in _UNORDERED and len(node.args) == 1:
+            if all(keyword.arg == "reverse" for keyword in node.keywords):
+                node.args = [self._unordered(node.args[0])]
         self.generic_visit(node)
+        return node
+
+    @staticmethod
+    def _unordered(node: ast.expr) -> ast.expr:
+        """Say of rows that their order does not matter: with one order tried, an evaluation takes a third of the time."""
+        if not isinstance(node, (ast.GeneratorExp, ast.ListComp, ast.SetComp)):
+            return node if isinstance(node, ast.Starred) else _call("_unordered", node)
+        only = node.generators[0]
+        if len(node.generators) == 1 and all(_is_pure(part) for part in [node.elt, *only.ifs]):
+            only.iter = _call("_unordered", only.iter)
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST:
@@ -311,6 +334,21 @@ class _Rewriter(ast.NodeTransformer):
         ):
             return t.cast(ast.expr, self.visit(node))
         return _call("_truth", self.visit(node))
+
+
+def _is_pure(node: ast.expr) -> bool:
+    """Whether evaluating an expression surely changes nothing."""
+    for inner in ast.walk(node):
+        if isinstance(inner, (ast.NamedExpr, ast.Lambda)):
+            return False
+        if isinstance(inner, ast.Call):
+            function = inner.func
+            if isinstance(function, ast.Attribute):
+                if function.attr in _CHANGING:
+                    return False
+            elif not isinstance(function, ast.Name) or function.id not in _PURE_FUNCTIONS:
+                return False
+    return True
 
 
 def _call(name: str, *arguments: ast.expr) -> ast.expr:

@@ -415,3 +415,24 @@ def test_the_process_is_gone_when_the_evaluator_is():
     evaluator.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_the_order_of_rows_matters_only_where_it_is_read():
+    """What gives the same in every order is evaluated with one; a set of rows may be read in an order of its own."""
+    groups = {pk: {**data, "name": name} for (pk, data), name in zip(GROUPS.items(), ("Alpha", "Beta"), strict=True)}
+    subjects = people(1, groups=list(groups))
+    for expression, expected in (
+        ("sorted(g.name for g in user.ak_groups.all())", ["Alpha", "Beta"]),
+        ("sorted({g.name.lower() for g in user.ak_groups.all()}, reverse=True)", ["beta", "alpha"]),
+        ("max(user.ak_groups.values_list('name', flat=True))", "Beta"),
+        ("sum(len(g.name) for g in user.ak_groups.all() if g.name != 'Alpha')", 4),
+    ):
+        assert local(f"return {{'x': {expression}}}", subjects, groups=groups) == expected
+    for expression in (
+        "list({g.name for g in user.ak_groups.all()})",
+        "list(set(g.name for g in user.ak_groups.all()))",
+        "[g.name for g in user.ak_groups.all()]",
+        "sorted((g.name for g in user.ak_groups.all()), key=lambda name: 1)",
+        "sorted([seen.append(g.name) or len(seen) for g in user.ak_groups.all()]) and seen",
+    ):
+        assert "order_by()" in local(f"seen = []\nreturn {{'x': {expression}}}", subjects, groups=groups)
