@@ -20,6 +20,7 @@ CONTENTS = {
     "role": {path.parent.name for path in (ROOT / "roles").glob("*/tasks")},
     "playbook": {path.stem for path in (ROOT / "playbooks").glob("*.yml")},
     "filter": {path.stem for path in (ROOT / "plugins" / "filter").glob("*.py")},
+    "lookup": {path.stem for path in (ROOT / "plugins" / "lookup").glob("*.py")},
     "rulebook": {path.stem for path in (ROOT / "extensions" / "eda" / "rulebooks").glob("*.yml")},
 }
 # Folders of plugins that users do not name, or that go with a module of the same name.
@@ -46,7 +47,7 @@ def test_the_tables_list_everything_once(kind):
 
 def test_every_kind_of_plugin_has_a_table():
     folders = {path.name for path in (ROOT / "plugins").iterdir() if any(path.glob("*.py"))}
-    listed = {"modules", "filter"}
+    listed = {"modules", "filter", "lookup"}
     assert folders - SILENT == listed, "a kind of plugin that README has no table for"
 
 

@@ -960,10 +960,10 @@ def _once_evaluated(handler, kind, data, context):
             subject = _User(data)
             value = handler(connection, provider, _Request(subject), subject)
         else:
-            subject = _Group(data)
+            group = _Group(data)
             if "attributes" in data:
-                subject.attributes = json.loads(data["attributes"])
-            value = handler(connection, provider, None, subject)
+                group.attributes = json.loads(data["attributes"])
+            value = handler(connection, provider, None, group)
         answer = ["ok", ""] if _run.trouble is not None else ["ok", _as_json(value)]
     except SkipObject as exc:
         answer = ["error", _TRACE + "authentik.core.expression.exceptions.SkipObjectException: %s" % exc]
