@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 import urllib.error
 import urllib.request
 
@@ -17,15 +16,14 @@ from googleapiclient.errors import HttpError
 from googleapiclient.http import BatchHttpRequest
 
 from tests.contract.test_google_side import SCOPES, client, person, refused
-from tests.sandbox.process import Sandbox
 
 ADMIN = "admin@corp.example.com"
 
 
 @pytest.fixture(scope="module")
-def sandbox():
+def sandbox(sandboxes):
     # Leaving it fails the run if an answer was outside of Google's schema.
-    with Sandbox(google_only=True) as running:
+    with sandboxes(google_only=True) as running:
         yield running
 
 
@@ -266,7 +264,7 @@ def test_each_call_of_a_batch_counts_against_the_quota(sandbox, directory):
 
 def test_what_is_fresh_is_not_fully_there(sandbox, directory):
     users, groups, members = directory.users(), directory.groups(), directory.members()
-    sandbox.control("POST", "google/settings", {"lag_ms": 700})
+    sandbox.control("POST", "google/settings", {"lag_ms": 60_000})
     user = users.insert(body=person("ada")).execute()
     group = groups.insert(body={"email": "team@corp.example.com"}).execute()
     insert = members.insert(groupKey=group["id"], body={"email": ADMIN})
@@ -275,14 +273,14 @@ def test_what_is_fresh_is_not_fully_there(sandbox, directory):
     assert users.update(userKey=user["id"], body={"suspended": True}).execute()["suspended"] is True
     assert len(users.list(customer="my_customer").execute()["users"]) == 1
     assert "groups" not in groups.list(customer="my_customer", query="email:team*").execute()
-    time.sleep(0.75)
+    sandbox.forward(61)
     insert.execute()
     groups.delete(groupKey=group["id"]).execute()
     assert refused(groups.insert(body={"email": "team@corp.example.com"}))[0] == 409
-    sandbox.control("POST", "google/settings", {"lag_ms": 0, "update_lag_ms": 300})
+    sandbox.control("POST", "google/settings", {"lag_ms": 0, "update_lag_ms": 30_000})
     users.update(userKey=user["id"], body={"suspended": False}).execute()
     assert users.get(userKey=user["id"]).execute()["suspended"] is True
-    time.sleep(0.35)
+    sandbox.forward(31)
     assert users.get(userKey=user["id"]).execute()["suspended"] is False
 
 

@@ -14,10 +14,9 @@ from pathlib import Path
 
 from tests.sandbox.authentik import RELEASES
 from tests.sandbox.dataset import DEFAULT, DatasetError, load
+from tests.sandbox.process import NEWEST
 from tests.sandbox.server import Servers
 
-# The newest one that was recorded.
-NEWEST = "2025.12.4"
 BUGS = 3
 
 

@@ -17,7 +17,11 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
+from tests.sandbox.dataset import DEFAULT
+
 ROOT = Path(__file__).resolve().parents[2]
+# The newest version that was recorded: the sandbox's default.
+NEWEST = "2025.12.4"
 START_WITHIN_S = 60
 STOP_WITHIN_S = 20
 
@@ -128,6 +132,30 @@ class Sandbox:
     def reset(self) -> None:
         """Back to the dataset, without faults, requests and settings."""
         self.control("POST", "reset")
+
+    def begin(
+        self,
+        *,
+        dataset: str | Path = DEFAULT,
+        google_latency_ms: float = 0,
+        sync_ms: float = 0,
+        answer_ms: float = 10000,
+    ) -> None:
+        """Be as one that was just started with these options; ``reset()`` comes back to them from now on."""
+        settings = {"google_latency_ms": google_latency_ms, "sync_ms": sync_ms, "answer_ms": answer_ms}
+        self.control("POST", "reset", {"dataset": json.loads(Path(dataset).read_text()), **settings})
+
+    def forward(self, seconds: float) -> None:
+        """Let time pass at once, for all that the sandbox lets trail, wait or expire."""
+        self.control("POST", "clock", {"forward_ms": seconds * 1000})
+
+    def violations(self) -> list[str]:
+        """The answers of Google's side that its discovery document forbids: bugs of the sandbox."""
+        return self.control("GET", "google/violations")
+
+    def is_running(self) -> bool:
+        """Whether the process is there."""
+        return self._process is not None and self._process.poll() is None
 
     def _said(self) -> str:
         self._errors.flush()

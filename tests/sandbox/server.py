@@ -19,11 +19,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 
+from tests.sandbox import clock
+from tests.sandbox.dataset import complete
 from tests.sandbox.google import Google
 from tests.sandbox.wire import WireProtocol
 
 HOST = "127.0.0.1"
 START_WITHIN_S = 30
+# The settings that a sandbox starts with, and that a reset may change for itself and those that follow.
+START = ("google_latency_ms", "sync_ms", "answer_ms")
 
 
 class Server:
@@ -82,7 +86,7 @@ class Servers:
         sync_ms: float = 0,
         answer_ms: float = 10000,
     ) -> None:
-        self.google = Google(dataset=dataset, latency_ms=google_latency_ms)
+        self.google = Google(dataset=dataset, google_latency_ms=google_latency_ms)
         google_server = Server(self.google.app, google_port)
         key = self.google.service_account(google_server.url)
         self._servers = [google_server]
@@ -109,6 +113,7 @@ class Servers:
             )
         mounts.append(Route("/reset", self._reset, methods=["POST"]))
         mounts.append(Route("/observed", self._observed, methods=["GET", "DELETE"]))
+        mounts.append(Route("/clock", self._forward, methods=["POST"]))
         control = Server(Starlette(routes=mounts), 0)
         self._servers.append(control)
         self._key_file = _private_file(json.dumps(key))
@@ -119,9 +124,24 @@ class Servers:
             pid=os.getpid(),
         )
 
-    async def _reset(self, _request: Request) -> Response:
+    async def _reset(self, request: Request) -> Response:
+        try:
+            start = _start(await request.body())
+        except ValueError as exc:
+            return JSONResponse({"error": str(exc)}, status_code=400)
         for side in self._sides:
-            side.reset()
+            side.reset(**{name: value for name, value in start.items() if name in ("dataset", *side.START)})
+        return Response(status_code=204)
+
+    async def _forward(self, request: Request) -> Response:
+        """Let time pass at once."""
+        given = await request.json()
+        seconds = given.get("forward_ms") if isinstance(given, dict) else None
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0:
+            return JSONResponse({"error": "forward_ms: a number, not below 0"}, status_code=400)
+        clock.forward(seconds / 1000)
+        for side in self._sides:
+            side.wake()
         return Response(status_code=204)
 
     async def _observed(self, request: Request) -> Response:
@@ -146,6 +166,23 @@ class Servers:
             server.stop()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self._key_file)
+
+
+def _start(body: bytes) -> dict:
+    """What a reset is to start with, checked: ``dataset`` as its JSON, and settings of the start. Raises ValueError."""
+    start = json.loads(body) if body else {}
+    if not isinstance(start, dict):
+        raise ValueError("a reset is an object, or empty")
+    unknown = sorted(set(start) - {"dataset", *START})
+    if unknown:
+        raise ValueError(f"unknown keys: {', '.join(unknown)}; known: dataset, {', '.join(START)}")
+    for name in START:
+        value = start.get(name, 0)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+            raise ValueError(f"{name}: wrong value {value!r}")
+    if "dataset" in start:
+        start["dataset"] = complete(start["dataset"])
+    return start
 
 
 def _private_file(text: str) -> str:

@@ -33,6 +33,9 @@ class Authentik:
         sync_ms, answer_ms: see ``settings``.
     """
 
+    # What a reset may be given besides a dataset.
+    START = ("sync_ms", "answer_ms")
+
     def __init__(
         self,
         *,
@@ -81,13 +84,18 @@ class Authentik:
         self.worker.retry_ms = self.settings.retry_ms
         self.worker.set_running(self.settings.worker)
 
-    def reset(self) -> None:
-        """Back to the dataset and the settings of the start."""
+    def reset(self, *, dataset: dict | None = None, **start: float) -> None:
+        """Back to the dataset and the settings of the start, or to others from now on."""
+        self._start.update(start)
         self.worker.forget()
         self.webhooks.reset()
-        self.state.load()
+        self.state.load(dataset)
         self.configure({**Settings().as_dict(), **self._start})
         self.wire.reset()
+
+    def wake(self) -> None:
+        """The clock was moved forward."""
+        self.worker.wake()
 
     def close(self) -> None:
         """Stop the worker, and sending."""

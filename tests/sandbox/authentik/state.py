@@ -202,8 +202,10 @@ class State:
 
     # -- filling ------------------------------------------------------------------------------------------------
 
-    def load(self) -> None:
+    def load(self, dataset: dict | None = None) -> None:
         with self.lock:
+            if dataset is not None:
+                self._dataset = copy.deepcopy(dataset)
             data = copy.deepcopy(self._dataset)
             self.generation += 1
             self.domain = data["domain"]

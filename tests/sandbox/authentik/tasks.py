@@ -9,13 +9,13 @@ import collections
 import heapq
 import random
 import threading
-import time
 import uuid
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import Callable
 
+from tests.sandbox import clock
 from tests.sandbox.authentik.errors import chain
 from tests.sandbox.authentik.releases import Release
 from tests.sandbox.authentik.state import now
@@ -103,6 +103,11 @@ class Worker:
             self.running = running
             self._condition.notify_all()
 
+    def wake(self) -> None:
+        """The clock was moved forward: look whether a task is due."""
+        with self._condition:
+            self._condition.notify_all()
+
     def forget(self) -> None:
         """Drop all tasks. One that runs right now ends unseen."""
         with self._condition:
@@ -157,11 +162,11 @@ class Worker:
         """Wait for a task that is due; None when the worker is closed."""
         while not self._closed:
             if self.running:
-                while self._later and self._later[0][0] <= time.monotonic():
+                while self._later and self._later[0][0] <= clock.monotonic():
                     self._queue.append(heapq.heappop(self._later)[2])
                 if self._queue:
                     return self._queue.popleft()
-            due = self._later[0][0] - time.monotonic() if self._later and self.running else None
+            due = self._later[0][0] - clock.monotonic() if self._later and self.running else None
             self._condition.wait(due)
         return None
 
@@ -207,7 +212,7 @@ class Worker:
             if not self._release.task_logs:
                 task.queue = "default.DQ"
             self._count += 1
-            heapq.heappush(self._later, (time.monotonic() + delay / 1000, self._count, task))
+            heapq.heappush(self._later, (clock.monotonic() + delay / 1000, self._count, task))
             self._condition.notify_all()
 
     @staticmethod

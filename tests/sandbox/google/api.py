@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.sandbox import clock
 from tests.sandbox.google import checks, listing
 from tests.sandbox.google.errors import ApiError, forbidden, invalid, malformed, not_found
 from tests.sandbox.google.state import CUSTOMER_ID, Directory, Entry, Group, User, with_etag
@@ -324,7 +324,7 @@ class Quota:
 
     def take(self, per_minute: int) -> bool:
         """Count one call if there is room for it, and tell whether there was."""
-        now = time.monotonic()
+        now = clock.monotonic()
         self._times = [moment for moment in self._times if moment > now - 60] if per_minute else []
         if not per_minute:
             return True

@@ -38,7 +38,10 @@ class Google:
     ``violations`` the answers that were outside of the discovery document, which are bugs of the sandbox.
     """
 
-    def __init__(self, *, dataset: dict, latency_ms: float = 0) -> None:
+    # What a reset may be given besides a dataset.
+    START = ("google_latency_ms",)
+
+    def __init__(self, *, dataset: dict, google_latency_ms: float = 0) -> None:
         """Build the directory from a dataset as ``tests.sandbox.dataset.load`` returns it."""
         self.discovery = Discovery()
         self.violations: list[str] = []
@@ -48,7 +51,7 @@ class Google:
         self.wire = Wire(self._serve, token_paths=(TOKEN_PATH, STS_PATH), error_body=fault_body)
         self.app = self.wire
         self._dataset = dataset
-        self._latency_ms = latency_ms
+        self._latency_ms = google_latency_ms
         self._tokens = Tokens(self.settings)
         self._platform = Platform(self.settings, self._tokens)
         self.reset()
@@ -66,14 +69,17 @@ class Google:
         with self.lock:
             return {"state": control.state_of(self), "requests": self.wire.recorded()}
 
-    def reset(self) -> None:
-        """Go back to the dataset and to the settings of the start; forget requests, faults and violations.
+    def reset(self, *, dataset: dict | None = None, google_latency_ms: float | None = None) -> None:
+        """Go back to the dataset and to the settings of the start, or to others from now on; forget requests and faults.
 
-        Access tokens stay good, so that clients can go on.
+        Access tokens stay good, so that clients can go on. Violations stay, so that the process ends with them.
         """
         with self.lock:
+            if dataset is not None:
+                self._dataset = dataset
+            if google_latency_ms is not None:
+                self._latency_ms = google_latency_ms
             self.settings.update({**Settings().as_dict(), "latency_ms": self._latency_ms})
-            self.violations.clear()
             self.wire.reset()
             self._quota = Quota()
             content = self._dataset["google"]
@@ -93,6 +99,9 @@ class Google:
             for body in content["groups"]:
                 for member in body.get("members", ()):
                     self.directory.add_member(self.directory.group(body["email"]), member, by_hand=True)
+
+    def wake(self) -> None:
+        """The clock was moved forward: nothing waits for it here, all is compared with it when it is asked for."""
 
     async def _serve(self, scope: dict, receive: Callable, send: Callable) -> None:
         request = Request(scope, receive)

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from tests.sandbox import clock
 from tests.sandbox.google.errors import ApiError
 from tests.sandbox.google.settings import ACCOUNT, Settings
 
@@ -115,7 +116,7 @@ class Tokens:
         """Return a new access token of a principal, as the token endpoint answers with it."""
         token = "ya29.sandbox-" + secrets.token_urlsafe(24)
         lifetime = self._settings.token_lifetime_s
-        self._given[token] = Access(subject, frozenset(scopes), time.monotonic() + lifetime, principal)
+        self._given[token] = Access(subject, frozenset(scopes), clock.monotonic() + lifetime, principal)
         return {"access_token": token, "expires_in": int(lifetime), "token_type": "Bearer"}
 
     def sign(self, payload: bytes) -> bytes:
@@ -132,7 +133,7 @@ class Tokens:
         """Return what an Authorization header allows; raises ApiError 401."""
         scheme, _space, token = authorization.partition(" ")
         access = self._given.get(token.strip()) if scheme.lower() == "bearer" else None
-        if access is None or time.monotonic() >= access.until:
+        if access is None or clock.monotonic() >= access.until:
             raise ApiError(401, "authError", "Invalid Credentials")
         return access
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 from bisect import bisect_left, insort
 from collections import defaultdict
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
+from tests.sandbox import clock
 from tests.sandbox.google import checks
 from tests.sandbox.google.errors import duplicate, invalid, not_found, not_yet
 from tests.sandbox.google.settings import Settings
@@ -128,7 +128,7 @@ class Directory:
 
     def is_fresh(self, entry: Entry) -> bool:
         """Tell whether an entry was created so shortly ago that it is not fully there."""
-        return time.monotonic() < entry.created + self._settings.lag_ms / 1000
+        return clock.monotonic() < entry.created + self._settings.lag_ms / 1000
 
     def shown(self, entry: Entry) -> dict[str, Any]:
         """Return the resource that reads show at present."""
@@ -188,7 +188,7 @@ class Directory:
         checks.required(body, *(needed[:1] if by_hand else needed))
         checks.password(body)
         address = self._free(body["primaryEmail"], "primary_user_email")
-        user = User(id=self._next("1{:020d}"), address=address, created=LONG_AGO if by_hand else time.monotonic())
+        user = User(id=self._next("1{:020d}"), address=address, created=LONG_AGO if by_hand else clock.monotonic())
         user.fields = {**_USER_DEFAULTS, "customerId": CUSTOMER_ID, "creationTime": now()}
         self._set_user_fields(user, body, by_hand=by_hand)
         self.users[user.id] = user
@@ -247,7 +247,7 @@ class Directory:
         """Add a group; raises ApiError."""
         checks.required(body, "email")
         address = self._free(body["email"], "email")
-        group = Group(id=self._next("01sandbox{:06d}"), address=address, created=time.monotonic())
+        group = Group(id=self._next("01sandbox{:06d}"), address=address, created=clock.monotonic())
         if by_hand:
             group.created = LONG_AGO
         group.fields = {"name": address.partition("@")[0], "description": ""}
@@ -276,7 +276,7 @@ class Directory:
         self._give_up(group, self.group_order)
         del self.groups[group.id]
         if not by_hand and self._settings.lag_ms:
-            until = time.monotonic() + self._settings.lag_ms / 1000
+            until = clock.monotonic() + self._settings.lag_ms / 1000
             self._blocked.update(dict.fromkeys((group.address, *group.aliases), until))
 
     # Memberships
@@ -351,14 +351,14 @@ class Directory:
         """Return an address in lower case if nobody else than the owner holds it."""
         address = checks.address(value, self.domains, what)
         holder = self._addresses.get(address)
-        if (holder is not None and holder is not owner) or time.monotonic() < self._blocked.get(address, LONG_AGO):
+        if (holder is not None and holder is not owner) or clock.monotonic() < self._blocked.get(address, LONG_AGO):
             raise duplicate()
         return address
 
     def _rename(self, entry: User | Group, address: str, order: list[str]) -> None:
         if address == entry.address:
             return
-        entry.renamed = time.monotonic()
+        entry.renamed = clock.monotonic()
         del order[bisect_left(order, entry.address)]
         entry.aliases = [*(alias for alias in entry.aliases if alias != address), entry.address]
         entry.address = address
@@ -367,7 +367,7 @@ class Directory:
 
     def _refuse_while_renaming(self, entry: Entry, *, by_hand: bool) -> None:
         """For a minute or more after a rename, further writes to an entry are refused as if something held its address."""
-        if not by_hand and time.monotonic() < entry.renamed + self._settings.rename_lag_ms / 1000:
+        if not by_hand and clock.monotonic() < entry.renamed + self._settings.rename_lag_ms / 1000:
             raise duplicate()
 
     def _give_up(self, entry: User | Group, order: list[str]) -> None:
@@ -389,11 +389,11 @@ class Directory:
 
     def _changed(self, entry: Entry, before: tuple | None, *, by_hand: bool) -> None:
         entry.earlier = None if by_hand else before
-        entry.changed = time.monotonic()
+        entry.changed = clock.monotonic()
 
     def _trails(self, entry: Entry) -> bool:
         """Tell whether reads do not show the last change yet."""
-        return time.monotonic() < entry.changed + self._settings.update_lag_ms / 1000
+        return clock.monotonic() < entry.changed + self._settings.update_lag_ms / 1000
 
     def _would_clear(self, user: User, key: str, value: Any) -> bool:
         present = user.emails if key == "emails" else user.fields.get(key)
