@@ -22,7 +22,6 @@ from selenium.webdriver.remote.webdriver import WebDriver
 from selenium.webdriver.support.select import Select
 
 from ansible_collections.dirsync.authentik.plugins.plugin_utils.drift_report import as_page, build
-from tests.sandbox.process import Sandbox
 from tests.support.browser import NEEDED, chromium, complaints, open_page, prefer, programs, requested, resize
 from tests.support.drift import HOSTILE, dataset, document, drift, in_sync, report
 
@@ -33,11 +32,11 @@ USER = "authentik.core.models.User"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory) -> Path:
+def page(tmp_path_factory, sandboxes) -> Path:
     """What the role makes of drift of every kind, with a guard exceeded."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "dataset.json").write_text(json.dumps(dataset()))
-    with Sandbox(dataset=folder / "dataset.json") as sandbox:
+    with sandboxes(dataset=folder / "dataset.json") as sandbox:
         in_sync(sandbox)
         drift(sandbox)
         done = report(sandbox, folder / "page.html", {"drift_report_max_suspensions": "0"})

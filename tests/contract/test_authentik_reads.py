@@ -45,8 +45,8 @@ READS: tuple[tuple[str, dict], ...] = (
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def server(request):
-    with Sandbox(dataset=HERE / "dataset.json", authentik_version=request.param, answer_ms=2000) as sandbox:
+def server(request, sandboxes):
+    with sandboxes(dataset=HERE / "dataset.json", authentik_version=request.param, answer_ms=2000) as sandbox:
         for kind, name in (("users", "alice"), ("groups", "Team One")):
             pk = next(
                 i["pk"]
@@ -117,9 +117,9 @@ def test_shapes_are_the_recorded_ones(server):
     assert len(compared) >= (9 if version == "2025.8.6" else 12)
 
 
-def test_the_published_client_takes_the_answers():
+def test_the_published_client_takes_the_answers(sandboxes):
     """authentik-client's newest models against the newest version's answers, over real HTTP."""
-    with Sandbox(dataset=HERE / "dataset.json") as sandbox:
+    with sandboxes(dataset=HERE / "dataset.json") as sandbox:
         configuration = authentik_client.Configuration(host=f"{sandbox.authentik_url}/api/v3")
         configuration.access_token = sandbox.authentik_token
         with authentik_client.ApiClient(configuration) as client:

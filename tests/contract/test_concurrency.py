@@ -8,23 +8,22 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching
 from tests.support.tree import ROOT
 
-# Both wait for the same moment, so that neither is done before the other has begun.
+# Both wait for the same word, so that neither is done before the other has begun.
 RUNNER = """
-import json, sys, time
+import json, sys
 from tests.support.module import run_module
 from ansible_collections.dirsync.authentik.plugins.module_utils._google import deps
-parameters, moment = json.load(sys.stdin)
+parameters = json.loads(sys.stdin.readline())
 deps.load()
-time.sleep(max(0.0, moment - time.time()))
+print("ready", flush=True)
+sys.stdin.readline()
 run = run_module(parameters)
 print(json.dumps({"result": run.result, "warnings": run.warnings}))
 """
@@ -32,9 +31,9 @@ PEOPLE = ("ada.example", "grace.example", "linus.example")
 
 
 @pytest.fixture(scope="module")
-def running():
+def running(sandboxes):
     # A slow Google, so that the runs overlap in each of their steps.
-    with Sandbox(google_latency_ms=30) as sandbox:
+    with sandboxes(google_latency_ms=30) as sandbox:
         yield sandbox
 
 
@@ -57,7 +56,6 @@ def parameters(sandbox, kind, name, engine, **more):
 
 def at_once(*calls):
     """Run each in a process of its own, at the same time; their results in order."""
-    moment = time.time() + 3
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", RUNNER],
@@ -72,7 +70,14 @@ def at_once(*calls):
     ]
     for process, call in zip(processes, calls, strict=True):
         assert process.stdin
-        process.stdin.write(json.dumps([call, moment]))
+        process.stdin.write(json.dumps(call) + "\n")
+        process.stdin.flush()
+    for process in processes:
+        assert process.stdout
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
         process.stdin.close()
         process.stdin = None
     found = []

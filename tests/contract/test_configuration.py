@@ -47,8 +47,8 @@ class Server:
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def running(request):
-    with Sandbox(dataset=HERE / "dataset.json", authentik_version=request.param) as sandbox:
+def running(request, sandboxes):
+    with sandboxes(dataset=HERE / "dataset.json", authentik_version=request.param) as sandbox:
         yield Server(sandbox, request.param)
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 
 HERE = Path(__file__).parent
@@ -16,8 +15,8 @@ TEAM = "team-one@example.com"
 
 
 @pytest.fixture(scope="module")
-def running():
-    with Sandbox(dataset=HERE / "dataset.json") as sandbox:
+def running(sandboxes):
+    with sandboxes(dataset=HERE / "dataset.json") as sandbox:
         yield sandbox
 
 

@@ -8,7 +8,6 @@ import json
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.truth import directory_oracle
 from tests.truth.whole import DOMAIN, Whole
 
@@ -17,7 +16,7 @@ BY_ID = {"models": ["user", "group"], "membership": "exact"}
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     folder = tmp_path_factory.mktemp("addresses")
     path = folder / "dataset.json"
     dataset = {
@@ -26,7 +25,7 @@ def running(tmp_path_factory):
         "groups": [{"name": "Team", "members": ["ada", "bob"]}],
     }
     path.write_text(json.dumps(dataset))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield Whole(sandbox, folder)
 
 

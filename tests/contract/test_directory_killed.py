@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.runner import Run
 from tests.truth import directory_oracle
 from tests.truth.whole import Whole, lines, organisation
@@ -35,11 +34,11 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     folder = tmp_path_factory.mktemp("killed")
     path = folder / "dataset.json"
     path.write_text(json.dumps(organisation(PEOPLE, GROUPS)))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield Whole(sandbox, folder)
 
 

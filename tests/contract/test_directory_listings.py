@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.truth.whole import DOMAIN, Whole
 
 # So many that every list has three pages: 500 users, 200 groups and members a page at Google, 100 in authentik.
@@ -35,7 +34,7 @@ AUTHENTIK_LISTS = ("core/users/", "core/groups/", "google_workspace_users/", "go
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     names = {"givenName": "Some", "familyName": "Body"}
     people = [f"person-{number:03}" for number in range(PEOPLE)]
     dataset = {
@@ -51,7 +50,7 @@ def running(tmp_path_factory):
     folder = tmp_path_factory.mktemp("listings")
     path = folder / "dataset.json"
     path.write_text(json.dumps(dataset))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         whole = Whole(sandbox, folder)
         whole.control("POST", "authentik/settings", {"signals": False})
         whole.converged(membership="exact")

@@ -8,7 +8,6 @@ import json
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.truth import directory_oracle
 from tests.truth.whole import DOMAIN, Whole
 
@@ -17,7 +16,7 @@ ALL = {"orphans": "apply", "max_suspensions": "100%", "max_deletions": "100%"}
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     folder = tmp_path_factory.mktemp("orphans")
     path = folder / "dataset.json"
     skip = "if user.username == 'carl':\n    raise SkipObject()\nreturn {}"
@@ -33,7 +32,7 @@ def running(tmp_path_factory):
         ],
     }
     path.write_text(json.dumps(dataset))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield Whole(sandbox, folder)
 
 

@@ -11,7 +11,6 @@ from datetime import datetime
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._google import limiter as quota
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 from tests.truth.whole import MODULE, Whole, organisation
 
@@ -27,11 +26,11 @@ REFUSALS = [
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     folder = tmp_path_factory.mktemp("quota")
     path = folder / "dataset.json"
     path.write_text(json.dumps(organisation(PEOPLE, 9)))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield Whole(sandbox, folder)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.guard.safety_limits import parse_limit
-from tests.sandbox.process import Sandbox
 from tests.support.google import unvaried
 from tests.truth.whole import DOMAIN, Whole, lines, organisation
 
@@ -19,11 +18,11 @@ PEOPLE, GROUPS = 60, 25
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     folder = tmp_path_factory.mktemp("shards")
     path = folder / "dataset.json"
     path.write_text(json.dumps(organisation(PEOPLE, GROUPS)))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield Whole(sandbox, folder)
 
 

@@ -13,7 +13,6 @@ import random
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.truth import directory_oracle
 from tests.truth.machine import AUTHENTIK_FAULTS, GOOGLE_FAULTS
 from tests.truth.whole import DOMAIN, Whole, organisation
@@ -47,11 +46,11 @@ AUTHENTIK_PLACES = (
 
 
 @pytest.fixture(scope="module", params=["2025.12.4", "2024.8.1"])
-def running(request, tmp_path_factory):
+def running(request, tmp_path_factory, sandboxes):
     folder = tmp_path_factory.mktemp("whole")
     path = folder / "dataset.json"
     path.write_text(json.dumps(organisation(PEOPLE, GROUPS)))
-    with Sandbox(dataset=path, authentik_version=request.param) as sandbox:
+    with sandboxes(dataset=path, authentik_version=request.param) as sandbox:
         yield Whole(sandbox, folder)
 
 

@@ -21,7 +21,6 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._google import s
 from ansible_collections.dirsync.authentik.plugins.module_utils._google.errors import TABLE
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct import writer
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server import comparison
-from tests.sandbox.process import Sandbox
 from tests.support.google import unvaried
 from tests.support.module import reaching, run_module
 
@@ -181,8 +180,8 @@ def test_every_row_of_the_table_is_in_the_matrix():
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox(answer_ms=2000) as running:
+def sandbox(sandboxes):
+    with sandboxes(answer_ms=2000) as running:
         yield running
 
 

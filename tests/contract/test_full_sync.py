@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -157,21 +158,21 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def running():
+def running(sandboxes):
     """Sandboxes by version, started when first asked for."""
     servers: dict[str, Server] = {}
+    stack = contextlib.ExitStack()
 
     def get(version: str) -> Server:
         if version not in servers:
             servers[version] = Server(
-                Sandbox(dataset=HERE / "dataset.json", authentik_version=version).__enter__(), version
+                stack.enter_context(sandboxes(dataset=HERE / "dataset.json", authentik_version=version)), version
             )
         servers[version].begin()
         return servers[version]
 
-    yield get
-    for server in servers.values():
-        server.sandbox.__exit__(None, None, None)
+    with stack:
+        yield get
 
 
 @pytest.fixture(params=[OLD, MIDDLE, NEW])
@@ -993,7 +994,7 @@ def test_authentik_restarts_while_it_is_followed(tasks_server):
     assert run.result["status"] == "unchanged"
 
 
-def test_a_large_directory_is_paged(tmp_path):
+def test_a_large_directory_is_paged(tmp_path, sandboxes):
     """Three pages of users, and lists of authentik's and of Google's with several pages."""
     people = [
         {"username": f"p{number}", "name": f"P{number} Person", "email": f"p{number}@example.com"}
@@ -1002,7 +1003,7 @@ def test_a_large_directory_is_paged(tmp_path):
     groups = [{"name": "everybody", "members": [person["username"] for person in people]}]
     dataset = tmp_path / "many.json"
     dataset.write_text(json.dumps({"domain": "example.com", "users": people, "groups": groups}))
-    with Sandbox(dataset=dataset) as sandbox:
+    with sandboxes(dataset=dataset) as sandbox:
         server = Server(sandbox, NEW)
         run = server.sync(sync_timeout=120, result_limit=5)
         assert run.result["status"] == "synced"

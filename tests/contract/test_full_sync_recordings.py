@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -116,25 +117,25 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     """Sandboxes by version, started when first asked for, with the recorded directory's order of people."""
     data = json.loads((HERE / "dataset.json").read_text())
     data["users"].sort(key=lambda user: user["username"] in ("outsider", "noemail"))
     dataset = tmp_path_factory.mktemp("dataset") / "dataset.json"
     dataset.write_text(json.dumps(data))
     servers: dict[str, Server] = {}
+    stack = contextlib.ExitStack()
 
     def get(version: str) -> Server:
         if version not in servers:
-            sandbox = Sandbox(dataset=dataset, authentik_version=version).__enter__()
+            sandbox = stack.enter_context(sandboxes(dataset=dataset, authentik_version=version))
             servers[version] = Server(sandbox, version)
         servers[version].sandbox.reset()
         servers[version].set(retry_ms=60000)
         return servers[version]
 
-    yield get
-    for server in servers.values():
-        server.sandbox.__exit__(None, None, None)
+    with stack:
+        yield get
 
 
 @pytest.fixture(params=[OLD, MIDDLE, NEW])

@@ -18,7 +18,6 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._module import (
     google_arguments,
     provider_arguments,
 )
-from tests.sandbox.process import Sandbox
 from tests.support.clock import pacing_faster
 from tests.support.google import unvaried
 from tests.support.module import reaching, run_module
@@ -136,8 +135,8 @@ def asked_for(module, option, inner, value):
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox() as running:
+def sandbox(sandboxes):
+    with sandboxes() as running:
         yield running
 
 

@@ -17,8 +17,6 @@ from google.oauth2 import service_account
 from googleapiclient.discovery import build
 from googleapiclient.errors import HttpError
 
-from tests.sandbox.process import Sandbox
-
 SCOPES = [
     "https://www.googleapis.com/auth/admin.directory." + name
     for name in ("user", "group", "group.member", "domain.readonly")
@@ -26,9 +24,9 @@ SCOPES = [
 
 
 @pytest.fixture(scope="module")
-def sandbox():
+def sandbox(sandboxes):
     # Leaving it fails the run if an answer was outside of Google's schema.
-    with Sandbox(google_only=True) as running:
+    with sandboxes(google_only=True) as running:
         yield running
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.tree import ROOT
 
 MEGABYTE = 1024 * 1024
@@ -210,8 +209,8 @@ def test_of_authentik(servers, manner):
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox() as running:
+def sandbox(sandboxes):
+    with sandboxes() as running:
         yield running
 
 

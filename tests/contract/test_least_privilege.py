@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 
 ROOT = "https://www.googleapis.com/auth/admin.directory."
@@ -22,8 +21,8 @@ PEOPLE = [("user", name) for name in ("ada.example", "grace.example", "linus.exa
 
 
 @pytest.fixture(scope="module")
-def running():
-    with Sandbox() as sandbox:
+def running(sandboxes):
+    with sandboxes() as sandbox:
         yield sandbox
 
 

@@ -72,8 +72,8 @@ class Server:
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def server(request):
-    with Sandbox(dataset=HERE / "directory.json", authentik_version=request.param) as sandbox:
+def server(request, sandboxes):
+    with sandboxes(dataset=HERE / "directory.json", authentik_version=request.param) as sandbox:
         sandbox.control("POST", "authentik/settings", {"signals": False})
         yield Server(sandbox, request.param)
 

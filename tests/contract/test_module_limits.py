@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import run_module
 
 HERE = Path(__file__).parent
@@ -29,8 +28,8 @@ EVERYTHING = frozenset(
 
 
 @pytest.fixture(scope="module")
-def running():
-    with Sandbox(dataset=HERE / "dataset.json", answer_ms=800) as sandbox:
+def running(sandboxes):
+    with sandboxes(dataset=HERE / "dataset.json", answer_ms=800) as sandbox:
         yield sandbox
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
@@ -38,18 +39,18 @@ def exchanges(version: str, prefix: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def servers():
+def servers(sandboxes):
     """Sandboxes by version, started when first asked for."""
     running: dict[str, Sandbox] = {}
+    stack = contextlib.ExitStack()
 
     def get(version: str) -> Sandbox:
         if version not in running:
-            running[version] = Sandbox(dataset=HERE / "dataset.json", authentik_version=version).__enter__()
+            running[version] = stack.enter_context(sandboxes(dataset=HERE / "dataset.json", authentik_version=version))
         return running[version]
 
-    yield get
-    for sandbox in running.values():
-        sandbox.__exit__(None, None, None)
+    with stack:
+        yield get
 
 
 def arrive(situation: Situation, version: str, sandbox: Sandbox) -> World:

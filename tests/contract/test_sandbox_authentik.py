@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -67,19 +68,19 @@ class Server:
 
 
 @pytest.fixture(scope="module")
-def running():
+def running(sandboxes):
     """Sandboxes by version, started when first asked for."""
     servers: dict[str, Server] = {}
+    stack = contextlib.ExitStack()
 
     def get(version: str) -> Server:
         if version not in servers:
-            sandbox = Sandbox(dataset=HERE / "dataset.json", authentik_version=version).__enter__()
+            sandbox = stack.enter_context(sandboxes(dataset=HERE / "dataset.json", authentik_version=version))
             servers[version] = Server(sandbox, version)
         return servers[version]
 
-    yield get
-    for server in servers.values():
-        server.sandbox.__exit__(None, None, None)
+    with stack:
+        yield get
 
 
 @pytest.fixture(params=[OLD, MIDDLE, NEW])

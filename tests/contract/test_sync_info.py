@@ -24,8 +24,8 @@ SCOPE = "https://www.googleapis.com/auth/admin.directory."
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def running(request):
-    with Sandbox(dataset=HERE / "dataset.json", authentik_version=request.param) as sandbox:
+def running(request, sandboxes):
+    with sandboxes(dataset=HERE / "dataset.json", authentik_version=request.param) as sandbox:
         yield sandbox, request.param
 
 

@@ -22,7 +22,6 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching
 from tests.support.tree import ROOT
 
@@ -104,7 +103,7 @@ def self_signed() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
+def world(tmp_path_factory, sandboxes):
     """The sandbox, fronts with each kind of certificate for both sides, and the authority's file."""
     folder = tmp_path_factory.mktemp("tls")
     authority, stranger = trustme.CA(), trustme.CA()
@@ -123,7 +122,7 @@ def world(tmp_path_factory):
     certificates["self-signed"].write_bytes(self_signed())
     path = folder / "ca.pem"
     authority.cert_pem.write_to_path(str(path))
-    with Sandbox() as sandbox:
+    with sandboxes() as sandbox:
         fronts = {
             (side, name): Front(certificate, url)
             for name, certificate in certificates.items()

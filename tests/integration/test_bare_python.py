@@ -8,17 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 from tests.support.tree import ROOT
 
 PLAY = ROOT / "tests" / "bench" / "plays" / "module.yml"
 
 
-def test_without_googles_libraries(tmp_path):
+def test_without_googles_libraries(tmp_path, sandboxes):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "bare")], check=True)
     bare = {"ansible_python_interpreter": str(Path(tmp_path, "bare", "bin", "python"))}
-    with Sandbox() as sandbox:
+    with sandboxes() as sandbox:
         variables = {**bare, "sandbox": sandbox.info, "pk": "6"}
         done = run_playbook(PLAY, {**variables, "verify": "auto"}, "-v")
         assert done.returncode == 0, done.stdout

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_targets import DATASET, TARGETS, WRITES
-from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 
 TOLD = ("provider", "mapping", "connection")
@@ -20,8 +19,8 @@ PLAYBOOKS = sorted(path for name in MODULES for path in (TARGETS / name).glob("*
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def server(request):
-    with Sandbox(dataset=DATASET, authentik_version=request.param, answer_ms=2000) as sandbox:
+def server(request, sandboxes):
+    with sandboxes(dataset=DATASET, authentik_version=request.param, answer_ms=2000) as sandbox:
         yield sandbox, request.param
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.test_targets import TARGETS, VERSIONS, WRITES
-from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 
 DATASET = TARGETS / "directory.json"
@@ -15,8 +14,8 @@ PLAYBOOKS = sorted((TARGETS / "google_workspace_sync").glob("*.yml"))
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def server(request):
-    with Sandbox(dataset=DATASET, authentik_version=request.param) as sandbox:
+def server(request, sandboxes):
+    with sandboxes(dataset=DATASET, authentik_version=request.param) as sandbox:
         yield sandbox, request.param
 
 

@@ -16,10 +16,10 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     path = tmp_path_factory.mktemp("drift") / "dataset.json"
     path.write_text(json.dumps(dataset()))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield sandbox
 
 

@@ -152,8 +152,8 @@ class Rulebook:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
-    with Sandbox() as sandbox:
+def running(tmp_path_factory, sandboxes):
+    with sandboxes() as sandbox:
         rulebook = Rulebook(sandbox, tmp_path_factory.mktemp("rulebook"))
         yield sandbox, rulebook
         rulebook.end()

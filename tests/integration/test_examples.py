@@ -83,10 +83,10 @@ def commands():
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory):
+def sandbox(tmp_path_factory, sandboxes):
     path = tmp_path_factory.mktemp("examples") / "dataset.json"
     path.write_text(json.dumps(DATASET))
-    with Sandbox(dataset=path) as running:
+    with sandboxes(dataset=path) as running:
         yield running
 
 

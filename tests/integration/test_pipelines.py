@@ -109,7 +109,7 @@ class Runner:
 
 
 @pytest.mark.parametrize(("steps", "version"), [(gitlab, "2025.12.4"), (github, "2024.8.1")])
-def test_every_step(steps, version, build, tmp_path):
+def test_every_step(steps, version, build, tmp_path, sandboxes):
     dataset = tmp_path / "dataset.json"
     dataset.write_text(json.dumps(DATASET))
     repository = tmp_path / "repository"
@@ -120,7 +120,7 @@ def test_every_step(steps, version, build, tmp_path):
     assert requirements == {"collections": [{"name": "dirsync.authentik"}]}
     requirements["collections"][0] = {"name": str(build), "type": "file"}
     (repository / "requirements.yml").write_text(yaml.safe_dump(requirements))
-    with Sandbox(dataset=dataset, authentik_version=version) as sandbox:
+    with sandboxes(dataset=dataset, authentik_version=version) as sandbox:
         sandbox.control("POST", "authentik/settings", {"licensed": True})
         sandbox.control("DELETE", "authentik/providers/1")
         sandbox.control("DELETE", "authentik/applications/gws")

@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.action import google_workspace_sync as action
-from tests.sandbox.process import Sandbox
 from tests.support.module import PREFIXES, reaching, run_module
 from tests.support.playbook import PROGRAM
 from tests.support.tree import ROOT
@@ -28,8 +27,8 @@ LINE = re.compile(
 
 
 @pytest.fixture(scope="module")
-def running():
-    with Sandbox(dataset=DATASET) as sandbox:
+def running(sandboxes):
+    with sandboxes(dataset=DATASET) as sandbox:
         yield sandbox
 
 

@@ -42,9 +42,9 @@ SETTINGS = {
 
 
 @pytest.fixture(params=VERSIONS)
-def nothing(request):
+def nothing(request, sandboxes):
     """An authentik with people and groups, and no provider or application."""
-    with Sandbox(dataset=DATASET, authentik_version=request.param) as sandbox:
+    with sandboxes(dataset=DATASET, authentik_version=request.param) as sandbox:
         sandbox.control("POST", "authentik/settings", {"licensed": True})
         sandbox.control("DELETE", "authentik/providers/1")
         sandbox.control("DELETE", "authentik/applications/gws")
@@ -107,10 +107,10 @@ def test_from_nothing_to_a_dry_run_and_then_nothing_more(nothing, tmp_path):
     assert not [path for path in sent if not path.endswith(("/test/", "/sync/object/"))]
 
 
-def test_a_wrong_variable_file_is_refused_before_anything_is_sent(tmp_path):
+def test_a_wrong_variable_file_is_refused_before_anything_is_sent(tmp_path, sandboxes):
     variables = tmp_path / "google_workspace.yml"
     variables.write_text(yaml.safe_dump({"google_workspace_setup_provider": {"name": "Staff", "colour": "red"}}))
-    with Sandbox(dataset=DATASET) as sandbox:
+    with sandboxes(dataset=DATASET) as sandbox:
         done = run(sandbox, variables)
         assert done.returncode != 0
         assert "colour" in done.stdout

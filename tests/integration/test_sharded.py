@@ -46,10 +46,10 @@ def dataset() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     path = tmp_path_factory.mktemp("sharded") / "dataset.json"
     path.write_text(json.dumps(dataset()))
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield sandbox
 
 

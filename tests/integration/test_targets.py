@@ -29,8 +29,8 @@ WRITES = ("POST", "PUT", "PATCH", "DELETE")
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
-def server(request):
-    with Sandbox(dataset=DATASET, authentik_version=request.param, answer_ms=1000) as sandbox:
+def server(request, sandboxes):
+    with sandboxes(dataset=DATASET, authentik_version=request.param, answer_ms=1000) as sandbox:
         yield sandbox, request.param
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 
 WORDS = "user ada.example{}: name.displayName set to Ada Example; name.familyName set to Example"
@@ -40,8 +39,8 @@ def play(tmp_path, *tasks):
 
 
 @pytest.mark.parametrize("how", ["check", "quiet", "no_log", "json", "async"])
-def test_words(how, tmp_path):
-    with Sandbox() as sandbox:
+def test_words(how, tmp_path, sandboxes):
+    with sandboxes() as sandbox:
         options = OPTIONS.get(how, {})
         environment = {"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"}
         arguments = {"check": ["-v", "--check"], "quiet": []}.get(how, ["-v"])
