@@ -14,11 +14,17 @@ TREE := .build/ansible_collections/dirsync/authentik
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/.build
 export PATH := $(BIN):$(PATH)
+CORES ?= $(shell nproc 2>/dev/null || getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# When this began, for what `make check` says at its end; .ci/run has begun before.
+ifndef CHECK_BEGUN
+CHECK_BEGUN := $(shell date +%s)
+endif
+export CHECK_BEGUN
 # The environment of the caller must not decide what the tests see.
 unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo picture sandbox test unit truth lies mutants bench release clean gates \
+.PHONY: help setup demo picture sandbox check test unit truth lies mutants bench release clean gates \
 	lint types licences changelog workflows docs sanity compat artifact importer environments
 
 help: ## Show what there is
@@ -50,8 +56,11 @@ picture: $(RUNS) ## Run the demo and draw its output into docs/demo.svg
 sandbox: $(RUNS) ## Run the sandbox (an authentik and a Google Directory on loopback) until Ctrl-C
 	@$(BIN)/python -m tests.sandbox $(SANDBOX)
 
-test: $(READY) ## Run all tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+check: $(READY) ## Run what a push runs: checks and tests, in a quarter of an hour on two cores (PYTEST='...')
+	@$(BIN)/python -m tests.support.check $(PYTEST)
+
+test: $(READY) ## Run all tests, as many at a time as there are cores (PYTEST='...')
+	$(BIN)/python -m pytest -n $(CORES) --dist worksteal $(PYTEST)
 
 unit: $(READY) ## Run the tests of the pure parts
 	$(BIN)/python -m pytest tests/unit $(PYTEST)

@@ -4,16 +4,26 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
 
 from tests.sandbox.pool import Sandboxes
+from tests.support.check import TIMES, Pace
 
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
+
+VERSION = re.compile(r"20\d\d\.\d+\.\d+")
+# A real playbook costs as much as 40 runs in process, and tests/contract has every server version.
+PLAYBOOKS = ("tests/integration/", "tests/truth/")
+ON_EVERY_SERVER = "lifecycle"
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +31,37 @@ def sandboxes() -> Iterator[Sandboxes]:
     """A sandbox of each server version for this process: ``with sandboxes(dataset=…, authentik_version=…) as sandbox``."""
     with Sandboxes() as pool:
         yield pool
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to ``make test`` what repeats a playbook on an older server; the lifecycles are run on each of them."""
+    newest: dict[Any, tuple[int, ...]] = {}
+    found = []
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        parameters = dict(callspec.params) if callspec else {}
+        versions = [name for name, value in parameters.items() if isinstance(value, str) and VERSION.fullmatch(value)]
+        if not item.nodeid.startswith(PLAYBOOKS) or len(versions) != 1:
+            continue
+        version = tuple(int(part) for part in parameters.pop(versions[0]).split("."))
+        same = (item.nodeid.partition("[")[0], repr(sorted(parameters.items(), key=lambda entry: entry[0])))
+        newest[same] = max(version, newest.get(same, version))
+        stems = {value.stem for value in parameters.values() if isinstance(value, Path)}
+        if ON_EVERY_SERVER not in stems:
+            found.append((item, same, version))
+    for item, same, version in found:
+        if version != newest[same]:
+            item.add_marker(pytest.mark.everything)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
+    """After everything else, in front of pytest's closing line: what took how long."""
+    result = yield
+    file = os.environ.get(TIMES)
+    if file:
+        reports = [item for stats in terminalreporter.stats.values() for item in stats if hasattr(item, "duration")]
+        terminalreporter.section("what took how long")
+        for line in Pace(Path(file)).lines(reports):
+            terminalreporter.write_line(line)
+    return result

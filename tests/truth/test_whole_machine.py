@@ -10,11 +10,11 @@ from typing import Any
 
 from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import rule, run_state_machine_as_test
+from hypothesis.stateful import rule
 
 from tests.truth import directory_oracle
 from tests.truth.machine import Truth, told
-from tests.truth.test_truth import profile
+from tests.truth.test_truth import EACH_PART, EXAMPLES, run_part
 from tests.truth.whole import Whole
 
 # Of the budget of sequences, for those with whole runs.
@@ -72,7 +72,6 @@ class TruthOfWhole(Truth):
             directory_oracle.claim(not again["changed"], "a second run changed something", again["changes"])
 
 
-def test_no_claim_of_a_whole_run_is_false():
-    budget = profile()
-    examples = max(1, budget.max_examples // SHARE)
-    run_state_machine_as_test(TruthOfWhole, settings=type(budget)(parent=budget, max_examples=examples))
+@EACH_PART
+def test_no_claim_of_a_whole_run_is_false(part):
+    run_part(TruthOfWhole, part, EXAMPLES // SHARE)

@@ -1,0 +1,155 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``make check``: what it runs, how it ends, and what it says of its time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support import check
+from tests.support.tree import ROOT
+
+PLAYBOOK = ROOT / "tests" / "integration" / "targets" / "google_workspace_sync"
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """One clean check, one that finds something, and no tests but those of a folder that is given."""
+    monkeypatch.setattr(check, "LOGS", tmp_path)
+    monkeypatch.setattr(check, "run", lambda step: check.Step(step.name, step.make, 2.0, step.name == "lint"))
+    monkeypatch.setattr(check, "available", lambda: ["2.18", "2.19", "2.21"])
+    return tmp_path
+
+
+def test_sanity_is_on_the_oldest_and_the_newest(monkeypatch):
+    monkeypatch.setattr(check, "available", lambda: ["2.18", "2.19", "2.21"])
+    assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
+        ("sanity", "SANITY=--core 2.18"),
+        ("sanity", "SANITY=--core 2.21"),
+    ]
+    monkeypatch.setattr(check, "available", lambda: ["2.19"])
+    assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [("sanity", "SANITY=--core 2.19")]
+
+
+@pytest.mark.parametrize(("name", "status"), [("lint", 1), ("none", 0)])
+@pytest.mark.parametrize("tests", [0, 3])
+def test_a_check_that_fails_does_not_stop_the_tests_and_fails_in_the_end(quick, monkeypatch, name, status, tests):
+    started = []
+
+    def run(command, **options):
+        started.append(command)
+        return SimpleNamespace(returncode=tests)
+
+    monkeypatch.setattr(check, "run", lambda step: check.Step(step.name, step.make, 2.0, step.name == name))
+    monkeypatch.setattr(check.subprocess, "run", run)
+    assert check.main(["tests/unit"]) == (tests or status)
+    (command,) = started
+    assert command[command.index("-m", 3) : command.index("-m", 3) + 2] == ["-m", "not everything"]
+    assert command[-1] == "tests/unit"
+    told = json.loads((quick / "times.json").read_text())
+    assert [step["name"] for step in told["steps"] if step["failed"]] == ([name] if status else [])
+
+
+def test_what_a_failing_check_said_is_shown_and_what_any_skipped(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(check, "LOGS", tmp_path)
+    (tmp_path / "Makefile").write_text(
+        "good:\n\t@echo quiet; echo SKIPPED: python 3.99\nbad:\n\t@echo something is wrong; exit 1\n"
+    )
+    monkeypatch.setattr(check, "ROOT", tmp_path)
+    assert not check.run(check.Step("good", ("good",))).failed
+    assert check.run(check.Step("bad", ("bad",))).failed
+    said = capsys.readouterr().out
+    assert "SKIPPED: python 3.99" in said
+    assert "quiet" not in said
+    assert "something is wrong" in said
+    assert "bad: FAILED" in said
+
+
+def test_the_table():
+    times = {
+        "begun": 1000.0,
+        "checks_begun": 1030.0,
+        "tests_begun": 1100.0,
+        "steps": [
+            {"name": "lint", "seconds": 40.4, "failed": True},
+            {"name": "types", "seconds": 60.0, "failed": False},
+        ],
+    }
+    lines = check.table(times, {"tests/unit": (7, 12.0), "tests/contract": (1, 100.0)}, 1600.0)
+    assert [line.split("  ")[0].strip() or line.split()[0] for line in lines][0] == "installing"
+    found = {" ".join(line.split()) for line in lines}
+    assert "installing 30 s" in found
+    assert "lint 40 s FAILED" in found
+    assert "types 60 s" in found
+    assert "tests/unit 12 s 7 tests" in found
+    assert f"checks, {check.CORES} at a time 70 s" in found
+    assert f"tests, {check.CORES} at a time 500 s" in found
+    assert " ".join(lines[-1].split()) == "make check 600 s 10.0 minutes"
+
+
+def test_it_is_told_in_front_of_the_closing_line(tmp_path):
+    times = {"begun": 0.0, "checks_begun": 0.0, "tests_begun": 0.0, "steps": []}
+    file = tmp_path / "times.json"
+    file.write_text(json.dumps(times))
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/unit/test_stale.py"]
+    environment = {"PATH": "/usr/bin:/bin", check.TIMES: str(file)}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    *_before, told, closing = done.stdout.splitlines()
+    assert told.startswith("make check")
+    assert " passed" in closing
+    without = subprocess.run(
+        command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
+    )
+    assert "what took how long" not in without.stdout
+
+
+class Item:
+    """What the hook sees of a test."""
+
+    def __init__(self, name: str, **parameters: object) -> None:
+        self.nodeid = f"{name}[{len(parameters)}]"
+        self.callspec = SimpleNamespace(params=parameters)
+        self.marks: list[str] = []
+
+    def add_marker(self, mark) -> None:
+        self.marks.append(mark.name)
+
+
+def test_playbooks_are_repeated_on_older_servers_by_make_test_alone():
+    from tests.conftest import pytest_collection_modifyitems
+
+    def playbook(stem: str) -> Path:
+        return PLAYBOOK / f"{stem}.yml"
+
+    name = "tests/integration/test_x.py::test_playbook"
+    items = [
+        Item(name, server=version, playbook=playbook(stem), engine=engine)
+        for version in ("2024.8.1", "2025.12.4", "2025.8.6")
+        for stem in ("lifecycle", "groups")
+        for engine in ("server", "direct")
+    ]
+    # Each of these is the only one of its kind; the contract has every version.
+    alone = [
+        Item("tests/integration/test_x.py::test_pipeline", version="2024.8.1", steps="github"),
+        Item("tests/integration/test_x.py::test_pipeline", version="2025.12.4", steps="gitlab"),
+        Item("tests/integration/test_x.py::test_other", number=3),
+        Item("tests/contract/test_x.py::test_it", server="2024.8.1"),
+        Item("tests/contract/test_x.py::test_it", server="2025.12.4"),
+    ]
+    pytest_collection_modifyitems([*items, *alone])
+    left = {(item.callspec.params["server"], item.callspec.params["playbook"].stem) for item in items if not item.marks}
+    assert left == {
+        ("2025.12.4", "lifecycle"),
+        ("2025.12.4", "groups"),
+        ("2024.8.1", "lifecycle"),
+        ("2025.8.6", "lifecycle"),
+    }
+    assert sum(item.marks == ["everything"] for item in items) == 4
+    assert [item for item in alone if item.marks] == []
