@@ -6,6 +6,8 @@ requirements clash with those of the project's environment.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import functools
 import hashlib
 import os
@@ -13,7 +15,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from .tree import ROOT
@@ -69,12 +71,22 @@ def environment(name: str, requirements: Sequence[str], python: str = sys.execut
     stamp = place / ".holds"
     files = [Path(item).read_text() for item in requirements if Path(item).is_file()]
     wanted = hashlib.sha256("\n".join([python, *requirements, *files]).encode()).hexdigest()
-    if not (stamp.is_file() and stamp.read_text() == wanted):
-        shutil.rmtree(place, ignore_errors=True)
-        subprocess.run([python, "-m", "venv", str(place)], check=True)
-        subprocess.run([place / "bin" / "python", "-m", "pip", "install", "-qq", *requirements], check=True)
-        stamp.write_text(wanted)
+    with _alone(name):
+        if not (stamp.is_file() and stamp.read_text() == wanted):
+            shutil.rmtree(place, ignore_errors=True)
+            subprocess.run([python, "-m", "venv", str(place)], check=True)
+            subprocess.run([place / "bin" / "python", "-m", "pip", "install", "-qq", *requirements], check=True)
+            stamp.write_text(wanted)
     return place / "bin"
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Only one process at a time makes an environment; others that want it wait."""
+    VENVS.mkdir(parents=True, exist_ok=True)
+    with (VENVS / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def beside(program: str) -> str:

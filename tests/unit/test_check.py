@@ -7,12 +7,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from tests.support import check
+from tests.support import check, venvs
 from tests.support.tree import ROOT
 
 PLAYBOOK = ROOT / "tests" / "integration" / "targets" / "google_workspace_sync"
@@ -108,6 +110,26 @@ def test_it_is_told_in_front_of_the_closing_line(tmp_path):
         command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
     )
     assert "what took how long" not in without.stdout
+
+
+def test_two_processes_that_want_one_environment_make_it_once(monkeypatch, tmp_path):
+    made = []
+
+    def run(command, **_options):
+        made.append(command[2])
+        place = tmp_path / "venvs" / "tools" / "bin"
+        place.mkdir(parents=True, exist_ok=True)
+        # Long enough for the other one to come in the middle of it.
+        time.sleep(0.1)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(venvs, "VENVS", tmp_path / "venvs")
+    monkeypatch.setattr(venvs, "subprocess", SimpleNamespace(run=run))
+    # A lock of a file is held by whoever opened it, threads of one process apart from each other.
+    with ThreadPoolExecutor(3) as pool:
+        found = set(pool.map(lambda _turn: venvs.environment("tools", ["something"]), range(3)))
+    assert found == {tmp_path / "venvs" / "tools" / "bin"}
+    assert made == ["venv", "pip"]
 
 
 class Item:
