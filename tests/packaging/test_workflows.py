@@ -88,7 +88,7 @@ def test_their_commands_are_those_of_the_makefile(name):
 def test_a_push_runs_what_make_check_runs():
     found = commands("ci.yml")
     cores = list(CORES)
-    wanted = [f"make sanity SANITY='--core {core}'" for core in (cores[0], cores[-1])]
+    wanted = [f"make sanity SANITY='--core {core} --ends'" for core in (cores[0], cores[-1])]
     wanted += [f"make {name}" for name in check.CHECKS]
     tests = [command for command in found if command.startswith("make test ")]
     assert sorted(set(found) - set(tests) - {"make setup"}) == sorted(wanted)

@@ -47,7 +47,7 @@ def steps() -> list[Step]:
     """The checks: ``ansible-test sanity`` on the oldest and the newest ansible-core that runs here, and the others."""
     cores = available()
     ends = list(dict.fromkeys([*cores[:1], *cores[-1:]]))
-    sanity = [Step(f"sanity, ansible-core {core}", ("sanity", f"SANITY=--core {core}")) for core in ends]
+    sanity = [Step(f"sanity, ansible-core {core}", ("sanity", f"SANITY=--core {core} --ends")) for core in ends]
     return [*sanity, *(Step(name, (name,)) for name in CHECKS)]
 
 

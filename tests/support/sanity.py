@@ -62,7 +62,26 @@ def supported(code: Path) -> list[str]:
     return sorted(set(re.findall(r"'(3\.\d+)'", text)), key=lambda version: int(version.split(".")[1]))
 
 
-def checked(core: str, arguments: list[str]) -> int:
+def parts(core: str, code: Path, arguments: list[str], ends: bool) -> list[list[str]]:
+    """The arguments of each call of ansible-test.
+
+    With ``ends``, only the oldest Python of managed hosts and that of the controller import and compile every file: an
+    environment for each of the others costs more than all the rest.
+    """
+    if not ends:
+        return [arguments]
+    each = ("import", "compile")
+    found = [version for version in supported(code) if version in pythons()]
+    own = next(version for version in CORES[core] if version in pythons())
+    skipped = [item for name in each for item in ("--skip-test", name)]
+    tested = [item for name in each for item in ("--test", name)]
+    return [
+        [*skipped, *arguments],
+        *([*tested, "--python", version, *arguments] for version in dict.fromkeys([found[0], own])),
+    ]
+
+
+def checked(core: str, arguments: list[str], ends: bool = False) -> int:
     """Run it with one version of ansible-core and return its exit status; its output is shown if it found something."""
     programs = core_environment(core)
     collection = copied(core)
@@ -70,19 +89,24 @@ def checked(core: str, arguments: list[str]) -> int:
     home = CACHE / f"home-{core}"
     provide_pip(home, code)
     missing = [version for version in supported(code) if version not in pythons()]
-    if missing and "--python" not in arguments:
+    if missing and "--python" not in arguments and not ends:
         print(f"{SKIPPED} ansible-core {core} with Python {', '.join(missing)}: not on this machine.", flush=True)
     path = os.pathsep.join([str(programs), *folders()[1:]])
     environment = {**os.environ, "HOME": str(home), "PATH": path}
     environment.pop("ANSIBLE_CONFIG", None)
     environment.pop("ANSIBLE_COLLECTIONS_PATH", None)
-    command = [str(programs / "ansible-test"), "sanity", "--venv", "--color", "no", *arguments]
+    command = [str(programs / "ansible-test"), "sanity", "--venv", "--color", "no"]
     log = CACHE / f"log-{core}.txt"
+    status = 0
     with log.open("w") as out:
-        done = subprocess.run(command, cwd=collection, env=environment, stdout=out, stderr=out, check=False)
-    if done.returncode:
+        for part in parts(core, code, arguments, ends):
+            done = subprocess.run(
+                [*command, *part], cwd=collection, env=environment, stdout=out, stderr=out, check=False
+            )
+            status = status or done.returncode
+    if status:
         print(log.read_text(), file=sys.stderr)
-    return done.returncode
+    return status
 
 
 def copied(core: str) -> Path:
@@ -99,6 +123,9 @@ def main() -> int:
     """Return 0 if nothing was found with any version; arguments other than --core go to ansible-test."""
     parser = argparse.ArgumentParser(prog="make sanity", description=__doc__, allow_abbrev=False)
     parser.add_argument("--core", action="append", choices=CORES, help="only this version (may be repeated)")
+    parser.add_argument(
+        "--ends", action="store_true", help="import and compile with the oldest and the own Python only"
+    )
     options, arguments = parser.parse_known_args()
     if (ROOT / "tests" / "sanity").exists():
         print("tests/sanity exists: the collection is to be clean without ignore files.", file=sys.stderr)
@@ -109,7 +136,7 @@ def main() -> int:
 
     def timed(core: str) -> None:
         begun = time.monotonic()
-        found = checked(core, arguments)
+        found = checked(core, arguments, options.ends)
         print(f"ansible-core {core}: {'findings' if found else 'clean'}, {time.monotonic() - begun:.0f} s", flush=True)
         if found:
             failed.append(core)

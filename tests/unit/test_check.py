@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support import check, venvs
+from tests.support import check, sanity, venvs
 from tests.support.tree import ROOT
 
 PLAYBOOK = ROOT / "tests" / "integration" / "targets" / "google_workspace_sync"
@@ -32,11 +32,13 @@ def quick(monkeypatch, tmp_path):
 def test_sanity_is_on_the_oldest_and_the_newest(monkeypatch):
     monkeypatch.setattr(check, "available", lambda: ["2.18", "2.19", "2.21"])
     assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
-        ("sanity", "SANITY=--core 2.18"),
-        ("sanity", "SANITY=--core 2.21"),
+        ("sanity", "SANITY=--core 2.18 --ends"),
+        ("sanity", "SANITY=--core 2.21 --ends"),
     ]
     monkeypatch.setattr(check, "available", lambda: ["2.19"])
-    assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [("sanity", "SANITY=--core 2.19")]
+    assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
+        ("sanity", "SANITY=--core 2.19 --ends")
+    ]
 
 
 @pytest.mark.parametrize(("name", "status"), [("lint", 1), ("none", 0)])
@@ -110,6 +112,19 @@ def test_it_is_told_in_front_of_the_closing_line(tmp_path):
         command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
     )
     assert "what took how long" not in without.stdout
+
+
+def test_sanity_at_the_ends_leaves_out_the_pythons_between_and_no_test(monkeypatch, tmp_path):
+    monkeypatch.setattr(sanity, "pythons", lambda: {"3.8": "", "3.9": "", "3.11": "", "3.13": ""})
+    monkeypatch.setattr(sanity, "supported", lambda _code: ["3.7", "3.8", "3.9", "3.11", "3.12", "3.13"])
+    assert sanity.parts("2.18", tmp_path, ["--lint"], False) == [["--lint"]]
+    rest, oldest, own = sanity.parts("2.18", tmp_path, ["--lint"], True)
+    assert rest == ["--skip-test", "import", "--skip-test", "compile", "--lint"]
+    assert oldest == ["--test", "import", "--test", "compile", "--python", "3.8", "--lint"]
+    assert own == ["--test", "import", "--test", "compile", "--python", "3.11", "--lint"]
+    # One Python for both needs one call.
+    monkeypatch.setattr(sanity, "pythons", lambda: {"3.11": ""})
+    assert len(sanity.parts("2.18", tmp_path, [], True)) == 2
 
 
 def test_two_processes_that_want_one_environment_make_it_once(monkeypatch, tmp_path):
