@@ -444,6 +444,28 @@ def test_a_sync_that_outlives_a_reset_leaves_no_trace(running):
     assert server.sync("User", 6).status == 200
 
 
+@pytest.mark.parametrize("version", [OLD, MIDDLE, NEW])
+def test_a_full_sync_that_outlives_a_reset_leaves_no_trace(running, version):
+    """Its pages are tasks of their own: those that it would still send are not in the world that follows."""
+    server = running(version)
+    for _turn in range(3):
+        server.sandbox.reset()
+        server.set(licensed=True, signals=True)
+        server.sandbox.control("POST", "google/settings", {"latency_ms": 40})
+        server.api("PATCH", "/providers/google_workspace/1/", body={"name": "gws"})
+        until(lambda: len(server.google_calls()) > 3)
+        server.sandbox.reset()
+        assert server.google_calls() == []
+        time.sleep(0.2)
+        state = server.sandbox.control("GET", "authentik/state")
+        assert (state["connections"], state["tasks"]) == ([], [])
+        assert [user["primaryEmail"] for user in server.sandbox.google_state()["users"]] == ["admin@example.com"]
+        assert server.google_calls() == []
+        status = server.get("/providers/google_workspace/1/sync/status/")
+        assert status["is_running"] is False
+        assert not status.get("tasks") and not status.get("last_sync_status")
+
+
 def test_control_refuses_nonsense_and_changes_nothing_then(running):
     server = running(NEW)
     server.sandbox.reset()

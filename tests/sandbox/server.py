@@ -129,7 +129,8 @@ class Servers:
             start = _start(await request.body())
         except ValueError as exc:
             return JSONResponse({"error": str(exc)}, status_code=400)
-        for side in self._sides:
+        # authentik first: what it still does at Google is forgotten there with the rest.
+        for side in reversed(self._sides):
             side.reset(**{name: value for name, value in start.items() if name in ("dataset", *side.START)})
         return Response(status_code=204)
 

@@ -87,6 +87,8 @@ class Authentik:
     def reset(self, *, dataset: dict | None = None, **start: float) -> None:
         """Back to the dataset and the settings of the start, or to others from now on."""
         self._start.update(start)
+        # Tasks that run end with their next call of Google's; only then is there something new that they could change.
+        self.state.abandon()
         self.worker.forget()
         self.webhooks.reset()
         self.state.load(dataset)

@@ -202,6 +202,11 @@ class State:
 
     # -- filling ------------------------------------------------------------------------------------------------
 
+    def abandon(self) -> None:
+        """Let work that began before now know that nobody wants it any more."""
+        with self.lock:
+            self.generation += 1
+
     def load(self, dataset: dict | None = None) -> None:
         with self.lock:
             if dataset is not None:

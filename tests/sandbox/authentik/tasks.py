@@ -22,6 +22,8 @@ from tests.sandbox.authentik.state import now
 
 # As many threads as a worker has unless told otherwise.
 THREADS = 2
+# How long a reset waits for the tasks that run: longer than any answer of Google's that is delayed by a fault.
+ENDS_WITHIN_S = 20
 RETRIES = 5
 ACTORS = "authentik.enterprise.providers.google_workspace.tasks."
 DESCRIPTIONS = {
@@ -82,6 +84,9 @@ class Worker:
         self.running = True
         self.retry_ms = 10000.0
         self._closed = False
+        # How many tasks run right now, and whether those are to end because of a reset.
+        self._active = 0
+        self._abandoned = False
         self._threads = [threading.Thread(target=self._loop, daemon=True) for _ in range(THREADS)]
         for thread in self._threads:
             thread.start()
@@ -91,6 +96,10 @@ class Worker:
     def send(self, task: Task) -> Task:
         task.uid = self._full_uid(task) if self._release.task_logs else task.actor_name
         with self._condition:
+            if self._abandoned:
+                # Sent by a task of before a reset, which is told so by this one's end.
+                task.over.cancel()
+                return task
             self.tasks.append(task)
             self._frame(task, "info", "Task has been queued", {"delay": None})
             self._store(task)
@@ -108,19 +117,26 @@ class Worker:
         with self._condition:
             self._condition.notify_all()
 
-    def forget(self) -> None:
-        """Drop all tasks. One that runs right now ends unseen."""
+    def forget(self, within_s: float = ENDS_WITHIN_S) -> None:
+        """Drop all tasks, and wait until those that run have ended, unseen: nothing of them is left for what follows."""
         with self._condition:
-            self._generation += 1
-            self._queue.clear()
-            self._later.clear()
-            for task in self.tasks:
-                task.over.cancel()
-            self.tasks = []
-            self._condition.notify_all()
+            self._abandoned = True
+            self._drop()
+            self._condition.wait_for(lambda: not self._active, within_s)
+            self._drop()
+            self._abandoned = False
+
+    def _drop(self) -> None:
+        self._generation += 1
+        self._queue.clear()
+        self._later.clear()
+        for task in self.tasks:
+            task.over.cancel()
+        self.tasks = []
+        self._condition.notify_all()
 
     def close(self) -> None:
-        self.forget()
+        self.forget(within_s=0)
         with self._condition:
             self._closed = True
             self._condition.notify_all()
@@ -154,9 +170,15 @@ class Worker:
             with self._condition:
                 task = self._next()
                 generation = self._generation
-            if task is None:
-                return
-            self._run(task, generation)
+                if task is None:
+                    return
+                self._active += 1
+            try:
+                self._run(task, generation)
+            finally:
+                with self._condition:
+                    self._active -= 1
+                    self._condition.notify_all()
 
     def _next(self) -> Task | None:
         """Wait for a task that is due; None when the worker is closed."""
