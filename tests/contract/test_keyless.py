@@ -14,7 +14,6 @@ from google.auth.compute_engine import _metadata
 
 from tests.sandbox.google.platform import IDENTITY_PATH, PRINCIPAL, STS_PATH, SUBJECT_TOKEN
 from tests.sandbox.google.settings import ACCOUNT
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 from tests.support.playbook import run_playbook
 
@@ -95,8 +94,8 @@ class Host:
 
 
 @pytest.fixture(scope="module")
-def sandbox():
-    with Sandbox() as running:
+def sandbox(sandboxes):
+    with sandboxes() as running:
         yield running
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 from tests.support.playbook import run_task
 from tests.support.tree import ROOT
@@ -49,8 +48,8 @@ def nothing_was_sent(sandbox):
 
 
 @pytest.fixture(scope="module")
-def running():
-    with Sandbox() as found:
+def running(sandboxes):
+    with sandboxes() as found:
         yield found
 
 
