@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 
 import pytest
@@ -89,8 +91,9 @@ def test_whoever_has_one_has_it_alone():
 def test_one_that_has_ended_is_not_lent_again():
     with Sandboxes() as sandboxes:
         with pytest.raises(RuntimeError, match="ended with status -9"), sandboxes(google_only=True) as one:
-            one._process.kill()
-            one._process.wait()
+            os.kill(one.pid, signal.SIGKILL)
+            while one.is_running():
+                time.sleep(0.01)
         with sandboxes(google_only=True) as another:
             assert len(addresses(another)) == 1
 

@@ -11,6 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -180,7 +181,8 @@ def test_playbooks_are_repeated_on_older_servers_by_make_test_alone():
         Item("tests/contract/test_x.py::test_it", server="2024.8.1"),
         Item("tests/contract/test_x.py::test_it", server="2025.12.4"),
     ]
-    pytest_collection_modifyitems([*items, *alone])
+    found: list[Any] = [*items, *alone]
+    pytest_collection_modifyitems(found)
     left = {(item.callspec.params["server"], item.callspec.params["playbook"].stem) for item in items if not item.marks}
     assert left == {
         ("2025.12.4", "lifecycle"),
