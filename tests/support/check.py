@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """``make check``: what a push runs, in at most a quarter of an hour on two cores.
 
-First the checks that need no pytest, as many at a time as there are cores, the longest first. Then the tests without those
-that only ``make test`` runs (marked ``everything``). pytest ends the run, so that its closing line is the last one; before
-it stands what took how long (``Pace``), the checks that failed among it.
+First the checks that need no pytest: one more at a time than there are cores, as they also wait for packages, and the longest
+first. Then the tests without those that only ``make test`` runs (marked ``everything``). pytest ends the run, so that its
+closing line is the last one; before it stands what took how long (``Pace``), with the checks that failed.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ LOGS = ROOT / ".cache" / "check"
 TIMES = "CHECK_TIMES"
 BEGUN = "CHECK_BEGUN"
 CORES = os.cpu_count() or 1
+AT_A_TIME = CORES + 1
 QUICK = ("-m", "not everything")
 # The longest first, so that no core is left with one of these while the others have nothing to do.
 CHECKS = ("lint", "types", "artifact", "docs", "workflows", "licences", "changelog")
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str]) -> int:
     """Return 0 if everything was clean; arguments go to pytest."""
     begun = time.time()
     LOGS.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(CORES) as pool:
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
         done = list(pool.map(run, steps()))
     times = {
         "begun": float(os.environ.get(BEGUN) or begun),
@@ -95,7 +96,7 @@ def table(times: dict[str, Any], folders: dict[str, tuple[int, float]], now: flo
     """
     rows: list[tuple[str, float, str]] = [("installing", times["checks_begun"] - times["begun"], "")]
     rows += [("  " + step["name"], step["seconds"], "FAILED" if step["failed"] else "") for step in times["steps"]]
-    rows += [(f"checks, {CORES} at a time", times["tests_begun"] - times["checks_begun"], "")]
+    rows += [(f"checks, {AT_A_TIME} at a time", times["tests_begun"] - times["checks_begun"], "")]
     rows += [("  " + name, seconds, f"{count} tests") for name, (count, seconds) in sorted(folders.items())]
     rows += [(f"tests, {CORES} at a time", now - times["tests_begun"], "")]
     rows += [("make check", now - times["begun"], f"{(now - times['begun']) / 60:.1f} minutes")]

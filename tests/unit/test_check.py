@@ -93,7 +93,7 @@ def test_the_table():
     assert "lint 40 s FAILED" in found
     assert "types 60 s" in found
     assert "tests/unit 12 s 7 tests" in found
-    assert f"checks, {check.CORES} at a time 70 s" in found
+    assert f"checks, {check.AT_A_TIME} at a time 70 s" in found
     assert f"tests, {check.CORES} at a time 500 s" in found
     assert " ".join(lines[-1].split()) == "make check 600 s 10.0 minutes"
 
