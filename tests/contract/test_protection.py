@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import ModuleRun, reaching, run_module
 
 DOMAIN = "corp.example.com"
@@ -37,10 +36,10 @@ PROTECTED = {"the administrator": ADMIN, "a delegated administrator": DELEGATED}
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     path = tmp_path_factory.mktemp("protection") / "dataset.json"
     path.write_text(json.dumps(DATASET), encoding="utf-8")
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield sandbox
 
 
