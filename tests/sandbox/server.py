@@ -45,6 +45,8 @@ class Server:
             lifespan="off",
             log_level="error",
             access_log=False,
+            # A client that a busy machine keeps waiting finds its connection still open, and need not call twice.
+            timeout_keep_alive=60,
             timeout_graceful_shutdown=1,
             backlog=512,
         )
