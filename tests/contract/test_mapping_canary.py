@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.leaks import LEAKS
 from tests.support.module import reaching, run_module
 
@@ -56,10 +55,10 @@ OTHERS = [
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     path = tmp_path_factory.mktemp("canary") / "dataset.json"
     path.write_text(json.dumps({"domain": "corp.example.com", "users": USERS, "groups": []}), encoding="utf-8")
-    with Sandbox(dataset=path) as sandbox:
+    with sandboxes(dataset=path) as sandbox:
         yield sandbox
 
 

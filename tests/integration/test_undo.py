@@ -10,16 +10,15 @@ import subprocess
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 from tests.support.tree import ROOT
 
 
 @pytest.mark.skipif(shutil.which("jq") is None, reason="the page uses jq, which is not on this machine")
-def test_the_report_has_the_values_that_were_replaced(tmp_path):
+def test_the_report_has_the_values_that_were_replaced(tmp_path, sandboxes):
     command = re.search(r"^    (jq .*)$", (ROOT / "docs" / "undo.md").read_text(), re.MULTILINE)
     assert command
-    with Sandbox() as sandbox:
+    with sandboxes() as sandbox:
         options = {**reaching(sandbox), "membership": "exact"}
         run_module(options, module="google_workspace_sync")
         # Somebody's own change at Google, which the next run replaces.
