@@ -428,9 +428,9 @@ class Controller:
 
 
 @pytest.fixture(scope="module")
-def controlled(tmp_path_factory):
+def controlled(tmp_path_factory, sandboxes):
     controller = Controller("Sync to Google Workspace what changed")
-    with Sandbox() as sandbox:
+    with sandboxes() as sandbox:
         rulebook = Rulebook(
             sandbox,
             tmp_path_factory.mktemp("controlled"),

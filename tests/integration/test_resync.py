@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.playbook import run_playbook
 from tests.support.tree import ROOT
 
@@ -15,8 +14,8 @@ GROUP = "engineering"
 
 
 @pytest.fixture(scope="module")
-def running():
-    with Sandbox() as sandbox:
+def running(sandboxes):
+    with sandboxes() as sandbox:
         yield sandbox
 
 

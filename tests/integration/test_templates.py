@@ -25,12 +25,12 @@ GROUP = "0123456789abcdef0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def running(tmp_path_factory):
+def running(tmp_path_factory, sandboxes):
     with Canary() as canary:
         content = canary.dataset()
         dataset = tmp_path_factory.mktemp("canary") / "dataset.json"
         dataset.write_text(json.dumps(content))
-        with Sandbox(dataset=dataset) as sandbox:
+        with sandboxes(dataset=dataset) as sandbox:
             sandbox.control("POST", "authentik/settings", {"licensed": True})
             yield sandbox, canary, content
 
