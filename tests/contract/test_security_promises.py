@@ -11,15 +11,14 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 
 PERSON = {"sync_object_model": "user", "sync_object_id": "ada.example", "engine": "direct"}
 
 
 @pytest.fixture(scope="module")
-def running():
-    with Sandbox() as found:
+def running(sandboxes):
+    with sandboxes() as found:
         yield found
 
 

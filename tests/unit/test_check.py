@@ -26,17 +26,17 @@ def quick(monkeypatch, tmp_path):
     """One clean check, one that finds something, and no tests but those of a folder that is given."""
     monkeypatch.setattr(check, "LOGS", tmp_path)
     monkeypatch.setattr(check, "run", lambda step: check.Step(step.name, step.make, 2.0, step.name == "lint"))
-    monkeypatch.setattr(check, "available", lambda: ["2.18", "2.19", "2.21"])
+    monkeypatch.setattr(check, "available", lambda _cores: ["2.18", "2.19", "2.21"])
     return tmp_path
 
 
 def test_sanity_is_on_the_oldest_and_the_newest(monkeypatch):
-    monkeypatch.setattr(check, "available", lambda: ["2.18", "2.19", "2.21"])
+    monkeypatch.setattr(check, "available", lambda _cores: ["2.18", "2.19", "2.21"])
     assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
         ("sanity", "SANITY=--core 2.18 --ends"),
         ("sanity", "SANITY=--core 2.21 --ends"),
     ]
-    monkeypatch.setattr(check, "available", lambda: ["2.19"])
+    monkeypatch.setattr(check, "available", lambda _cores: ["2.19"])
     assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
         ("sanity", "SANITY=--core 2.19 --ends")
     ]
@@ -102,7 +102,7 @@ def test_it_is_told_in_front_of_the_closing_line(tmp_path):
     times = {"begun": 0.0, "checks_begun": 0.0, "tests_begun": 0.0, "steps": []}
     file = tmp_path / "times.json"
     file.write_text(json.dumps(times))
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/unit/test_stale.py"]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/unit/test_architecture.py"]
     environment = {"PATH": "/usr/bin:/bin", check.TIMES: str(file)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
