@@ -24,8 +24,8 @@ LISTED_PAGE = {"user": 500, "group": 200}
 # Every field of a user that somebody can write, the keys to tell accounts apart, whether it is an administrator's, and nothing
 # that changes by itself.
 USER_FIELDS = (
-    "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,name,suspended,archived,orgUnitPath,changePasswordAtNextLogin,includeInGlobalAddressList,"
-    "ipWhitelisted,recoveryEmail,recoveryPhone,emails,addresses,customSchemas,externalIds,gender,ims,keywords,languages,"
+    "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,name,suspended,archived,orgUnitPath,"
+    "changePasswordAtNextLogin,includeInGlobalAddressList,ipWhitelisted,recoveryEmail,recoveryPhone,emails,addresses,customSchemas,externalIds,gender,ims,keywords,languages,"
     "locations,notes,organizations,phones,posixAccounts,relations,sshPublicKeys,websites"
 )
 GROUP_FIELDS = "id,email,name,description,aliases"

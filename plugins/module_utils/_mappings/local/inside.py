@@ -11,6 +11,9 @@ authentik is asked. No name that begins with an underscore can stand in an expre
 stands for a truth value or reads a relation comes here as ``_truth(…)`` and ``_look(…)`` where it matters.
 """
 
+# The interpreter has no inheritance, so that types are compared, and what refuses an evaluation never returns.
+# pylint: disable=comparison-with-itself,invalid-hash-returned,invalid-repr-returned,invalid-str-returned
+# pylint: disable=unidiomatic-typecheck,use-a-generator,used-before-assignment
 from __future__ import annotations
 
 import json

@@ -267,9 +267,8 @@ class _Rewriter(ast.NodeTransformer):
         if isinstance(node.func, ast.Attribute) and node.func.attr == "format":
             node.args.insert(0, node.func.value)
             node.func = ast.Name("_format", ast.Load())
-        elif isinstance(node.func, ast.Name) and node.func.id in _UNORDERED and len(node.args) == 1:
-            if all(keyword.arg == "reverse" for keyword in node.keywords):
-                node.args = [self._unordered(node.args[0])]
+        elif _reads_in_any_order(node):
+            node.args = [self._unordered(node.args[0])]
         self.generic_visit(node)
         return node
 
@@ -334,6 +333,13 @@ class _Rewriter(ast.NodeTransformer):
         ):
             return t.cast(ast.expr, self.visit(node))
         return _call("_truth", self.visit(node))
+
+
+def _reads_in_any_order(node: ast.Call) -> bool:
+    """Whether a call gives the same in whatever order it is given the elements of its argument."""
+    if not isinstance(node.func, ast.Name) or node.func.id not in _UNORDERED or len(node.args) != 1:
+        return False
+    return all(keyword.arg == "reverse" for keyword in node.keywords)
 
 
 def _is_pure(node: ast.expr) -> bool:
