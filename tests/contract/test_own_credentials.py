@@ -23,7 +23,7 @@ PERSON = {"sync_object_model": "user", "sync_object_id": "ada.example"}
 ASKING: dict[str, dict[str, Any]] = {
     "google_workspace_sync": {"engine": "direct", "objects": ["ada.example"], "models": ["user"]},
     "google_workspace_sync_info": {"compare": False},
-    "google_workspace_connection": {**PERSON, "google_id": SUBJECT},
+    "google_workspace_connection": {**PERSON, "google_id": "ada.example@corp.example.com"},
     "google_workspace_connection_info": {"compare": True},
     "google_workspace_sync_object": {**PERSON, "engine": "direct"},
 }
