@@ -166,7 +166,7 @@ class DirectorySync(DirectoryRun):
             try:
                 self._journal = Journal(self._journal_path, self._key())
             except (OSError, UnicodeDecodeError) as exc:
-                reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+                reason = exc.strerror if isinstance(exc, OSError) else "it is not a text file"
                 raise unusable("journal", self._journal_path, str(reason)) from None
         self._begin_report()
 
@@ -370,7 +370,7 @@ class DirectorySync(DirectoryRun):
             return
         raise RunEnded(
             "%s. Nothing was written. See whether the permissions of the token and of the delegated subject show everything; "
-            "force: true goes on all the same." % what,
+            "force: true continues nevertheless." % what,
             "guard",
         )
 
