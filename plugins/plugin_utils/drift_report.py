@@ -215,9 +215,7 @@ def _headline(found: Json) -> str:
     compared = {
         kind: int(numbers.get("total") or 0) - int(numbers.get("out_of_scope") or 0) for kind, numbers in counts.items()
     }
-    compared_text = _and(
-        [_count(compared.get("users", 0), "user"), _count(compared.get("groups", 0), "group")]
-    )
+    compared_text = _and([_count(compared.get("users", 0), "user"), _count(compared.get("groups", 0), "group")])
     if found["state"] == "incomplete":
         return "The comparison did not finish, so it is not known what differs."
     parts = []
