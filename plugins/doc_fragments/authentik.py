@@ -11,13 +11,13 @@ options:
   authentik_url:
     description:
       - The address of the authentik server, for example V(https://authentik.example.com), with its path prefix if it has one.
-      - With http:// the token travels unencrypted. Unless the host is a loopback address, the module warns of it.
+      - With http:// the token travels unencrypted. Unless the host is a loopback address, the module warns.
       - If it is not set, the environment variable E(AUTHENTIK_URL) is used.
     type: str
     required: true
   authentik_token:
     description:
-      - A token of intent API.
+      - An API token of authentik (I(Directory > Tokens), intent I(API Token)).
       - If it is not set, the environment variable E(AUTHENTIK_TOKEN) is used.
     type: str
     required: true

@@ -10,7 +10,7 @@ class ModuleDocFragment:
 options:
   google_auth:
     description:
-      - How Google is asked.
+      - How the module authenticates to Google.
       - V(key) uses the JSON key in O(service_account_file) or O(service_account_contents), and without one of them the key of the
         provider, as authentik shows it.
       - V(application_default) uses no key. Google's library google-auth finds the identity of the machine or workload (the metadata
@@ -25,16 +25,16 @@ options:
   service_account_email:
     description:
       - The e-mail address of the service account that has the domain-wide delegation, for O(google_auth=application_default) only.
-      - By default, the service account of the application default credentials. It is needed where they name none, for example with a
-        workload identity federation that impersonates nobody.
+      - By default, the service account of the application default credentials. Required if they name none, for example with a
+        workload identity federation without impersonation.
       - If it is not set, the environment variable E(GOOGLE_WORKSPACE_SERVICE_ACCOUNT_EMAIL) is used.
     type: str
   service_account_file:
     description:
       - The JSON key of a service account with domain-wide delegation, as a file on the host that the module runs on.
       - If it is not set, the environment variable E(GCP_SERVICE_ACCOUNT_FILE) is used.
-      - Without a service account here, the provider's own is used, as authentik shows it.
-      - With a service account here, O(delegated_subject) is required.
+      - By default, the provider's own service account is used, as authentik shows it.
+      - If you set this option, O(delegated_subject) is required.
       - Its C(token_uri) must be an https:// URL (http:// for a loopback address only).
       - Mutually exclusive with O(service_account_contents).
     type: path
@@ -42,14 +42,14 @@ options:
     description:
       - The JSON key of a service account with domain-wide delegation, as text or as a dictionary.
       - If it is not set, the environment variable E(GCP_SERVICE_ACCOUNT_CONTENTS) is used.
-      - With a service account here, O(delegated_subject) is required.
+      - If you set this option, O(delegated_subject) is required.
       - Its C(token_uri) must be an https:// URL (http:// for a loopback address only).
     type: jsonarg
   delegated_subject:
     description:
       - The address of the Google Workspace administrator to act as.
-      - Required with O(service_account_file), O(service_account_contents) and O(google_auth=application_default). These never act as
-        the subject that authentik shows, since whoever may change the provider there could then choose any account.
+      - Required with O(service_account_file), O(service_account_contents) and O(google_auth=application_default). They never act as
+        the subject that authentik shows, because whoever may change the provider there could then choose any account.
       - With the provider's own service account, the default is the provider's subject.
       - If it is not set, the environment variable E(GOOGLE_WORKSPACE_DELEGATED_SUBJECT) is used.
     type: str
@@ -60,7 +60,7 @@ options:
         authentik asks for by default, C(admin.directory.user), C(admin.directory.group), C(admin.directory.group.member) and
         C(admin.directory.domain.readonly), whatever scopes authentik shows.
       - With the provider's own service account, the default is the provider's scopes.
-      - Google refuses the whole token when the domain-wide delegation lacks one of them.
+      - If the domain-wide delegation lacks one of them, Google refuses the whole token.
       - If it is not set, the environment variable E(GCP_SCOPES) is used (comma separated).
     type: list
     elements: str

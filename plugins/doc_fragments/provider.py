@@ -11,7 +11,7 @@ options:
   provider_id:
     description:
       - The primary key of the Google Workspace provider.
-      - Exactly one of O(provider_id) and O(provider_name) is needed.
+      - Exactly one of O(provider_id) and O(provider_name) is required.
     type: int
     aliases: [id]
   provider_name:

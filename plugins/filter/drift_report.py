@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: drift_report
-short_description: Turn what google_workspace_sync found into a page, a JSON document or numbers
+short_description: Turn the result of google_workspace_sync into a page, a JSON document or numbers
 version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Tells in words what M(dirsync.authentik.google_workspace_sync) found in check mode.
-  - The role P(dirsync.authentik.drift_report#role) uses it; it does all that is needed around it.
+  - Describes in words what M(dirsync.authentik.google_workspace_sync) found in check mode.
+  - The role P(dirsync.authentik.drift_report#role) uses it and does everything else that a report needs.
 options:
   _input:
     description:
@@ -27,7 +27,7 @@ options:
     default: ""
   form:
     description:
-      - What to make.
+      - What to return.
       - V(page) is one HTML page that needs nothing else, V(json) one JSON document with everything, V(summary) the numbers.
     type: str
     default: page
@@ -40,7 +40,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Look what differs
+- name: Compare authentik with Google Workspace
   dirsync.authentik.google_workspace_sync:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -48,7 +48,7 @@ EXAMPLES = r"""
   check_mode: true
   register: compared
 
-- name: Say it in words
+- name: Show the result in words
   ansible.builtin.debug:
     msg: "{{ (compared | dirsync.authentik.drift_report(form='summary')).headline }}"
 """

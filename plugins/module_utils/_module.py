@@ -183,7 +183,7 @@ class Edge:
         self._check_seconds("request_timeout")
         ca_path = params["ca_path"]
         if ca_path and not os.path.isfile(ca_path):
-            self.refuse("ca_path %s is no file on this host; give a PEM file with the authority to trust." % ca_path)
+            self.refuse("ca_path %s is not a file on this host; give a PEM file with the authority to trust." % ca_path)
         try:
             url = normalise_url(params["authentik_url"])
         except AuthentikError as exc:

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: google_workspace_connection
-short_description: Manage what links a user or group of authentik to Google Workspace
+short_description: Manage the connection between a user or group of authentik and its record at Google Workspace
 version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
   - Links a user or group of authentik to an account or group that exists at Google under another address, or unlinks it.
-  - Looks at Google first, where it is readable. The account or group must exist under that very address, not as an alias of
+  - A connection is authentik's note that a user or group is linked with an account or group at Google. authentik shows connections
+    under I(Provisioned users) and I(Provisioned groups) of the provider.
+  - If Google is readable, the module reads it first. The account or group must exist under exactly that address, not as an alias of
     another one, and no other user or group may be linked to it.
   - With O(state=repaired), finds the connections that contradict Google, and renews those that stop every sync.
-  - Nothing is ever written at Google by this module.
+  - This module never writes at Google.
 notes:
-  - authentik links people by their e-mail and groups by their name on its own. A connection by hand is for the others.
-  - Servers from 2024.8 to 2025.8 stop every sync of a kind as soon as one connection's copy of Google's record is not exactly
-    that record, and the API makes connections without a copy. There this module makes none through the API. It lets authentik
-    link the record by its own listing where authentik recognises it, and else refuses with RV(code=version).
-  - authentik's API cannot write the copy. It is brought in step by the listing that authentik makes before each sync up to
-    2026.5; this module starts it with the sync of an object that does not exist, which writes nothing at Google. It lists the
-    whole directory, and may link other people and groups that authentik recognises, as every sync does.
+  - authentik itself links users by their e-mail and groups by their name. Use this module for the others.
+  - Servers from 2024.8 to 2025.8 stop every sync of users, or of groups, as soon as one connection's copy of Google's record is not
+    exactly that record, and the API creates connections without a copy. So the module creates none through the API there. If authentik
+    recognises the record, the module lets authentik link it by its own listing; if not, it fails with RV(code=version).
+  - authentik's API cannot write the copy. Up to 2026.5, the listing that authentik makes before each sync writes it. This module starts
+    that listing by the sync of an object that does not exist, which writes nothing at Google. The listing covers the whole directory
+    and may link other users and groups that authentik recognises, as every sync does.
 requirements:
   - authentik 2024.8 or later.
-  - To look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
+  - To read Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
     Python 3.10 or later.
 extends_documentation_fragment:
   - dirsync.authentik.authentik
@@ -39,7 +41,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Whether authentik links a record by its listing is foretold from the e-mail or name.
+      - Whether authentik links a record by its listing is predicted from the e-mail or name.
   diff_mode:
     support: full
   idempotent:
@@ -47,15 +49,15 @@ attributes:
 options:
   state:
     description:
-      - V(present), the object is linked to O(google_id) and to nothing else. V(absent), it is linked to nothing (or not to O(google_id)).
-      - V(repaired) looks at all connections, or those that O(sync_object_model) and O(sync_object_id) name. Those that stop every sync
-        of the server's version are removed and made anew by authentik's own listing; others that contradict Google are reported.
+      - V(present) links the object to O(google_id) and to nothing else. V(absent) unlinks it (or only from O(google_id), if set).
+      - V(repaired) checks all connections, or those that O(sync_object_model) and O(sync_object_id) name. It removes those that stop every
+        sync of the server's version, and authentik's own listing creates them again; it reports others that contradict Google.
     type: str
     default: present
     choices: [present, absent, repaired]
   sync_object_model:
     description:
-      - What to link. V(user) and V(group) are short for the names that authentik uses.
+      - The kind of object to link. V(user) and V(group) are short for authentik's names.
     type: str
     choices: [authentik.core.models.User, authentik.core.models.Group, user, group]
     aliases: [model]
@@ -66,30 +68,30 @@ options:
     aliases: [object_id]
   lookup:
     description:
-      - How to read O(sync_object_id), as in M(dirsync.authentik.google_workspace_sync_object).
+      - What O(sync_object_id) is, as in M(dirsync.authentik.google_workspace_sync_object).
     type: str
     default: auto
     choices: [auto, pk, uuid, username, email, name]
   google_id:
     description:
       - The address or id of the account or group at Google.
-      - An administrator's account is connected by its immutable id only, and the account that the run acts as not at all.
+      - An administrator's account can be linked by its immutable id only, and the account that the run acts as cannot be linked.
     type: str
   verify:
     description:
-      - V(google) looks at Google, or fails. V(auto) does where it is readable, and else says so. V(none) does not look.
+      - V(google) reads Google, or fails. V(auto) reads Google if it can, and warns if it cannot. V(none) does not check.
     type: str
     default: auto
     choices: [auto, google, none]
   refresh_attributes:
     description:
-      - Whether authentik's copy of Google's record is brought in step where the server allows it, see the notes.
+      - Whether to update authentik's copy of Google's record, if the server's version allows it; see the notes.
     type: bool
     default: true
 """
 
 EXAMPLES = r"""
-- name: Ada has an account under another address; the next sync gives it the one of authentik
+- name: Link a user to an account that has another address; the next sync changes the address to authentik's
   dirsync.authentik.google_workspace_connection:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -98,7 +100,7 @@ EXAMPLES = r"""
     sync_object_id: ada.lovelace
     google_id: countess@example.com
 
-- name: Unlink her
+- name: Unlink the user
   dirsync.authentik.google_workspace_connection:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -107,7 +109,7 @@ EXAMPLES = r"""
     sync_object_id: ada.lovelace
     state: absent
 
-- name: See which connections contradict Google, and renew those that stop every sync (authentik 2024.8 to 2025.8)
+- name: List connections that contradict Google, and renew those that stop every sync (authentik 2024.8 to 2025.8)
   dirsync.authentik.google_workspace_connection:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -117,7 +119,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether a connection was made, removed or renewed; in check mode, would be.
+  description: Whether a connection was created, removed or renewed; in check mode, whether it would be.
   returned: always
   type: bool
 connection:
@@ -129,10 +131,10 @@ connection:
       description: Its primary key; null in check mode for a new one.
       type: str
     google_id:
-      description: What authentik calls the record, a user's address or a group's id.
+      description: Google's record in the connection, a user's address or a group's id.
       type: str
     attributes_in_step:
-      description: Whether authentik's copy is Google's record; null where that is not known. If it is not, the object's next sync does it.
+      description: Whether authentik's copy is Google's record; null if that is not known. If false, the object's next sync updates it.
       type: bool
 contradictions:
   description: The connections that contradict Google.
@@ -153,7 +155,7 @@ contradictions:
       description: The username, or the group's name.
       type: str
     google_id:
-      description: What the connection calls the record.
+      description: Google's record in the connection.
       type: str
     holder:
       description: The address of the record at Google, or null.
@@ -162,16 +164,16 @@ contradictions:
       description: V(attributes), V(volatile), V(other), V(renamed), V(alias) or V(gone).
       type: str
     why:
-      description: That in words.
+      description: The contradiction in words.
       type: str
     stops_syncs:
       description: Whether it stops every sync of its kind.
       type: bool
     action:
-      description: V(reported), V(renewed), or V(removed) where authentik did not make it anew; in check mode, what it would be.
+      description: V(reported), V(renewed), or V(removed) if authentik did not create it again; in check mode, what it would be.
       type: str
 operations:
-  description: The writes to authentik that were done, and the connections that authentik made; in check mode, that would be.
+  description: The writes to authentik, and the connections that authentik created; in check mode, those that would be.
   returned: always
   type: list
   elements: dict
@@ -185,13 +187,13 @@ diff:
   returned: in diff mode
   type: dict
 calls:
-  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+  description: The requests to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
     (RV(ignore:google_token)).
   returned: always
   type: dict
   sample: {authentik: 5, google: 1, google_token: 1}
 server_version:
-  description: authentik's version, or null where it was not asked for.
+  description: authentik's version, or null if the module did not ask for it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -201,7 +203,7 @@ duration:
   type: float
   sample: 0.4
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -210,7 +212,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks.
+  description: The kind of failure, for conditions in playbooks.
   returned: on failure
   type: str
   sample: conflict

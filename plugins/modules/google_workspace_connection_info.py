@@ -7,13 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: google_workspace_connection_info
-short_description: Tell what links authentik's users and groups to Google Workspace
+short_description: List the connections between authentik's users and groups and their records at Google Workspace
 version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Tells the connections of a Google Workspace provider, or of one user or group, and with O(compare) whether they agree with Google.
-  - Given to M(dirsync.authentik.google_workspace_connection), RV(connections[].options) changes nothing as long as it agrees.
+  - Lists the connections of a Google Workspace provider, or of one user or group. With O(compare), reports whether they agree with
+    Google.
+  - RV(connections[].options) are options for M(dirsync.authentik.google_workspace_connection), which then changes nothing as long as
+    the connection agrees with Google.
 requirements:
   - authentik 2024.8 or later.
   - For O(compare), google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with Python
@@ -47,19 +49,19 @@ options:
     aliases: [object_id]
   lookup:
     description:
-      - How to read O(sync_object_id), as in M(dirsync.authentik.google_workspace_sync_object).
+      - What O(sync_object_id) is, as in M(dirsync.authentik.google_workspace_sync_object).
     type: str
     default: auto
     choices: [auto, pk, uuid, username, email, name]
   compare:
     description:
-      - Whether to list Google's side, too, and to tell where it contradicts.
+      - Whether to list Google's records too, and report which connections contradict them.
     type: bool
     default: false
 """
 
 EXAMPLES = r"""
-- name: Which connections contradict Google
+- name: Compare the connections with Google
   dirsync.authentik.google_workspace_connection_info:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -92,26 +94,26 @@ connections:
       description: The username, or the group's name.
       type: str
     google_id:
-      description: What the connection calls the record, a user's address or a group's id.
+      description: Google's record in the connection, a user's address or a group's id.
       type: str
     attributes:
       description: authentik's copy of Google's record; secrets are masked.
       type: dict
     contradiction:
-      description: With O(compare), where Google says something else, RV(ignore:code) and RV(ignore:why) as in
+      description: With O(compare), if Google contradicts the connection, RV(ignore:code) and RV(ignore:why) as in
         M(dirsync.authentik.google_workspace_connection); else null.
       type: dict
     options:
-      description: The options of M(dirsync.authentik.google_workspace_connection) that make exactly this connection.
+      description: The options of M(dirsync.authentik.google_workspace_connection) that create exactly this connection.
       type: dict
 calls:
-  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+  description: The requests to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
     (RV(ignore:google_token)).
   returned: always
   type: dict
   sample: {authentik: 3, google: 0, google_token: 0}
 server_version:
-  description: authentik's version, or null where it was not asked for.
+  description: authentik's version, or null if the module did not ask for it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -121,7 +123,7 @@ duration:
   type: float
   sample: 0.4
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -130,7 +132,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks.
+  description: The kind of failure, for conditions in playbooks.
   returned: on failure
   type: str
   sample: authentik_forbidden

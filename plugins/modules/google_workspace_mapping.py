@@ -12,12 +12,12 @@ version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Creates, changes or removes a property mapping, the Python by which authentik makes a Google resource of a user or group.
-  - With O(test_against) authentik evaluates it for given users or groups before it is saved. When it does not yield what is
-    expected, the task fails and nothing is saved.
+  - Creates, changes or removes a property mapping, the Python code that turns a user or group of authentik into a record at Google.
+  - With O(test_against), authentik evaluates it for given users or groups before it is saved. If it does not yield what is
+    expected, the task fails and saves nothing.
 notes:
-  - authentik evaluates stored mappings alone. So a new expression is tried by a mapping of its own, which no provider uses and
-    which is removed again at once. Check mode makes none; there an expression that differs from the stored one is not tried.
+  - authentik evaluates only stored mappings. So the module stores a new expression as a mapping that no provider uses, and removes it
+    at once. Check mode stores nothing, so it does not test an expression that differs from the stored one.
   - A mapping does nothing until a provider uses it, see M(dirsync.authentik.google_workspace_provider).
 requirements:
   - authentik 2024.8 or later.
@@ -29,7 +29,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Whether a changed expression passes O(test_against) is not foretold; a warning says so.
+      - Whether a changed expression passes O(test_against) is not predicted; a warning says so.
   diff_mode:
     support: full
   idempotent:
@@ -37,13 +37,13 @@ attributes:
 options:
   state:
     description:
-      - V(absent) removes the mapping, and takes it away from the providers that use it; a warning names them.
+      - V(absent) removes the mapping, also from the providers that use it; a warning names them.
     type: str
     default: present
     choices: [present, absent]
   name:
     description:
-      - The mapping's name, by which it is found (the case counts). With O(mapping_id), its new name.
+      - The mapping's name, by which the module finds it (case-sensitive). With O(mapping_id), its new name.
       - authentik merges the results of several mappings in the order of their names.
     type: str
   mapping_id:
@@ -52,23 +52,23 @@ options:
     type: str
   expression:
     description:
-      - The Python. User mappings see C(user), C(provider), C(connection) and C(request); group mappings see C(group),
+      - The Python code. User mappings see C(user), C(provider), C(connection) and C(request); group mappings see C(group),
         C(provider) and C(connection). C(connection) is C(None) while the account is created. C(raise SkipObject) leaves an object out.
-      - Needed for a new mapping.
+      - Required for a new mapping.
     type: str
   managed:
     description:
-      - The id by which something else manages the mapping. Empty takes it away.
+      - The managed id, by which something else manages the mapping. An empty text removes it.
     type: str
   test_against:
     description:
-      - Whom to evaluate it for, and what to expect.
+      - The users and groups to evaluate it for, and the expected results.
     type: list
     elements: dict
     suboptions:
       user:
         description:
-          - A user by primary key, UUID, username, e-mail or name. Exactly one of this and O(test_against[].group) is needed.
+          - A user by primary key, UUID, username, e-mail or name. Exactly one of this and O(test_against[].group) is required.
         type: str
       group:
         description:
@@ -76,13 +76,13 @@ options:
         type: str
       lookup:
         description:
-          - How to read the user or the group, see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
+          - What the user or the group is named by, see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
         type: str
         default: auto
         choices: [auto, pk, uuid, username, email, name]
       outcome:
         description:
-          - What should come of it. Fields (V(yields)), C(SkipObject) (V(skips)), C(None) (V(nothing)), or an error (V(fails)).
+          - The expected outcome. Fields (V(yields)), C(SkipObject) (V(skips)), C(None) (V(nothing)), or an error (V(fails)).
         type: str
         default: yields
         choices: [yields, skips, nothing, fails]
@@ -103,7 +103,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Keep everybody in the directory, and be sure of what it does before it is saved
+- name: Set the department, and test the mapping before it is saved
   dirsync.authentik.google_workspace_mapping:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -121,7 +121,7 @@ EXAMPLES = r"""
       - user: backup-robot
         outcome: skips
 
-- name: Remove it
+- name: Remove the mapping
   dirsync.authentik.google_workspace_mapping:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -131,12 +131,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether the mapping was changed; in check mode, would be.
+  description: Whether the mapping was changed; in check mode, whether it would be.
   returned: always
   type: bool
 mapping:
   description: The mapping; empty if it is absent.
-  returned: when authentik was asked
+  returned: if authentik was asked
   type: dict
   contains:
     pk:
@@ -149,7 +149,7 @@ mapping:
       description: The managed id, or null.
       type: str
 tests:
-  description: What came of each of O(test_against), in their order.
+  description: The result of each entry of O(test_against), in the same order.
   returned: when authentik was asked
   type: list
   elements: dict
@@ -161,17 +161,17 @@ tests:
       description: The name, for a group.
       type: str
     outcome:
-      description: V(yields), V(skips), V(nothing), V(fails), or V(unknown) where it was not tried.
+      description: V(yields), V(skips), V(nothing), V(fails), or V(unknown) if it was not tested.
       type: str
     result:
       description: The fields, or the reason; secrets are masked.
       type: raw
     unexpected:
-      description: What is not as expected.
+      description: The differences from the expected result.
       type: list
       elements: str
 operations:
-  description: The writes to authentik that were done, those of a trial apart; in check mode, that would be.
+  description: The writes to authentik, except those of a test; in check mode, those that would be.
   returned: always
   type: list
   elements: dict
@@ -185,12 +185,12 @@ diff:
   returned: in diff mode
   type: dict
 calls:
-  description: The requests made to authentik (RV(ignore:authentik)) and Google (RV(ignore:google), RV(ignore:google_token); none here).
+  description: The requests to authentik (RV(ignore:authentik)) and Google (RV(ignore:google), RV(ignore:google_token); none here).
   returned: always
   type: dict
   sample: {authentik: 3, google: 0, google_token: 0}
 server_version:
-  description: authentik's version, or null where it was not asked for.
+  description: authentik's version, or null if the module did not ask for it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -200,7 +200,7 @@ duration:
   type: float
   sample: 0.4
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -209,7 +209,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks; V(unexpected) if a test failed.
+  description: The kind of failure, for conditions in playbooks; V(unexpected) if a test failed.
   returned: on failure
   type: str
   sample: unexpected

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: google_workspace_mapping_info
-short_description: Tell the Google Workspace property mappings of authentik, and what they yield
+short_description: List the Google Workspace property mappings of authentik, and what they yield
 version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Tells all Google Workspace property mappings, or one of them, who uses them, and what they yield for given users or groups.
-  - Given to M(dirsync.authentik.google_workspace_mapping), RV(mappings[].options) changes nothing.
+  - Lists all Google Workspace property mappings, or one of them, with the providers that use them and what they yield for given users
+    or groups.
+  - RV(mappings[].options) are options for M(dirsync.authentik.google_workspace_mapping), which then changes nothing.
 requirements:
   - authentik 2024.8 or later.
 extends_documentation_fragment:
@@ -40,13 +41,13 @@ options:
     type: str
   evaluate_for:
     description:
-      - Whom to evaluate each mapping for; authentik does it, and stores nothing.
+      - The users and groups to evaluate each mapping for. authentik evaluates them, and stores nothing.
     type: list
     elements: dict
     suboptions:
       user:
         description:
-          - A user by primary key, UUID, username, e-mail or name. Exactly one of this and O(evaluate_for[].group) is needed.
+          - A user by primary key, UUID, username, e-mail or name. Exactly one of this and O(evaluate_for[].group) is required.
         type: str
       group:
         description:
@@ -54,7 +55,7 @@ options:
         type: str
       lookup:
         description:
-          - How to read the user or the group, see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
+          - What the user or the group is named by, see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
         type: str
         default: auto
         choices: [auto, pk, uuid, username, email, name]
@@ -66,7 +67,7 @@ options:
 """
 
 EXAMPLES = r"""
-- name: What does authentik's own mapping make of Ada
+- name: Evaluate authentik's default mapping for a user
   dirsync.authentik.google_workspace_mapping_info:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -75,7 +76,7 @@ EXAMPLES = r"""
       - user: ada.lovelace
   register: found
 
-- name: Show it
+- name: Show the result
   ansible.builtin.debug:
     var: found.mappings[0].results[0].result
 """
@@ -101,21 +102,21 @@ mappings:
       type: list
       elements: str
     results:
-      description: What came of O(evaluate_for), each with the RV(ignore:user) or RV(ignore:group), the RV(ignore:outcome) (V(yields),
-        V(skips), V(nothing) or V(fails)) and the RV(ignore:result); secrets are masked.
+      description: The result of each entry of O(evaluate_for), with the RV(ignore:user) or RV(ignore:group), the RV(ignore:outcome)
+        (V(yields), V(skips), V(nothing) or V(fails)) and the RV(ignore:result); secrets are masked.
       type: list
       elements: dict
     options:
-      description: The options of M(dirsync.authentik.google_workspace_mapping) that make exactly this mapping.
+      description: The options of M(dirsync.authentik.google_workspace_mapping) that create exactly this mapping.
       type: dict
 calls:
-  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+  description: The requests to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
     (RV(ignore:google_token)).
   returned: always
   type: dict
   sample: {authentik: 3, google: 0, google_token: 0}
 server_version:
-  description: authentik's version, or null where it was not asked for.
+  description: authentik's version, or null if the module did not ask for it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -125,7 +126,7 @@ duration:
   type: float
   sample: 0.4
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -134,7 +135,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks.
+  description: The kind of failure, for conditions in playbooks.
   returned: on failure
   type: str
   sample: authentik_forbidden

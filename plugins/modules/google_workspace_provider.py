@@ -12,16 +12,16 @@ version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Creates, changes or removes a Google Workspace provider, and lets an application carry it.
-  - Only options that are given are compared and changed. An unchanged provider is not written.
-  - A field that the server's version does not know is an error that names the version, since authentik would ignore it silently.
+  - Creates, changes or removes a Google Workspace provider, and assigns it to an application.
+  - Compares and changes only options that are given. An unchanged provider is not written.
+  - A field that the server's version does not know is an error that names the version, because authentik would ignore it silently.
 notes:
-  - authentik starts a full sync whenever a provider is saved. So the first time, create it with O(dry_run=true), look at what
-    would happen, and switch it off after that.
-  - From authentik 2025.8 on, a provider that no application carries syncs nothing, see O(application).
+  - authentik starts a full sync whenever a provider is saved. So create it with O(dry_run=true), read what would happen, and
+    then set O(dry_run=false).
+  - From authentik 2025.8 on, a provider without an application syncs nothing, see O(application).
   - Providers are a feature of authentik Enterprise. Without a valid licence authentik refuses to create or change them, which this
     module reports with RV(code=licence). Removing one, and changing its application, does not need it.
-  - The service account is compared without being shown. Servers up to 2026.5 show it to whoever may view the provider. Where one
+  - The service account is compared without being shown. Servers up to 2026.5 show it to whoever may view the provider. If a server
     does not, because it keeps the key in a managed secret, a difference cannot be seen, see O(update_credentials).
 requirements:
   - authentik 2024.8 or later.
@@ -47,7 +47,7 @@ options:
     choices: [present, absent]
   name:
     description:
-      - The provider's name, by which it is found (the case counts). With O(provider_id), its new name.
+      - The provider's name, by which the module finds it (case-sensitive). With O(provider_id), its new name.
     type: str
   provider_id:
     description:
@@ -55,8 +55,8 @@ options:
     type: int
   property_mappings:
     description:
-      - The property mappings for users, each by its name, managed id or primary key. All others are taken away.
-      - A new provider gets authentik's default one if this is left out, as in its admin interface.
+      - The property mappings for users, each by its name, managed id or primary key. All others are removed from the provider.
+      - If this is left out, a new provider gets authentik's default one, as in its admin interface.
     type: list
     elements: str
   property_mappings_group:
@@ -66,8 +66,8 @@ options:
     elements: str
   credentials:
     description:
-      - The service account's JSON key, as text or as a dictionary. Needed for a new provider.
-      - It is never taken from the environment, since that may hold another one for other modules.
+      - The service account's JSON key, as text or as a dictionary. Required for a new provider.
+      - It is never taken from the environment, because that may hold another one for other modules.
     type: jsonarg
   credentials_file:
     description:
@@ -81,20 +81,20 @@ options:
     type: str
   update_credentials:
     description:
-      - When the service account of an existing provider is written.
-      - V(on_difference), when the given one is another one; where the server does not show it, it is left alone, with a warning.
-      - V(always), also where the server does not show it, and then every time, which is reported as a change.
-      - V(on_create), never for a provider that exists.
+      - When to write the service account of an existing provider.
+      - V(on_difference) writes it if it differs. If the server does not show it, the module does not write it, and warns.
+      - V(always) writes it also if the server does not show it. Then it does so every time and reports a change.
+      - V(on_create) never writes it for an existing provider.
     type: str
     default: on_difference
     choices: [on_difference, always, on_create]
   delegated_subject:
     description:
-      - The address of the Google Workspace administrator that the service account acts as. Needed for a new provider.
+      - The address of the Google Workspace administrator that the service account acts as. Required for a new provider.
     type: str
   scopes:
     description:
-      - The OAuth scopes to ask for; their order does not matter. Google refuses all when its delegation lacks one.
+      - The OAuth scopes to ask for, in any order. If the delegation lacks one, Google refuses the whole token.
     type: list
     elements: str
   exclude_users_service_account:
@@ -103,7 +103,7 @@ options:
     type: bool
   filter_group:
     description:
-      - The group, by name or UUID, whose direct members alone are synced. Empty for everybody.
+      - The group, by name or UUID, to whose direct members the sync is limited. An empty text syncs all users.
     type: str
   user_delete_action:
     description:
@@ -113,16 +113,16 @@ options:
   group_delete_action:
     description:
       - What happens at Google to a group that is deleted in authentik. V(suspend) means V(do_nothing) for groups.
-      - A group that is deleted at Google cannot be restored.
+      - Google cannot restore a deleted group.
     type: str
     choices: [do_nothing, delete, suspend]
   default_group_email_domain:
     description:
-      - The domain of the addresses that groups get. Needed for a new provider.
+      - The domain of the addresses that groups get. Required for a new provider.
     type: str
   dry_run:
     description:
-      - Whether authentik leaves Google as it is (authentik 2025.4 and later).
+      - Whether authentik writes nothing at Google (authentik 2025.4 and later).
     type: bool
   sync_page_size:
     description:
@@ -138,22 +138,22 @@ options:
     type: bool
   application:
     description:
-      - The application that carries the provider as a backchannel provider, by its slug or name. Its other providers stay.
-      - A provider has one such application; it leaves the one that it has now. Empty takes it off.
+      - The application that the provider is assigned to as a backchannel provider, by its slug or name. Its other providers stay.
+      - A provider has one such application, so it is removed from its present one. An empty text only removes it.
     type: str
   create_application:
     description:
-      - Whether an application that is not there is made; O(application) is its slug then.
+      - Whether to create the application if it does not exist; O(application) is then its slug.
     type: bool
     default: false
   application_name:
     description:
-      - The name of an application that is made. By default, its slug. An existing one is not renamed.
+      - The name of a new application, by default its slug. An existing one is not renamed.
     type: str
 """
 
 EXAMPLES = r"""
-- name: Set up a provider that syncs nothing yet, carried by an application
+- name: Set up a provider that syncs nothing yet, and its application
   dirsync.authentik.google_workspace_provider:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -169,7 +169,7 @@ EXAMPLES = r"""
     application_name: Google Workspace for staff
     create_application: true
 
-- name: Let it sync the members of one group, with an own mapping beside authentik's (run with --check --diff to see what differs)
+- name: Sync the members of one group, with a second mapping (run with --check --diff to see what differs)
   dirsync.authentik.google_workspace_provider:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -180,7 +180,7 @@ EXAMPLES = r"""
       - Everybody in the directory
     dry_run: false
 
-- name: Remove it; nothing is deleted at Google
+- name: Remove the provider; nothing is deleted at Google
   dirsync.authentik.google_workspace_provider:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -190,12 +190,12 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether the provider or its application was changed; in check mode, would be.
+  description: Whether the provider or its application was changed; in check mode, whether it would be.
   returned: always
   type: bool
 provider:
   description: The provider; empty if it is absent.
-  returned: when it was got so far
+  returned: if the module read or wrote it
   type: dict
   contains:
     pk:
@@ -205,10 +205,10 @@ provider:
       description: The name.
       type: str
     application:
-      description: The slug of the application that carries it, or null.
+      description: The slug of its application, or null.
       type: str
 operations:
-  description: The writes to authentik that were done; in check mode, that would be.
+  description: The writes to authentik; in check mode, those that would be.
   returned: always
   type: list
   elements: dict
@@ -231,16 +231,16 @@ operations:
       key: Staff
       by: module
 diff:
-  description: The provider's options before and after. Of the service account only what is no secret is shown, and whether it differs.
+  description: The provider's options before and after. Of the service account, only what is not secret is shown, and whether it differs.
   returned: in diff mode
   type: dict
 calls:
-  description: The requests made to authentik (RV(ignore:authentik)) and Google (RV(ignore:google), RV(ignore:google_token); none here).
+  description: The requests to authentik (RV(ignore:authentik)) and Google (RV(ignore:google), RV(ignore:google_token); none here).
   returned: always
   type: dict
   sample: {authentik: 3, google: 0, google_token: 0}
 server_version:
-  description: authentik's version, or null where it was not asked for.
+  description: authentik's version, or null if the module did not ask for it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -250,7 +250,7 @@ duration:
   type: float
   sample: 0.4
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -259,7 +259,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks.
+  description: The kind of failure, for conditions in playbooks.
   returned: on failure
   type: str
   sample: licence

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: google_workspace_provider_info
-short_description: Tell the Google Workspace providers of authentik
+short_description: List the Google Workspace providers of authentik
 version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Tells all Google Workspace providers, or one of them, in the form of the options of M(dirsync.authentik.google_workspace_provider).
-  - Given to that module, RV(providers[].options) changes nothing.
+  - Lists all Google Workspace providers, or one of them, as options of M(dirsync.authentik.google_workspace_provider).
+  - If you pass RV(providers[].options) to that module, it changes nothing.
 notes:
-  - A service account's private key is never told.
+  - The module never returns a service account's private key.
 requirements:
   - authentik 2024.8 or later.
 extends_documentation_fragment:
@@ -43,13 +43,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: See what there is
+- name: List the providers
   dirsync.authentik.google_workspace_provider_info:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
   register: found
 
-- name: Show it as options, to be kept in Git
+- name: Show them as options, to keep them in Git
   ansible.builtin.debug:
     msg: "{{ found.providers | map(attribute='options') | list | to_nice_yaml }}"
 """
@@ -68,25 +68,25 @@ providers:
       description: The name.
       type: str
     application:
-      description: The slug of the application that carries it, or null.
+      description: The slug of its application, or null.
       type: str
     service_account:
-      description: What of the service account is no secret, or the reference to it; null if nothing is shown.
+      description: The parts of the service account that are not secret, or the reference to it; null if nothing is shown.
       type: dict
     service_account_shown:
       description: Whether this authentik shows the service account to the token's user.
       type: bool
     options:
-      description: The options of M(dirsync.authentik.google_workspace_provider) that make exactly this provider, but its service account.
+      description: The options of M(dirsync.authentik.google_workspace_provider) that create this provider, without its service account.
       type: dict
 calls:
-  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+  description: The requests to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
     (RV(ignore:google_token)).
   returned: always
   type: dict
   sample: {authentik: 3, google: 0, google_token: 0}
 server_version:
-  description: authentik's version, or null where it was not asked for.
+  description: authentik's version, or null if the module did not ask for it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -96,7 +96,7 @@ duration:
   type: float
   sample: 0.4
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -105,7 +105,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks.
+  description: The kind of failure, for conditions in playbooks.
   returned: on failure
   type: str
   sample: authentik_forbidden

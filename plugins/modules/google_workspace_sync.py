@@ -12,22 +12,23 @@ version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Brings every user and group of a Google Workspace provider in line, touches only what differs, and says what was done.
-  - With O(engine=direct) both sides are listed once and compared, and only differences are written, by Google's API and within
-    its quota. The whole plan is held against ceilings on damage before anything is written.
-  - With O(engine=server) authentik's own full sync is started and followed to its end. One that runs already is waited for.
-  - One object that fails does not keep the others waiting; the task fails in the end and lists it.
-  - A run that was interrupted, at whatever point, is simply run again.
+  - Syncs every user and group of a Google Workspace provider, writes only what differs, and reports what was done.
+  - With O(engine=direct), the module lists both sides once, compares them, and writes only differences, through Google's API and
+    within its quota. Before the first write it checks the whole plan against the safety limits.
+  - With O(engine=server), the module starts authentik's own full sync and follows it to its end. If one is already running, it waits
+    for that one first.
+  - If an object fails, the others are still synced; the task fails at the end and lists it.
+  - After an interruption, at any point, run the task again.
 notes:
-  - Users are synced before groups, groups before their members, and whoever is to be removed or deleted comes last.
-  - Objects that Google does not list are looked up one by one before anything is created for them, since its listings trail
-    behind by minutes. What was changed at Google in these minutes may be written once more.
+  - Users are synced before groups, groups before their members; removals and deletions come last.
+  - Google's listings can be minutes old. So the module looks up each object that Google does not list before it creates anything.
+    A value that was changed at Google in these minutes may be written once more.
   - Administrators' accounts at Google, and the account that the run acts as, are never taken over by address, suspended, archived,
     renamed, deleted, or given a password or recovery data. With O(engine=server), nothing is started that would do so.
-  - No two objects are synced to one account or group. Whoever is connected to it keeps it; the others fail and are named.
-  - For one object, M(dirsync.authentik.google_workspace_sync_object) says more.
+  - No two objects are synced to one account or group. The object that is connected to it keeps it; the others fail and are named.
+  - For one object, use M(dirsync.authentik.google_workspace_sync_object).
   - With O(engine=server), authentik 2025.8 and later lets only a superuser start a full sync, and authentik 2025.6 and earlier can
-    only run one again, so that the provider's first one cannot be started.
+    only run one again, so the provider's first one cannot be started.
 requirements:
   - authentik 2024.8 or later.
   - For O(engine=direct), google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with
@@ -42,8 +43,8 @@ attributes:
   check_mode:
     support: partial
     details:
-      - With O(engine=direct), nothing that could write is sent and the plan is exact. With O(engine=server), what authentik
-        would do is not predicted, see RV(basis).
+      - With O(engine=direct), nothing that could write is sent and the plan is exact. With O(engine=server), the module does not
+        predict what authentik would do, see RV(basis).
   diff_mode:
     support: full
     details:
@@ -56,55 +57,55 @@ attributes:
 options:
   engine:
     description:
-      - Who performs the sync.
+      - Who writes to Google.
       - V(direct) is this module. V(server) is authentik itself, by its own full sync. That lists the whole Google directory for every page
-        of objects, writes everything, and removes no member. Ceilings, shards and what else shapes a run do not apply to it.
+        of objects, writes everything, and removes no member. Safety limits, shards and other options of a run do not apply to it.
     type: str
     default: direct
     choices: [direct, server]
   models:
     description:
-      - What to sync.
+      - The kinds of objects to sync.
     type: list
     elements: str
     default: [user, group]
     choices: [user, group]
   objects:
     description:
-      - Only these users and groups, as O(lookup) says. If the option is not given (or null), all.
-      - An empty list syncs nothing, with a warning, so that a computed list which came out empty does not sync the whole directory.
-      - An entry is looked up in all O(models); C(user:) or C(group:) before it says which. It must fit exactly one.
-      - Nothing is listed then; each object is looked at. Needs O(engine=direct).
+      - Sync only these users and groups, as O(lookup) says. If the option is not given (or null), all are synced.
+      - An empty list syncs nothing, with a warning, so a computed list that came out empty does not sync the whole directory.
+      - An entry is looked up in all O(models); the prefix C(user:) or C(group:) selects one. It must fit exactly one object.
+      - The module then reads each object instead of listing both sides. Needs O(engine=direct).
     type: list
     elements: str
   lookup:
     description:
-      - How to read O(objects), see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
+      - What the entries of O(objects) are, see O(dirsync.authentik.google_workspace_sync_object#module:lookup).
     type: str
     default: auto
     choices: [auto, pk, uuid, username, email, name]
   membership:
     description:
-      - What to do about the members of groups.
-      - V(add) adds those who are direct members in authentik and have a Google account, as authentik does.
-      - V(exact) also removes who does not belong, except those of O(keep_members). Needs O(engine=direct).
-      - V(ignore) does not look at members. Needs O(engine=direct).
+      - How to sync the members of groups.
+      - V(add) adds direct members in authentik that have a Google account, as authentik does.
+      - V(exact) also removes members that do not belong, except those of O(keep_members). Needs O(engine=direct).
+      - V(ignore) does not compare members. Needs O(engine=direct).
     type: str
     default: add
     choices: [add, exact, ignore]
   keep_members:
     description:
-      - Whom O(membership=exact) does not remove, though they are no members in authentik. Owners and managers of the group,
-        nested groups, and the whole customer (everybody in the workspace).
+      - Members that O(membership=exact) does not remove although they are not members in authentik. These are owners and managers of the
+        group, nested groups, and the whole customer (all users of the workspace).
     type: list
     elements: str
     default: [owner, manager, group, customer]
     choices: [owner, manager, group, customer]
   orphans:
     description:
-      - What to do about accounts and groups that authentik has a connection to, and whose user or group the provider no longer syncs
-        (not in the filter group any more, left out by a property mapping, …).
-      - V(ignore) does not look for them. V(report) lists them in RV(orphans).
+      - What to do about orphans. An orphan is an account or group at Google that a connection leads to, and whose user or group the
+        provider no longer syncs (for example, not in the filter group any more, or left out by a property mapping).
+      - V(ignore) does not search for them. V(report) lists them in RV(orphans).
       - V(apply) carries out the provider's delete actions (delete, suspend, nothing) and removes the connection. Needs
         O(engine=direct).
     type: str
@@ -112,15 +113,16 @@ options:
     choices: [ignore, report, apply]
   allow_group_deletion:
     description:
-      - Whether O(orphans=apply) may delete groups where the provider's delete action says so. Google cannot restore a group.
+      - Whether O(orphans=apply) may delete groups if the provider's delete action is to delete. Google cannot restore a group.
     type: bool
     default: false
   mapping_evaluation:
     description:
       - Who evaluates the property mappings with O(engine=direct).
-      - V(server) is authentik, one request for each object and mapping. V(local) is this module, without asking authentik; what
-        it cannot evaluate fails.
-      - V(auto) evaluates here what gives the same as authentik for a sample of the objects, and lets authentik evaluate the rest.
+      - V(server) is authentik, with one request for each object and mapping. V(local) is this module, without asking authentik; a
+        mapping that it cannot evaluate fails.
+      - V(auto) evaluates in this module each mapping that gives the same as authentik for a sample of the objects; authentik evaluates
+        the others.
     type: str
     default: auto
     choices: [auto, server, local]
@@ -131,31 +133,32 @@ options:
     default: 20
   max_suspensions:
     description:
-      - How many accounts a run may suspend, as a number or a share of the accounts that Google has (V(5%)), rounded up. A share
-        does not apply to O(objects), for which nothing is listed; a number does.
-      - What exceeds this or another ceiling stops the run before anything is written; see O(force).
+      - Safety limit. How many accounts a run may suspend, as a number or a percentage of the accounts that Google has (V(5%)), rounded
+        up. Percentages are ignored with O(objects), because nothing is listed then; use numbers.
+      - If a plan exceeds this or another safety limit, the run stops before the first write; see O(force).
     type: str
     default: 5%
   max_deletions:
     description:
-      - How many accounts, and how many groups, a run may delete, as a number or a share of those that Google has, rounded up.
+      - Safety limit. How many accounts, and how many groups, a run may delete, as a number or a percentage of those that Google has,
+        rounded up.
     type: str
     default: 1%
   max_removals_per_group:
     description:
-      - How many members a run may remove from one group, as a number or a share of the members that it has, rounded up.
+      - Safety limit. How many members a run may remove from one group, as a number or a percentage of its members, rounded up.
     type: str
     default: 50%
   max_missing:
     description:
-      - How many of the accounts (or groups) that authentik is connected to may be missing in Google's listing, and how many of
-        the connected users (or groups) in authentik's, as a number or a share of the connections, rounded up. More are taken for
-        a listing that came back too short. Google's trails behind for some minutes after many accounts were created.
+      - Safety limit. How many of the connected accounts (or groups) may be missing in Google's listing, and how many of the connected
+        users (or groups) in authentik's, as a number or a percentage of the connections, rounded up. If more are missing, the run stops,
+        because the listing came back too short. After many accounts were created, Google's listing can be incomplete for some minutes.
     type: str
     default: 10%
   force:
     description:
-      - Go on although a ceiling is exceeded or a listing looks too short. The result and a warning say what was overridden.
+      - Continue although a safety limit is exceeded or a listing came back too short. The result and a warning say what was overridden.
     type: bool
     default: false
   override_dry_run:
@@ -167,7 +170,7 @@ options:
   queries_per_minute:
     description:
       - How many requests to Google a run may make in a minute. Google allows 2400 for each service account by default.
-      - A refusal slows the run down for a while; no request is lost to it.
+      - If Google refuses a request, the run slows down for a while and sends it again.
     type: float
     default: 2340.0
   user_creations_per_second:
@@ -177,46 +180,46 @@ options:
     default: 9.0
   parallel:
     description:
-      - How many requests to Google may be under way at once.
+      - How many requests to Google may run in parallel.
     type: int
     default: 16
   google_wait:
     description:
-      - Seconds to wait for Google, for each object, where it needs a moment (a fresh group refuses members, a fresh account is not
-        complete, a renamed one refuses writes).
+      - Seconds to wait for Google, for each object. A new group refuses members for a while, a new account is not complete, a renamed
+        one refuses writes.
     type: float
     default: 60.0
   shard_index:
     description:
-      - Which part of the objects this run is about, counted from 0. Objects belong to the same part in every run.
+      - Which shard of the objects this run syncs, counted from 0. An object belongs to the same shard in every run.
     type: int
     default: 0
   shard_count:
     description:
-      - In how many parts the objects are divided, for runs side by side. Ceilings and quota are divided, too, so that all parts
-        together keep to them.
-      - A group's members must have their accounts first, so sync the users of all parts before the groups.
+      - In how many shards the objects are divided, for runs in parallel. Safety limits and quota are divided too, so all shards together
+        keep to them.
+      - A group's members need their accounts first, so sync the users of all shards before the groups.
     type: int
     default: 1
   journal:
     description:
       - A file on the host that the module runs on, to which every write is appended before it is sent and when it was answered.
-      - A run that finds the journal of an interrupted run of the same kind, not older than an hour, does not look again at the
-        groups that were done; RV(counts) calls them skipped. Needs O(engine=direct).
+      - If a run finds the journal of an interrupted run of the same kind, not older than an hour, it skips the groups that were done;
+        RV(counts) has them as skipped. Needs O(engine=direct).
     type: path
   report_path:
     description:
-      - A file on the host that the module runs on, for everything that was found and done, as JSON Lines, readable for its owner only.
+      - A file on the host that the module runs on, for every change, failure and orphan, as JSON Lines. Only its owner can read it.
     type: path
   progress_path:
     description:
       - A file on the host that the module runs on, to which the progress is written, as JSON Lines.
-      - Ansible's own output shows it while the module works, where the module runs on the controller; see O(show_progress).
+      - If the module runs on the controller, Ansible's own output shows the progress, see O(show_progress).
     type: path
   show_progress:
     description:
-      - Whether Ansible's output shows the progress while the module works (with C(connection=local)). On a terminal every few
-        seconds, elsewhere now and then, always on standard error. Never with C(no_log).
+      - Whether Ansible's output shows the progress while the module runs (with C(connection=local)), on standard error. On a terminal
+        every few seconds, elsewhere less often, never with C(no_log).
       - If it is not set, the environment variable E(DIRSYNC_SHOW_PROGRESS) of the controller is used.
     type: bool
     default: true
@@ -227,13 +230,13 @@ options:
     default: 100
   fail_on_objects:
     description:
-      - Whether the task fails when an object failed or could not be confirmed.
+      - Whether the task fails if an object failed or could not be confirmed.
     type: bool
     default: true
   verify:
     description:
-      - Where to look for what really happened with O(engine=server). See
-        O(dirsync.authentik.google_workspace_sync_object#module:verify). O(engine=direct) always looks at Google.
+      - What to compare before and after the sync with O(engine=server). See
+        O(dirsync.authentik.google_workspace_sync_object#module:verify). O(engine=direct) always reads Google.
     type: str
     default: auto
     choices: [auto, google, connection, none]
@@ -246,14 +249,14 @@ options:
     choices: [critical, exception, error, warning, warn, info, debug, notset]
   sync_timeout:
     description:
-      - Seconds that the sync itself may take with O(engine=server), following its tasks included. A sync that takes longer goes on,
-        and the task fails. A sync that runs already is waited for just as long before.
+      - Seconds that the sync itself may take with O(engine=server), following its tasks included. If the sync takes longer, it
+        continues, and the task fails. If another sync is already running, the module first waits for it, at most as long.
     type: float
     default: 3600.0
 """
 
 EXAMPLES = r"""
-- name: Bring every person and group in line, and remove from groups who does not belong
+- name: Sync every user and group, and remove members that do not belong
   dirsync.authentik.google_workspace_sync:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -261,11 +264,11 @@ EXAMPLES = r"""
     membership: exact
   register: synced
 
-- name: Say what was done
+- name: Show the totals
   ansible.builtin.debug:
     msg: "{{ synced.changes_total }} changes, {{ synced.failed_total }} failed: {{ synced.counts }}"
 
-- name: Sync some people and their group in one task
+- name: Sync some users and their group in one task
   dirsync.authentik.google_workspace_sync:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -275,7 +278,7 @@ EXAMPLES = r"""
       - user:grace.hopper
       - group:engineering
 
-- name: Look what a nightly run would do (run with --check --diff)
+- name: See what a nightly run would do (run with --check --diff)
   dirsync.authentik.google_workspace_sync:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -288,22 +291,22 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether anything at Google is different now from before; in check mode, would be.
+  description: Whether anything at Google differs from before; in check mode, whether it would.
   returned: always
   type: bool
 status:
   description:
     - V(synced), something was written and all is in sync; V(unchanged), all was in sync; V(dry_run), the provider is set to dry run.
-    - V(unconfirmed), what the sync did could not be seen. V(failed), an object failed, or the run did not come to its end.
+    - V(unconfirmed), the module could not see what the sync did. V(failed), an object failed, or the run did not finish.
     - In check mode, what it would be.
   returned: always
   type: str
   sample: synced
 counts:
   description:
-    - Objects by kind, RV(ignore:users) and RV(ignore:groups), and what became of them, or would become of them in check mode.
-    - RV(ignore:total) is what authentik lists (of this shard). RV(ignore:skipped) were done by the interrupted run of the journal.
-    - For groups also RV(ignore:members_added), RV(ignore:members_removed), and RV(ignore:members_skipped), who has no account.
+    - Numbers of objects by kind, RV(ignore:users) and RV(ignore:groups), and by what happened to them or, in check mode, would happen.
+    - RV(ignore:total) is what authentik lists (of this shard). RV(ignore:skipped) were done by the interrupted run in the journal.
+    - For groups also RV(ignore:members_added), RV(ignore:members_removed), and RV(ignore:members_skipped), members without an account.
   returned: always
   type: dict
   sample:
@@ -325,7 +328,7 @@ changes:
       description: The username, or the group's name.
       type: str
     google_id:
-      description: What authentik or Google calls it there, or null.
+      description: Google's record of the object, as its address or id, or null.
       type: str
     action:
       description: V(created), V(updated), V(suspended) or V(deleted).
@@ -349,14 +352,14 @@ failed_total:
   type: int
 orphans:
   description:
-    - Connected accounts and groups whose object is out of scope, each with RV(ignore:why) and the RV(ignore:action) taken or, in
-      check mode, to be taken.
+    - Connected accounts and groups whose object is out of scope, each with RV(ignore:why) and the RV(ignore:action) that was taken or,
+      in check mode, would be.
   returned: always
   type: list
   elements: dict
 guards:
   description:
-    - The ceilings and what was planned, each with RV(ignore:option), RV(ignore:limit), RV(ignore:allowed), RV(ignore:planned),
+    - The safety limits and what was planned, each with RV(ignore:option), RV(ignore:limit), RV(ignore:allowed), RV(ignore:planned),
       RV(ignore:total), RV(ignore:exceeded) and RV(ignore:overridden).
   returned: always
   type: list
@@ -367,7 +370,7 @@ mapping_evaluation:
   type: list
   elements: dict
 rate:
-  description: The requests to Google a minute that were reached, the limit, and how often Google refused because of its quota.
+  description: The requests to Google per minute, the limit, and how often Google refused because of its quota.
   returned: always
   type: dict
 messages:
@@ -376,20 +379,20 @@ messages:
   type: list
   elements: dict
 messages_source:
-  description: Where RV(messages) come from, V(engine), V(task_log), V(response) or V(unavailable) with the reason in a warning.
+  description: Where RV(messages) come from, V(engine), V(task_log), V(response) or V(unavailable); a warning then gives the reason.
   returned: always
   type: str
 basis:
-  description: What RV(changed) rests on, see RV(dirsync.authentik.google_workspace_sync_object#module:basis).
+  description: What RV(changed) is based on, see RV(dirsync.authentik.google_workspace_sync_object#module:basis).
   returned: always
   type: str
 calls:
-  description: The requests made, to authentik (RV(ignore:authentik)), to Google's Directory API (RV(ignore:google)) and for Google's token
+  description: The requests to authentik (RV(ignore:authentik)), to Google's Directory API (RV(ignore:google)) and for Google's token
     (RV(ignore:google_token)).
   returned: always
   type: dict
 engine:
-  description: Who performed the sync.
+  description: Who wrote to Google.
   returned: always
   type: str
 server_version:
@@ -397,7 +400,7 @@ server_version:
   returned: always
   type: str
 report_path:
-  description: The file with everything that was found and done, or null.
+  description: The file with every change, failure and orphan, or null.
   returned: always
   type: str
 duration:
@@ -409,7 +412,7 @@ diff:
   returned: in diff mode
   type: dict
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -419,10 +422,10 @@ errors:
   elements: dict
 code:
   description:
-    - What kind of failure it was, for conditions in playbooks. V(objects), single objects failed. V(guard), a ceiling or a
-      suspicious listing stopped the run. V(given_up), Google failed again and again.
+    - The kind of failure, for conditions in playbooks. V(objects), single objects failed. V(guard), a safety limit or a
+      listing that came back too short stopped the run. V(given_up), Google failed repeatedly.
     - With O(engine=server) also V(sync_failed), a page of objects crashed; V(google_not_reached), authentik could not reach Google;
-      V(sync_unfinished), O(sync_timeout) is over; V(sync_unanswered), whether it started is not known. Before anything is sent,
+      V(sync_unfinished), O(sync_timeout) is over; V(sync_unanswered), it is not known whether the sync started. Before anything is sent,
       V(not_assigned), V(no_worker), V(no_schedule), V(no_full_sync_yet), V(conflict), V(protected) and V(already_running).
   returned: on failure
   type: str

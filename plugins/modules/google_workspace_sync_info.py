@@ -7,27 +7,27 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: google_workspace_sync_info
-short_description: Tell whether a Google Workspace provider works, and what to do if it does not
+short_description: Check whether a Google Workspace provider works, and what to do if it does not
 version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - The first thing to run when something does not work. It looks at a provider from all sides and tells what is wrong, each with
-    what it means and what to do.
-  - In authentik, at the provider, its application and mappings, the licence, the workers, the schedule and state of full syncs, the last
-    tasks with their messages, and what the token's user may do.
-  - At Google, at the token, each scope alone, the domains, the delegated subject, and what it may list.
-  - On both sides, at connections that contradict Google, people and groups without one, and members of groups who have no account.
-  - It evaluates the property mappings for a few people and groups.
+  - Run this first if something does not work. It checks a provider and reports each problem with its meaning and its remedy.
+  - In authentik, it checks the provider, its application and mappings, the licence, the workers, the schedule and state of full syncs,
+    the last tasks with their messages, and what the token's user may do.
+  - At Google, it checks the token, each scope alone, the domains, the delegated subject, and what the subject may list.
+  - On both sides, it checks connections that contradict Google, users and groups without a connection, and members of groups that have
+    no account.
+  - It evaluates the property mappings for a few users and groups.
 notes:
   - With O(compare) it lists both sides, which takes a request for each 500 accounts at Google, 200 groups at Google, and 100 users or
     groups of authentik.
-  - What a token may do is told without trying it, from what authentik answers to C(OPTIONS) and from the user's roles (authentik 2025.12
-    and later). What cannot be seen so is V(null).
-  - authentik calls a task done though objects in it failed. So this module reads the lines of the tasks.
+  - The module does not try what a token may do. It reads what authentik answers to C(OPTIONS) and the user's roles (authentik 2025.12
+    and later). A permission that these do not show is V(null).
+  - authentik calls a task done even if objects in it failed. So this module reads the lines of the tasks.
 requirements:
   - authentik 2024.8 or later.
-  - To look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with Python
+  - To read Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that the module runs on, with Python
     3.10 or later.
 extends_documentation_fragment:
   - dirsync.authentik.authentik
@@ -52,32 +52,32 @@ options:
     default: true
   sample:
     description:
-      - For how many users and for how many groups the property mappings are evaluated.
+      - For how many users, and for how many groups, to evaluate the property mappings.
     type: int
     default: 3
   tasks:
     description:
-      - How many of the last tasks are told.
+      - How many of the last tasks to report.
     type: int
     default: 5
 """
 
 EXAMPLES = r"""
-- name: Does it work
+- name: Check the provider
   dirsync.authentik.google_workspace_sync_info:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
     provider_name: Google Workspace
   register: health
 
-- name: What to do about it
+- name: Show what to do
   ansible.builtin.debug:
     msg: "{{ health.findings | map(attribute='remedy') | reject('equalto', '') | list }}"
 """
 
 RETURN = r"""
 healthy:
-  description: Whether no finding is an V(error). See RV(complete) for whether everything could be looked at.
+  description: Whether no finding is an V(error). See RV(complete) for whether everything could be checked.
   returned: success
   type: bool
 complete:
@@ -85,21 +85,21 @@ complete:
   returned: success
   type: bool
 findings:
-  description: What is wrong, worth knowing, or unknown, the gravest first.
+  description: What is wrong, worth knowing, or unknown, the most severe first.
   returned: always
   type: list
   elements: dict
   contains:
     severity:
       description:
-        - V(error), syncs do not work, or do damage. V(warning), a part of them does not work, or may not soon.
-          V(notice), worth knowing. V(unknown), could not be looked at.
+        - V(error), syncs do not work, or do damage. V(warning), a part of them does not work, or may soon stop working.
+          V(notice), worth knowing. V(unknown), could not be checked.
       type: str
     code:
-      description: What it is, for conditions in playbooks.
+      description: The kind of finding, for conditions in playbooks.
       type: str
     what:
-      description: What was seen.
+      description: What the module found.
       type: str
     meaning:
       description: What it means.
@@ -114,7 +114,7 @@ findings:
       meaning: Google refuses the whole token when one of the scopes asked for is missing, so that nothing at all works.
       remedy: Add exactly these to the delegation of the service account.
 provider:
-  description: RV(ignore:pk), RV(ignore:name) and RV(ignore:options), as M(dirsync.authentik.google_workspace_provider_info) tells them.
+  description: RV(ignore:pk), RV(ignore:name) and RV(ignore:options), as M(dirsync.authentik.google_workspace_provider_info) returns them.
   returned: always
   type: dict
 licence:
@@ -146,8 +146,8 @@ token:
   returned: success
   type: dict
 google:
-  description: Whether Google gives a RV(ignore:token), each of the RV(ignore:scopes) with whether it is RV(ignore:granted), the
-    RV(ignore:domains), the RV(ignore:subject), and what may be listed; null where Google could not be looked at.
+  description: Whether Google issues a RV(ignore:token), each of the RV(ignore:scopes) with whether it is RV(ignore:granted), the
+    RV(ignore:domains), the RV(ignore:subject), and what may be listed; null if Google could not be read.
   returned: success
   type: dict
 directory:
@@ -155,19 +155,19 @@ directory:
   returned: success
   type: dict
 mapping_sample:
-  description: For whom the property mappings were evaluated (RV(ignore:model), RV(ignore:name)), what came of it
-    (RV(ignore:outcome)), and the RV(ignore:reason) where they did not yield fields.
+  description: The objects for which the property mappings were evaluated (RV(ignore:model), RV(ignore:name)), the
+    RV(ignore:outcome), and the RV(ignore:reason) if they did not yield fields.
   returned: success
   type: list
   elements: dict
 calls:
-  description: The requests made to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
+  description: The requests to authentik (RV(ignore:authentik)), Google's Directory API (RV(ignore:google)) and for Google's token
     (RV(ignore:google_token)).
   returned: always
   type: dict
   sample: {authentik: 3, google: 0, google_token: 0}
 server_version:
-  description: authentik's version, or null where it was not asked for.
+  description: authentik's version, or null if the module did not ask for it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -177,7 +177,7 @@ duration:
   type: float
   sample: 0.4
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -186,7 +186,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks.
+  description: The kind of failure, for conditions in playbooks.
   returned: on failure
   type: str
   sample: authentik_forbidden

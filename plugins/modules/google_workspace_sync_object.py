@@ -12,26 +12,26 @@ version_added: 0.1.0
 author:
   - The dirsync.authentik contributors (@dirsync)
 description:
-  - Syncs one user or group of a Google Workspace provider, and finds out what really happened.
-  - With O(engine=server) authentik itself does it. With O(engine=direct) this module does, by Google's API and in the fewest
+  - Syncs one user or group of a Google Workspace provider, and reports what changed at Google.
+  - With O(engine=server), authentik writes to Google. With O(engine=direct), this module does, through Google's API and in the fewest
     calls. The result has the same form.
   - authentik's endpoint answers the same whether a sync wrote, had nothing to write, left the object out or could not reach
-    Google. This module looks for itself, at Google's record or at authentik's own copy of it, before and after, and reads
-    the log of the task that did the work.
+    Google. So this module reads Google's record, or authentik's own copy of it, before and after, and the log of the task that
+    did the work.
   - An object that does not exist is never sent to authentik, which would retry it in the background for minutes.
-  - Nothing is ever deleted at Google by this module, except memberships with O(membership=exact).
+  - This module deletes nothing at Google, except memberships with O(membership=exact).
 notes:
   - Administrators' accounts at Google, and the account that the run acts as, are never taken over by address, suspended, archived,
     renamed, or given a password or recovery data.
-  - authentik adds members to a group at Google and never removes any; see O(membership). Members who have no Google account
-    are left out; the module names them.
-  - authentik also syncs in the background whenever a user, group or membership is saved. RV(changed) speaks of what differs
-    between the first look and the last, and says nothing about who wrote it.
+  - authentik adds members to a group at Google and never removes any; see O(membership). Members without a Google account
+    are skipped; the module names them.
+  - authentik also syncs in the background whenever a user, group or membership is saved. RV(changed) reports what differs
+    between the first read and the last, not who wrote it.
   - With RV(basis=connection), a drift at Google that authentik silently repaired is not visible.
 requirements:
   - authentik 2024.8 or later.
-  - For O(engine=direct), and to look at Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that
-    the module runs on, with Python 3.10 or later. Without them O(engine=server) works all the same, see O(verify).
+  - For O(engine=direct), and to read Google, google-api-python-client, google-auth and google-auth-httplib2 on the host that
+    the module runs on, with Python 3.10 or later. Without them O(engine=server) still works, see O(verify).
 extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
@@ -42,20 +42,20 @@ attributes:
   check_mode:
     support: partial
     details:
-      - Nothing that could write is sent. The result is predicted from what authentik's property mappings yield and from what
-        stands at Google; where that cannot be known, RV(basis=assumed) and a warning say so.
-      - A provider in dry run is asked itself, since it cannot write to Google then.
+      - Nothing that could write is sent. The result is predicted from what authentik's property mappings yield and from
+        Google's record; if that cannot be known, RV(basis=assumed) and a warning say so.
+      - A provider in dry run does the prediction itself, because it cannot write to Google then.
   diff_mode:
     support: full
   idempotent:
     support: partial
     details:
-      - With O(engine=server), a group that has members is reported as changed each time where Google cannot be looked at, see
+      - With O(engine=server), if Google cannot be read, a group that has members is reported as changed each time, see
         RV(basis).
 options:
   sync_object_model:
     description:
-      - What to sync. V(user) and V(group) are short for the names that authentik uses.
+      - The kind of object to sync. V(user) and V(group) are short for authentik's names.
     type: str
     required: true
     choices: [authentik.core.models.User, authentik.core.models.Group, user, group]
@@ -68,11 +68,11 @@ options:
     aliases: [object_id]
   lookup:
     description:
-      - How to read O(sync_object_id).
-      - V(auto) takes for a user the primary key (an integer), the UUID, the username or the e-mail, else the display name; for a
+      - What O(sync_object_id) is.
+      - V(auto) accepts, for a user, the primary key (an integer), the UUID, the username or the e-mail, else the display name; for a
         group the primary key (a UUID) or the name.
       - If more than one object fits, such as one by its primary key and another by a username of digits, the task fails and
-        says which O(lookup) leads to which of them. V(pk) takes a primary key and nothing else.
+        says which O(lookup) leads to which of them. V(pk) accepts only a primary key.
     type: str
     default: auto
     choices: [auto, pk, uuid, username, email, name]
@@ -84,47 +84,47 @@ options:
     default: false
   engine:
     description:
-      - Who performs the sync.
+      - Who writes to Google.
       - V(server) is authentik itself. It lists the whole Google directory each time, writes without comparing, and needs no
-        right of yours at Google.
+        permissions of yours at Google.
       - V(direct) is this module. It reads the one record at Google, writes only what differs, and keeps authentik's connection
-        in step. It works whatever the directory's size and also while authentik's worker is down, and needs Google's libraries.
+        correct. It works with a directory of any size and while authentik's worker is down, and needs Google's libraries.
     type: str
     default: server
     choices: [server, direct]
   membership:
     description:
-      - What to do about the members of a group.
-      - V(add) adds those who are direct members in authentik and have a Google account, as authentik does.
-      - V(exact) also removes who does not belong, except those of O(keep_members). Needs O(engine=direct).
-      - V(ignore) does not look at members. Needs O(engine=direct).
+      - How to sync the members of a group.
+      - V(add) adds direct members in authentik that have a Google account, as authentik does.
+      - V(exact) also removes members that do not belong, except those of O(keep_members). Needs O(engine=direct).
+      - V(ignore) does not compare members. Needs O(engine=direct).
     type: str
     default: add
     choices: [add, exact, ignore]
   keep_members:
     description:
-      - Whom O(membership=exact) does not remove, though they are no members in authentik. Owners and managers of the group,
-        nested groups, and the whole customer (everybody in the workspace).
+      - Members that O(membership=exact) does not remove although they are not members in authentik. These are owners and managers of the
+        group, nested groups, and the whole customer (all users of the workspace).
     type: list
     elements: str
     default: [owner, manager, group, customer]
     choices: [owner, manager, group, customer]
   verify:
     description:
-      - Where to look for what really happened.
-      - V(google) reads Google's record, before and after; it fails where that is not possible.
-      - V(connection) reads authentik's own record of Google's last answer, and needs nothing beyond ansible-core.
-      - V(auto) takes Google where its libraries and a service account are at hand (given here, or readable from the provider),
-        else the connection.
-      - V(none) does not look, so that RV(changed) is assumed.
-      - O(engine=direct) always looks at Google, and takes V(auto) and V(google) only.
+      - What to compare before and after the sync.
+      - V(google) reads Google's record, and fails if that is not possible.
+      - V(connection) reads authentik's copy of Google's last answer, and needs nothing beyond ansible-core.
+      - V(auto) reads Google if its libraries and a service account are available (given here, or readable from the provider), else the
+        connection.
+      - V(none) does not check; RV(changed) is a guess.
+      - O(engine=direct) always reads Google, and accepts V(auto) and V(google) only.
     type: str
     default: auto
     choices: [auto, google, connection, none]
   out_of_scope:
     description:
       - What to do about an object that the provider does not sync (a service account, not in the filter group, left out by a
-        property mapping; with O(engine=direct) also one whose primary key authentik does not know, since it may be deleted).
+        property mapping; with O(engine=direct) also one whose primary key authentik does not know, because it may be deleted).
     type: str
     default: warn
     choices: [warn, fail, ignore]
@@ -142,15 +142,15 @@ options:
     default: 120.0
   google_wait:
     description:
-      - Seconds to wait for Google in all, where it needs a moment. A fresh group refuses members, a fresh account is not
-        complete, a renamed one refuses writes, reads trail behind a write.
-      - What is not certain by then has RV(status=unconfirmed).
+      - Seconds to wait for Google in all. A new group refuses members for a while, a new account is not complete, a renamed one refuses
+        writes, and reads show old values after a write.
+      - If the result is not certain by then, RV(status=unconfirmed).
     type: float
     default: 60.0
 """
 
 EXAMPLES = r"""
-- name: Sync a person, and fail if that did not work
+- name: Sync a user, and fail if that did not work
   dirsync.authentik.google_workspace_sync_object:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -159,17 +159,17 @@ EXAMPLES = r"""
     sync_object_id: ada.lovelace
   register: synced
 
-- name: Say what changed at Google
+- name: Show what changed at Google
   ansible.builtin.debug:
-    msg: "{{ synced.status }}, {{ synced.changes | length }} differences (seen in: {{ synced.basis }})"
+    msg: "{{ synced.status }}, {{ synced.changes | length }} differences (basis: {{ synced.basis }})"
 
-- name: Sync a group and then show it, with the connection given once
+- name: Sync a group and then show it, with the address and token given once
   module_defaults:
     group/dirsync.authentik.authentik:
       authentik_url: https://authentik.example.com
       authentik_token: "{{ vault_authentik_token }}"
   block:
-    - name: Sync its members first, since authentik leaves out those without a Google account
+    - name: Sync its members first, because authentik skips members without a Google account
       dirsync.authentik.google_workspace_sync_object:
         provider_id: 1
         sync_object_model: user
@@ -184,7 +184,7 @@ EXAMPLES = r"""
         sync_object_model: group
         sync_object_id: engineering
 
-- name: Sync a person without authentik's worker, in the fewest calls
+- name: Sync a user without authentik's worker, in the fewest calls
   dirsync.authentik.google_workspace_sync_object:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -193,7 +193,7 @@ EXAMPLES = r"""
     sync_object_id: ada.lovelace
     engine: direct
 
-- name: Let a group at Google have exactly the members that it has in authentik, owners and managers apart
+- name: Give a group at Google exactly the members that it has in authentik, except for owners and managers
   dirsync.authentik.google_workspace_sync_object:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -203,7 +203,7 @@ EXAMPLES = r"""
     engine: direct
     membership: exact
 
-- name: Is this person the same on both sides (run with --check --diff)
+- name: Check that a user is the same on both sides (run with --check --diff)
   dirsync.authentik.google_workspace_sync_object:
     authentik_url: https://authentik.example.com
     authentik_token: "{{ vault_authentik_token }}"
@@ -216,15 +216,15 @@ EXAMPLES = r"""
 
 RETURN = r"""
 changed:
-  description: Whether Google's record, or the group's membership, is different now from before; in check mode, would be.
+  description: Whether Google's record, or the group's membership, differs from before; in check mode, whether it would.
   returned: always
   type: bool
 status:
   description:
     - V(synced), the record at Google changed and is in sync; V(unchanged), it was in sync.
     - V(out_of_scope), the provider does not sync this object. V(dry_run), the provider is set to dry run.
-    - V(unconfirmed), what the sync did could not be seen (yet), or Google was not ready in time; the warnings or the error say
-      why. V(failed), it did not do what was asked.
+    - V(unconfirmed), the module could not see (yet) what the sync did, or Google was not ready in time; the warnings or the error say
+      why. V(failed), the sync failed.
     - In check mode, what it would be.
   returned: always
   type: str
@@ -257,7 +257,7 @@ messages:
       event: Syncing page 1 or Users
       attributes: {}
 messages_source:
-  description: Where RV(messages) come from, V(response), V(task_log), V(engine), or V(unavailable) with the reason in a warning.
+  description: Where RV(messages) come from, V(response), V(task_log), V(engine), or V(unavailable); a warning then gives the reason.
   returned: always
   type: str
   sample: task_log
@@ -276,7 +276,7 @@ object:
       description: The username, or the group's name.
       type: str
     google_id:
-      description: What authentik or Google calls it there, or null.
+      description: Google's record of the object, as its address or id, or null.
       type: str
     in_scope:
       description: Whether the provider syncs it.
@@ -296,13 +296,13 @@ changes:
       added: [ada.lovelace@example.com]
       removed: []
 operations:
-  description: The writes, as far as they are proven; in check mode and for a provider in dry run, those that would be.
+  description: The writes that are proven; in check mode and for a provider in dry run, those that would be.
   returned: always
   type: list
   elements: dict
   contains:
     method:
-      description: The HTTP method, or null where it is not known.
+      description: The HTTP method, or null if it is not known.
       type: str
     resource:
       description: V(user), V(group) or V(member) at Google, or V(connection) in authentik.
@@ -322,32 +322,32 @@ operations:
       key: ada.lovelace@example.com
       by: authentik
 skipped_members:
-  description: The usernames of a group's members who were left out, because they have no Google account.
-  returned: always; empty where Google was not looked at
+  description: The usernames of a group's members that were skipped, because they have no Google account.
+  returned: always; empty if Google was not read
   type: list
   elements: str
 basis:
   description:
-    - What RV(changed) rests on.
-    - V(google), read there before and after. V(connection), authentik's own record of Google's last answer; a connection that is
-      new does not tell whether its account was made or taken over, so that it counts as V(assumed).
-      V(assumed), it could not be known, and a warning says why. V(nothing_sent), nothing that could write was sent.
+    - What RV(changed) is based on.
+    - V(google), Google's record before and after. V(connection), authentik's copy of Google's last answer; a new connection does not
+      show whether its account was created or taken over, so it counts as V(assumed).
+      V(assumed), the module does not know, and a warning says why. V(nothing_sent), nothing that could write was sent.
   returned: always
   type: str
   sample: google
 calls:
-  description: The requests made, to authentik (RV(ignore:authentik)), to Google's Directory API (RV(ignore:google)) and for Google's token
+  description: The requests to authentik (RV(ignore:authentik)), to Google's Directory API (RV(ignore:google)) and for Google's token
     (RV(ignore:google_token)).
   returned: always
   type: dict
   sample: {authentik: 6, google: 2, google_token: 1}
 engine:
-  description: Who performed the sync.
+  description: Who wrote to Google.
   returned: always
   type: str
   sample: server
 server_version:
-  description: authentik's version, or null if it was not read; the direct engine mostly does without.
+  description: authentik's version, or null if it was not read; the direct engine mostly does not read it.
   returned: always
   type: str
   sample: 2025.12.4
@@ -361,7 +361,7 @@ diff:
   returned: in diff mode
   type: dict
 msg:
-  description: What went wrong and what to do about it.
+  description: Why it failed, what happened, and what to do.
   returned: on failure
   type: str
 errors:
@@ -370,7 +370,7 @@ errors:
   type: list
   elements: dict
 code:
-  description: What kind of failure it was, for conditions in playbooks.
+  description: The kind of failure, for conditions in playbooks.
   returned: on failure
   type: str
   sample: not_written

@@ -215,11 +215,9 @@ def _headline(found: Json) -> str:
     compared = {
         kind: int(numbers.get("total") or 0) - int(numbers.get("out_of_scope") or 0) for kind, numbers in counts.items()
     }
-    compared_text = _and(
-        [_count(compared.get("users", 0), "person", "people"), _count(compared.get("groups", 0), "group")]
-    )
+    compared_text = _and([_count(compared.get("users", 0), "user"), _count(compared.get("groups", 0), "group")])
     if found["state"] == "incomplete":
-        return "The comparison did not come to its end, so that what differs is not known."
+        return "The comparison did not finish, so it is not known what differs."
     parts = []
     if found["changes_total"]:
         parts.append("%s would change." % _count(found["changes_total"], "object"))
@@ -231,7 +229,7 @@ def _headline(found: Json) -> str:
     if found["orphans_total"]:
         parts.append("%s no longer synced." % _count(found["orphans_total"], "connected object", be=True))
     if found["state"] == "stopped":
-        parts.append("A sync would stop before it writes anything, because of a guard.")
+        parts.append("A sync would stop before the first write, because of a safety limit.")
     return " ".join(parts)
 
 

@@ -92,7 +92,7 @@ def test_it_shows_the_numbers_of_the_run(opened, page):
         assert rows[label] == [str(found["counts"][kind][name]) for kind in ("users", "groups")], label
     assert texts(opened, "#headline") == [found["headline"]]
     assert texts(opened, "#reason") == [found["msg"]]
-    assert texts(opened, "#state") == ["Stopped by a guard"]
+    assert texts(opened, "#state") == ["Stopped by a safety limit"]
     assert "provider gws <b>" in opened.find_element(By.ID, "meta").text
     assert found["authentik"] in opened.find_element(By.ID, "meta").text
     assert len(names(opened)) == len(found["objects"])
@@ -114,12 +114,12 @@ def test_filters_and_sorting(opened, page):
     assert sorted(names(opened)) == sorted(groups)
     Select(opened.find_element(By.ID, "outcome")).select_by_value("created")
     assert names(opened) == []
-    assert texts(opened, "#none") == ["Nothing fits the filters."]
+    assert texts(opened, "#none") == ["No object matches the filters."]
     opened.find_element(By.ID, "reset").click()
     search = opened.find_element(By.ID, "text")
     search.send_keys("elsewhere.TEST invalid")
     settle(opened, "#rows .name", ["outsider"])
-    assert texts(opened, "#shown") == [f"1 row that fit, of {len(objects)}"]
+    assert texts(opened, "#shown") == [f"1 row, filtered from {len(objects)}"]
     search.send_keys(Keys.CONTROL, "a")
     search.send_keys(Keys.DELETE)
     settle(opened, "#shown", [f"{len(objects)} rows"])
@@ -333,7 +333,7 @@ def test_ten_thousand_rows(browser, tmp_path):
     assert texts(browser, "#where") == ["Page 100 of 100"]
     browser.find_element(By.ID, "text").send_keys("person4711")
     settle(browser, "#rows .name", ["person4711"])
-    assert texts(browser, "#shown") == ["1 row that fit, of 10,000"]
+    assert texts(browser, "#shown") == ["1 row, filtered from 10,000"]
     assert complaints(browser) == []
 
 
@@ -348,7 +348,7 @@ def test_no_drift_and_no_comparison(browser, tmp_path):
         (
             {"status": "failed", "msg": "Google <i>refused</i>.", "code": "google_forbidden", "counts": None},
             "Not compared",
-            "The comparison did not come to its end: there is nothing to list.",
+            "The comparison did not finish: there is nothing to list.",
         ),
     ):
         path = tmp_path / "page.html"

@@ -177,7 +177,7 @@ def test_a_lost_answer_is_told_as_not_known(server):
     done = server.run(PROVIDER, name="gws", filter_group="Team One")
     assert done.failed
     assert done.result["changed"] is True
-    assert "may have been done all the same" in done.result["msg"]
+    assert "may have been done nevertheless" in done.result["msg"]
     again = server.run(PROVIDER, name="gws", filter_group="Team One")
     assert (again.failed, again.result["changed"]) == (False, False)
 

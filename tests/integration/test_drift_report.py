@@ -119,7 +119,7 @@ def test_drift_fails_the_play_where_that_is_wanted_and_the_page_is_there(sandbox
     variables = {"drift_report_fail_on_drift": True, "drift_report_max_suspensions": "5", "drift_report_json_path": ""}
     done = report(sandbox, page, variables)
     assert done.returncode == 2
-    assert "Fail because of drift" in done.stdout
+    assert "Fail if something would change" in done.stdout
     assert "failed=1 " in done.stdout
     assert page.exists()
     assert not page.with_suffix(".json").exists()
@@ -132,7 +132,7 @@ def test_failed_objects_fail_the_play_where_that_is_wanted(sandbox, tmp_path):
     assert (found["state"], found["failed_total"], found["drift"]) == ("attention", 1, False)
     done = report(sandbox, page, {"drift_report_fail_on_objects": True, "drift_report_fail_on_drift": True})
     assert done.returncode == 2
-    assert "Fail because of objects that cannot be synced" in done.stdout
+    assert "Fail if objects cannot be synced" in done.stdout
     assert "Invalid email domain: outsider@elsewhere.test" in done.stdout
 
 
@@ -174,7 +174,7 @@ def test_a_comparison_that_did_not_come_to_its_end_says_so_and_fails(sandbox, tm
         sandbox.fault("google", **fault)
     done = report(sandbox, page, variables)
     assert done.returncode == 2, done.stdout[-3000:]
-    assert "Fail where the comparison did not come to its end" in done.stdout
+    assert "Fail if the comparison did not finish" in done.stdout
     found = document(page)
     assert (found["state"], found["complete"], found["drift"]) == ("incomplete", False, False)
     assert found["code"].startswith(said)

@@ -225,7 +225,7 @@ def test_slices_of_a_job_as_two_nodes_of_a_workflow(sandbox, tmp_path):
 def test_a_slice_that_would_do_people_and_groups_is_refused(sandbox, tmp_path):
     job = run(sandbox, tmp_path, [1])
     assert job.rc == 2
-    assert "This job has 1 of 3 parts" in said(job)
+    assert "This job has 1 of 3 shards" in said(job)
     assert sandbox.google_requests() == []
     assert sandbox.authentik_requests() == []
 
@@ -288,4 +288,4 @@ def test_the_nightly_playbook(sandbox, tmp_path):
     assert tolerant.returncode == 0
     missing = run_playbook(playbook, {}, environment={**environment, "DIRSYNC_PROVIDER": ""})
     assert missing.returncode == 2
-    assert "Which provider?" in missing.stdout
+    assert "No provider is named" in missing.stdout

@@ -85,7 +85,7 @@ def find_contradictions(
         (
             "gone",
             "warning",
-            "The next sync creates it anew; a group gets a new id.",
+            "The next sync creates it again; a group gets a new id.",
             "Sync the object, or remove the connection.",
         ),
         ("renamed", "notice", "authentik reaches it as long as Google keeps the old address as an alias.", ""),

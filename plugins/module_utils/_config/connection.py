@@ -35,7 +35,7 @@ WHY = {
     "other": "the address is another record's at Google by now",
     "renamed": "the record has another address at Google, and this one is its alias",
     "alias": "the address is an alias of somebody else's record at Google, which the next sync would overwrite",
-    "gone": "Google knows nothing by this address or id; the next sync creates it anew",
+    "gone": "Google has no record with this address or id; the next sync creates it again",
 }
 
 
@@ -150,13 +150,13 @@ class ConnectionWork(Work):
             if how == "google":
                 raise
             self.warn(
-                "Google was not looked at, so whether %s exists there, and is nobody else's, is not known. %s"
+                "Google could not be read, so it is not known whether %s exists there and belongs to no other object. %s"
                 % (key, exc)
             )
             return None
         if record is None:
             raise Refused(
-                "Google knows no %s %s. Check google_id; a record that does not exist yet is created by a sync, without a connection."
+                "There is no %s %s at Google. Check google_id; a record that does not exist yet is created by a sync, without a connection."
                 % (self.kind, key),
                 "not_at_google",
             )
@@ -346,8 +346,8 @@ class ConnectionWork(Work):
         left = [item for item in shown if item["action"] == "removed"]
         if left:
             self.warn(
-                "Removed, but not made anew by authentik: %s. It links people by their e-mail and groups by their name; the next sync "
-                "of the object looks again." % ", ".join(_line(item) for item in left)
+                "Removed, but authentik did not create it again: %s. It links users by their e-mail and groups by their name; the next "
+                "sync of the object tries again." % ", ".join(_line(item) for item in left)
             )
 
     def _confirm_gone(self, kind: str, found: t.List[Contradiction]) -> None:
@@ -369,7 +369,7 @@ class ConnectionWork(Work):
         for entry in mine:
             entry["action"] = "removed" if reason else "renewed"
         if reason and mine:
-            self.warn("authentik was not asked to make the connections anew: %s." % reason)
+            self.warn("authentik was not asked to create the connections again: %s." % reason)
         if self.check_mode or not mine or reason:
             return
         discover(self, self.provider, kind)

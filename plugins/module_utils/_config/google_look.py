@@ -131,7 +131,7 @@ def _subject(directory: Directory, credentials: AnyCredentials, facts: Json, fin
         findings.add(
             "error",
             "subject",
-            "Google knows no account %s, the delegated subject." % address,
+            "There is no account %s at Google, the delegated subject." % address,
             "%s as that account; without it every sync fails."
             % ("The modules act" if credentials.own else "authentik acts"),
             "Set delegated_subject to the address of an administrator.",
@@ -151,7 +151,7 @@ def _subject(directory: Directory, credentials: AnyCredentials, facts: Json, fin
         findings.add(
             "error",
             "subject",
-            "The delegated subject %s is no administrator." % address,
+            "The delegated subject %s is not an administrator." % address,
             "Google refuses what an ordinary account may not do.",
             "Make it an administrator, or set delegated_subject to one.",
         )

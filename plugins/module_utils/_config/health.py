@@ -97,7 +97,7 @@ class SyncInfo(InfoWork):
                 "notice",
                 "dry_run",
                 "The provider is in dry run.",
-                "authentik writes nothing at Google; its log tells the first request that each object would need.",
+                "authentik writes nothing at Google; its log has the first request that each object would need.",
                 "Switch dry_run off when the log shows what you want.",
             )
         if not provider.get("assigned_backchannel_application_slug"):
@@ -209,7 +209,7 @@ class SyncInfo(InfoWork):
                 "last_sync",
                 "The last full sync ended with %s." % shown["last_sync_status"],
                 "Some objects were not synced; tasks has the lines.",
-                "See tasks, or sync a single object with google_workspace_sync_object, which tells the reason.",
+                "See tasks, or sync a single object with google_workspace_sync_object, which reports the reason.",
             )
         return shown
 
@@ -241,8 +241,8 @@ class SyncInfo(InfoWork):
                 "warning",
                 "task_messages",
                 "Of the last %d tasks %d have warnings or errors: %s." % (len(found), len(bad), " / ".join(lines[:5])),
-                "authentik logs a failed sync of an object as a warning, and calls the task done all the same.",
-                "Sync the object with google_workspace_sync_object, which tells the reason and the remedy.",
+                "authentik logs a failed sync of an object as a warning, and still calls the task done.",
+                "Sync the object with google_workspace_sync_object, which reports the reason and the remedy.",
             )
         return found
 
@@ -270,7 +270,7 @@ class SyncInfo(InfoWork):
                 "notice",
                 "permissions_unknown",
                 "Whether the token's user has %s cannot be seen without trying." % ", ".join(unknown),
-                "authentik tells it only to those who may manage roles, or from 2025.12 on.",
+                "authentik shows it only to users who may manage roles, or from 2025.12 on.",
             )
         return found
 

@@ -115,7 +115,9 @@ class MappingWork(Work):
         lost = [name for name, value in changes.items() if _plain(saved.get(name)) != _plain(value)]
         if lost:
             self.report.fail(
-                "authentik took the property mapping, but does not hold the wanted %s." % ", ".join(lost), "not_taken"
+                "authentik accepted the property mapping, but these fields do not have the expected values: %s."
+                % ", ".join(lost),
+                "not_taken",
             )
         self.report.after = _state(saved)
         self._show(saved)

@@ -236,7 +236,7 @@ class ProviderWork(Work):
         lost = sorted(differing(wanted, answer))
         if lost:
             self.report.fail(
-                "authentik answered the change of the provider with success, but does not hold the wanted %s."
+                "authentik accepted the change of the provider, but these fields do not have the expected values: %s."
                 % ", ".join(lost),
                 "not_taken",
             )

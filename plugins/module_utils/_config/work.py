@@ -115,7 +115,7 @@ class Work:
                 # Nobody knows whether it was performed: the next run looks.
                 self.report.changed = True
                 exc.remedy = (
-                    "%s It may have been done all the same; run the task again, which looks first." % exc.remedy
+                    "%s It may have been done nevertheless; run the task again, which checks first." % exc.remedy
                 ).strip()
             raise
         self.report.operations.append(done)

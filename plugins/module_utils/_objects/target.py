@@ -82,8 +82,8 @@ def find(authentik: Authentik, kind: str, value: str, lookup: str) -> Target:
         raise AuthentikError(
             "not_found",
             "authentik has no %s '%s' (looked up%s)." % (kind, value, by or " automatically"),
-            "Check sync_object_id and lookup; the case counts. authentik also answers so when the token's user may not "
-            "see the %s. Nothing was sent to be synced." % kind,
+            "Check the name and lookup; upper and lower case differ. authentik gives the same answer if the token's user may "
+            "not view the %s. Nothing was sent to be synced." % kind,
         )
     return Target(kind, data)
 

@@ -162,7 +162,7 @@ class DirectoryRequest(SyncOptions):
 
     def _server_problem(self) -> t.Optional[str]:
         """What authentik's own full sync has no switch for."""
-        remedy = " needs engine: direct; authentik's own full sync knows no such thing."
+        remedy = " needs engine: direct; authentik's own full sync has no such option."
         if self.objects is not None:
             return "objects" + remedy
         if self.models != ("user", "group"):

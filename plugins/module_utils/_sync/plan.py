@@ -66,7 +66,10 @@ def refused_value(kind: str, plan: RecordPlan) -> str:
             return "it has no e-mail. Give it one in authentik, or in its property mapping (%s)." % address
         local, at, domain = value.rpartition("@")
         if not (local and at and domain):
-            return "'%s' is no e-mail address. Correct it in authentik or its property mapping (%s)." % (value, address)
+            return "'%s' is not an e-mail address. Correct it in authentik or its property mapping (%s)." % (
+                value,
+                address,
+            )
     if kind != "user" or (plan.method != "POST" and "name" not in plan.body):
         return ""
     name = plan.body.get("name")

@@ -9,8 +9,8 @@
   var MEMBERS = 200;          // members that are named
   var TONES = { failed: "bad", unconfirmed: "bad", deleted: "bad", suspended: "warn", created: "good", updated: "info",
     unlinked: "calm", orphan: "warn", remark: "calm" };
-  var STATES = { in_sync: "In sync", drift: "There are differences", attention: "Nothing to change, and something to look at",
-    stopped: "Stopped by a guard", incomplete: "Not compared" };
+  var STATES = { in_sync: "In sync", drift: "There are differences", attention: "Nothing to change, but something to check",
+    stopped: "Stopped by a safety limit", incomplete: "Not compared" };
   var TILES = [["created", "would be created"], ["updated", "would be updated"], ["suspended", "would be suspended"],
     ["deleted", "would be deleted"], ["unlinked", "would be disconnected"], ["failed", "cannot be synced"],
     ["orphan", "no longer synced"]];
@@ -130,12 +130,12 @@
     });
   }
 
-  var MEASURES = [["total", "listed by authentik"], ["out_of_scope", "left out by the provider"], ["unchanged", "in sync"],
+  var MEASURES = [["total", "listed by authentik"], ["out_of_scope", "excluded by the provider"], ["unchanged", "in sync"],
     ["created", "would be created"], ["updated", "would be updated"], ["suspended", "would be suspended"],
     ["deleted", "would be deleted"], ["unlinked", "would be disconnected"], ["failed", "cannot be synced"],
     ["unconfirmed", "could not be confirmed"], ["orphans", "connected, and no longer synced"],
     ["members_added", "members that would be added to groups"], ["members_removed", "members that would be removed from groups"],
-    ["members_skipped", "members left out, without an account"]];
+    ["members_skipped", "members skipped, without an account"]];
   var ALWAYS = ["total", "unchanged", "created", "updated", "suspended", "deleted"];
 
   function numbers() {
@@ -179,10 +179,10 @@
     at("guards-section").hidden = false;
     var exceeded = all.filter(function (guard) { return guard.exceeded; });
     at("guards-text").textContent = exceeded.length
-      ? number(exceeded.length) + (exceeded.length === 1 ? " ceiling is exceeded. " : " ceilings are exceeded. ") +
-        (exceeded.every(function (guard) { return guard.overridden; }) ? "force is set, so that a sync goes on all the same."
-          : "A sync stops before it writes anything, until the option is raised or force is set for one run.")
-      : "What would change keeps within all ceilings; a sync would go on.";
+      ? number(exceeded.length) + (exceeded.length === 1 ? " safety limit is exceeded. " : " safety limits are exceeded. ") +
+        (exceeded.every(function (guard) { return guard.overridden; }) ? "force is set, so a sync would continue nevertheless."
+          : "A sync stops before the first write, unless the option is raised or force is set for one run.")
+      : "The plan is within all safety limits; a sync would continue.";
     at("guards-details").open = exceeded.length > 0;
     var order = all.slice().sort(function (one, other) { return (other.exceeded ? 1 : 0) - (one.exceeded ? 1 : 0); });
     grid(at("guards"), ["What", "Planned", "Of", "Allowed", "Option", "State"], order.map(function (guard) {
@@ -274,15 +274,15 @@
     var upTo = Math.min(found.length, from + PAGE);
     at("shown").textContent = !found.length ? "" : (found.length > PAGE ? "Rows " + number(from + 1) + " to " + number(upTo) + " of " : "") +
       number(found.length) + (found.length === 1 ? " row" : " rows") +
-      (found.length < rows.length ? " that fit, of " + number(rows.length) : "");
+      (found.length < rows.length ? ", filtered from " + number(rows.length) : "");
     at("where").textContent = "Page " + number(state.page + 1) + " of " + number(pages());
     at("pager").hidden = pages() < 2;
     at("first").disabled = at("back").disabled = state.page === 0;
     at("next").disabled = at("last").disabled = state.page >= pages() - 1;
     at("none").hidden = found.length > 0;
     at("objects").hidden = !found.length;
-    at("none").textContent = rows.length ? "Nothing fits the filters." : data.complete ? "Nothing would change." :
-      "The comparison did not come to its end: there is nothing to list.";
+    at("none").textContent = rows.length ? "No object matches the filters." : data.complete ? "Nothing would change." :
+      "The comparison did not finish: there is nothing to list.";
     document.querySelectorAll("[data-sort]").forEach(function (button) {
       var mine = button.dataset.sort === state.sort;
       button.parentNode.setAttribute("aria-sort", mine ? (state.down ? "descending" : "ascending") : "none");
@@ -374,14 +374,14 @@
       ["Compared", when(data.started) && when(data.ended) ? when(data.started) + ", in " + seconds(data.duration) : when(data.ended)],
       ["authentik", [data.authentik, data.server_version && "version " + data.server_version].filter(Boolean).join(", ")],
       ["Provider", [data.provider.name, data.provider.pk !== null && "number " + data.provider.pk].filter(Boolean).join(", ")],
-      ["What", (settings.models || []).map(function (kind) { return kind === "user" ? "people" : "groups"; }).join(" and ") +
+      ["What", (settings.models || []).map(function (kind) { return kind === "user" ? "users" : "groups"; }).join(" and ") +
         (settings.objects ? ", only " + number(settings.objects.length) + " that were named" : "") +
-        (settings.shard_count > 1 ? ", part " + (settings.shard_index + 1) + " of " + settings.shard_count : "")],
-      ["Members of groups", { add: "who is missing would be added, and nobody removed",
-        exact: "who is missing would be added, who does not belong removed" +
+        (settings.shard_count > 1 ? ", shard " + (settings.shard_index + 1) + " of " + settings.shard_count : "")],
+      ["Members of groups", { add: "missing members would be added, none removed",
+        exact: "missing members would be added, members that do not belong removed" +
           ((settings.keep_members || []).length ? ", except " + settings.keep_members.join(", ") : ""),
-        ignore: "not looked at" }[settings.membership]],
-      ["No longer synced", { ignore: "not looked for", report: "listed, and left as they are",
+        ignore: "not compared" }[settings.membership]],
+      ["No longer synced", { ignore: "not searched for", report: "listed, and not changed",
         apply: "the provider's delete actions" + (settings.allow_group_deletion ? ", deleting groups included" : ", without deleting groups") }[settings.orphans]],
       ["Requests", data.calls && data.calls.google !== undefined ? number(data.calls.authentik) + " to authentik, " + number(data.calls.google) + " to Google" : null],
       ["Result", [data.status, data.code].filter(Boolean).join(", ")]
@@ -395,7 +395,7 @@
     var mappings = data.mapping_evaluation || [];
     at("mappings-details").hidden = !mappings.length;
     grid(at("mappings"), ["Property mapping", "Of", "Evaluated by", "Why"], mappings.map(function (item) {
-      return [item.mapping, item.model === "group" ? "groups" : "people",
+      return [item.mapping, item.model === "group" ? "groups" : "users",
         item.evaluation === "local" ? "this collection" : "authentik", item.reason || ""];
     }));
   }

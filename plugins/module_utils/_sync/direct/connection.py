@@ -59,7 +59,7 @@ def plan_row(
             row,
             None,
             "The connection in authentik was removed, since on servers up to 2025.8 one that is not exactly as Google's record "
-            "stops every later sync; authentik makes it anew.",
+            "stops every later sync; authentik creates it again.",
         )
     if row is not None and leads_to(row, record, earlier):
         return RowPlan(None, None, "")

@@ -166,7 +166,7 @@ class DirectorySync(DirectoryRun):
             try:
                 self._journal = Journal(self._journal_path, self._key())
             except (OSError, UnicodeDecodeError) as exc:
-                reason = exc.strerror if isinstance(exc, OSError) else "it is no text"
+                reason = exc.strerror if isinstance(exc, OSError) else "it is not a text file"
                 raise unusable("journal", self._journal_path, str(reason)) from None
         self._begin_report()
 
@@ -366,11 +366,11 @@ class DirectorySync(DirectoryRun):
 
     def _stop_by(self, what: str) -> None:
         if self.options.force:
-            self.warn("%s; going on, since force is set." % what)
+            self.warn("%s; continuing, because force is set." % what)
             return
         raise RunEnded(
             "%s. Nothing was written. See whether the permissions of the token and of the delegated subject show everything; "
-            "force: true goes on all the same." % what,
+            "force: true continues nevertheless." % what,
             "guard",
         )
 
@@ -597,7 +597,7 @@ class DirectorySync(DirectoryRun):
             return
         shown = "; ".join(exceeded[:5]) + (" and %d more" % (len(exceeded) - 5) if len(exceeded) > 5 else "")
         if options.force:
-            self.warn("Going on beyond the ceilings, since force is set: %s." % shown)
+            self.warn("Continuing beyond the safety limits, because force is set: %s." % shown)
             return
         raise RunEnded(
             "Stopped before anything was written: %s. See with check mode whether that is meant; then raise the option, or set "

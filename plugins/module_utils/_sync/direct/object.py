@@ -477,7 +477,7 @@ class DirectObject:
             self.after = self.writer.update(t.cast(Json, self.before), plan.body, self._wanted)
         except GoogleError as exc:
             if exc.kind == "not_found":
-                exc.remedy = "It was deleted at Google a moment ago: run the task again to have it made anew."
+                exc.remedy = "It was deleted at Google a moment ago: run the task again to create it."
             raise
         outcome.operations.append(operation("PUT", kind, key, by="module"))
         self.log.info("Updated %s %s at Google: %s." % (kind, key, ", ".join(sorted(plan.body))))
@@ -600,7 +600,7 @@ class DirectObject:
         if missing:
             self.outcome.status = "unconfirmed"
             self.warn(
-                "Google took the sync of %s, but does not hold the wanted values of %s."
+                "Google accepted the update of %s, but these fields do not have the expected values: %s."
                 % (self.target, ", ".join(item["path"] for item in missing))
             )
             return

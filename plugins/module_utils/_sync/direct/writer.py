@@ -122,7 +122,7 @@ class Writer:
                         raise
                     continue
                 self._refuse_other_kind(address)
-                self.log.info("%s Nobody is seen to have the address; waiting for Google." % exc.message)
+                self.log.info("%s No account or group has this address yet; waiting for Google." % exc.message)
                 if not self.patience.wait():
                     raise Unconfirmed(
                         "Google says that %s exists, and shows nobody who has it, after %g seconds (google_wait): it was "
@@ -147,7 +147,7 @@ class Writer:
                 if exc.maybe_done:
                     found = self._look(key, exc)
                     if found is not None and not unmet(self.kind, wanted, found):
-                        self.log.info("%s Google holds the wanted values all the same." % exc.message)
+                        self.log.info("%s Google nevertheless has the expected values." % exc.message)
                         return found
                     raise
                 if exc.kind == "conflict" and address:

@@ -197,14 +197,17 @@ def _unmet(case: Case, missing: t.List[Json], after: Look, verdict: Verdict) -> 
         outcome.changed = True
         outcome.basis = "connection"
         outcome.changes = changes(kind, case.before.record, answered)
-        case.unconfirmed("Google answered authentik with the wanted values, but does not show them yet (%s)" % fields)
+        case.unconfirmed("Google answered authentik with the expected values, but does not show them yet (%s)" % fields)
         return
     if pushed:
         outcome.status = "unconfirmed"
-        case.warn("Google took the sync of %s, but does not hold the wanted values of %s." % (case.target, fields))
+        case.warn(
+            "Google accepted the update of %s, but these fields do not have the expected values: %s."
+            % (case.target, fields)
+        )
         return
     outcome.fail(
-        "authentik reported success for %s, but Google does not hold the wanted values of %s. %s"
+        "authentik reported success for %s, but these fields do not have the expected values at Google: %s. %s"
         % (
             case.target,
             fields,
@@ -258,10 +261,13 @@ def _unmet_row(case: Case, missing: t.List[Json], verdict: Verdict) -> None:
     fields = ", ".join(item["path"] for item in missing)
     if verdict.started:
         case.outcome.status = "unconfirmed"
-        case.warn("Google took the sync of %s, but does not hold the wanted values of %s." % (case.target, fields))
+        case.warn(
+            "Google accepted the update of %s, but these fields do not have the expected values: %s."
+            % (case.target, fields)
+        )
         return
     case.outcome.fail(
-        "authentik reported nothing for %s, but its record of Google's last answer does not have the wanted values of %s. "
+        "authentik reported nothing for %s, but its record of Google's last answer does not have the expected values of %s. "
         "authentik could not reach Google, or was refused there for the moment: see its worker log, and run the task "
         "again later." % (case.target, fields),
         "not_written",

@@ -147,7 +147,7 @@ class FullServerSync(DirectoryRun):
         except GoogleError as exc:
             if self.options.verify == "google":
                 raise
-            self.warn("Google is not looked at, so the result rests on authentik's own record. %s" % exc)
+            self.warn("Google is not read, so the result is based on authentik's own record. %s" % exc)
         return self.directory
 
     def _cannot_foretell(self) -> None:
@@ -500,7 +500,7 @@ class FullServerSync(DirectoryRun):
             else:
                 outcome.count(kind, "unchanged")
         if any(self._objects.members.values()):
-            self.warn("The members of groups are not part of what authentik tells of a dry run.")
+            self.warn("authentik does not report the members of groups in a dry run.")
 
     def _foretold(self, kind: str, pk: str, request: Json, item: Outcome) -> str:
         """What a request that was held back would have changed."""

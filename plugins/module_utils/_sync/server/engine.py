@@ -83,7 +83,7 @@ class ServerSync(Engine):
         except GoogleError as exc:
             if self.request.verify == "google":
                 raise
-            self.warn("Google is not looked at, so the result rests on authentik's own record. %s" % exc)
+            self.warn("Google is not read, so the result is based on authentik's own record. %s" % exc)
 
     def _apply(self, case: Case) -> None:
         """Post the sync, find out what authentik did, and look again."""
@@ -259,7 +259,7 @@ class ServerSync(Engine):
         ):
             outcome.status = "synced" if outcome.changed else "unconfirmed"
             self.warn(
-                "%s Google holds the wanted values%s." % (start, " now" if outcome.changed else ", as it did before")
+                "%s Google has the expected values%s." % (start, " now" if outcome.changed else ", as it did before")
             )
             return
         outcome.fail("%s %s" % (start, self._unanswered_remedy(case, question)), "sync_unanswered")
@@ -267,7 +267,7 @@ class ServerSync(Engine):
     def _unanswered_remedy(self, case: Case, question: AuthentikError) -> str:
         if case.version.has_tasks:
             return (
-                "Whether the sync still runs cannot be told without its task; look for it in authentik (System, Tasks), or "
+                "Without its task it is not known whether the sync is still running; find it in authentik (System, Tasks), or "
                 "give the token's user the permission authentik_tasks.view_task."
             )
         if question.kind == "internal_page":

@@ -153,7 +153,7 @@ def test_members(wanted, present, role, membership, keep):
     ("wanted", "says"),
     [
         ({"primaryEmail": "", "name": {"givenName": "A", "familyName": "B"}}, "no e-mail"),
-        ({"primaryEmail": "@corp.example.com", "name": {"givenName": "A", "familyName": "B"}}, "no e-mail address"),
+        ({"primaryEmail": "@corp.example.com", "name": {"givenName": "A", "familyName": "B"}}, "not an e-mail address"),
         ({"primaryEmail": "a@b.test"}, "name.givenName is empty"),
         ({"primaryEmail": "a@b.test", "name": {"givenName": "A", "familyName": " "}}, "name.familyName is empty"),
         ({"primaryEmail": "a@b.test", "name": {"givenName": "A" * 61, "familyName": "B"}}, "more than 60"),
