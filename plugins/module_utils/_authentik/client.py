@@ -24,6 +24,7 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
 from ansible.module_utils.urls import Request, make_context
 
+from .._common import waiting
 from .errors import AuthentikError
 
 API = "/api/v3/"
@@ -103,7 +104,6 @@ class Client:
         validate_certs: bool.
         ca_path: str or None, a PEM file with the authorities to trust.
         opener: callable with the signature of ansible.module_utils.urls.Request.open; the seam for tests.
-        sleep: callable taking seconds.
     """
 
     def __init__(
@@ -114,13 +114,11 @@ class Client:
         validate_certs: bool = True,
         ca_path: t.Optional[str] = None,
         opener: t.Optional[t.Callable[..., t.Any]] = None,
-        sleep: t.Optional[t.Callable[[float], None]] = None,
     ) -> None:
         self.url = url
         self.timeout = timeout
         self.calls = 0
         self._ca_path = ca_path
-        self._sleep = sleep
         self._token = token
         self._validate_certs = validate_certs
         self._open = opener
@@ -148,7 +146,7 @@ class Client:
                 passing = exc.http_status in RETRIED_STATUS or exc.kind == "network"
                 if not passing or attempt >= READ_ATTEMPTS:
                     raise
-                (self._sleep or time.sleep)(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
+                waiting.sleep(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
                 attempt += 1
 
     def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
@@ -238,7 +236,7 @@ class Client:
         with self._counting:
             self.calls += 1
         started = time.time()
-        ticks = time.monotonic()
+        ticks = waiting.now()
         try:
             reply = self._opener()(method, url, data=data, headers=headers, timeout=timeout or self.timeout)
             status, raw = reply.status, _read(reply, timeout or self.timeout)
@@ -255,7 +253,7 @@ class Client:
             ) from None
         except (OSError, http.client.HTTPException, UrlsConnectionError, ValueError, zlib.error, EOFError) as exc:
             raise self._transport_error(exc, what, timeout or self.timeout) from None
-        return Response(status, self._decode(raw, reply.headers, what), time.monotonic() - ticks)
+        return Response(status, self._decode(raw, reply.headers, what), waiting.now() - ticks)
 
     def _opener(self) -> t.Callable[..., t.Any]:
         """What opens URLs, made at the first request."""
@@ -384,7 +382,7 @@ class _TooLarge(Exception):
 
 def _read(reply: t.Any, seconds: float) -> bytes:
     """A body, bounded in size and in time: a time-out of the socket alone would wait for ever for one drop a second."""
-    deadline = time.monotonic() + seconds
+    deadline = waiting.now() + seconds
     parts: t.List[bytes] = []
     size = 0
     while size <= MAX_BODY_BYTES:
@@ -393,7 +391,7 @@ def _read(reply: t.Any, seconds: float) -> bytes:
             break
         parts.append(part)
         size += len(part)
-        if time.monotonic() > deadline:
+        if waiting.now() > deadline:
             raise socket.timeout("timed out")
     if size > MAX_BODY_BYTES:
         raise _TooLarge

@@ -40,7 +40,7 @@ class Directory:
         credentials: the service account to act with.
         endpoint: str, the root of the API.
         timeout: float, seconds for one request, and the most that is spent waiting to repeat one.
-        sleep, jitter: callables, handed in for tests.
+        jitter: callable, handed in for tests.
 
     Attributes:
         session: Session, which counts.
@@ -51,11 +51,10 @@ class Directory:
         credentials: AnyCredentials,
         endpoint: str = DEFAULT_ENDPOINT,
         timeout: float = 30,
-        sleep: t.Optional[t.Callable[[float], None]] = None,
         jitter: t.Callable[[], float] = random.random,
     ) -> None:
-        self._opened = (endpoint, timeout, sleep, jitter)
-        self.session = Session(credentials, endpoint, timeout, sleep, jitter)
+        self._opened = (endpoint, timeout, jitter)
+        self.session = Session(credentials, endpoint, timeout, jitter)
         self._service = self.session.service
         self._domains: t.Optional[t.List[str]] = None
         self._reading_domains = threading.Lock()

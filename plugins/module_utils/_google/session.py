@@ -9,10 +9,10 @@ import json
 import random
 import ssl
 import threading
-import time
 import typing as t
 from urllib.parse import urlsplit
 
+from .._common import waiting
 from .._common.types import Json
 from . import deps, keyless
 from .credentials import AnyCredentials, ApplicationDefault, Credentials
@@ -33,7 +33,7 @@ class Session:
         credentials: the service account to act with, by its key or by the platform's identity.
         endpoint: str, the root of the API.
         timeout: float, seconds for one request, and the most that is spent waiting to repeat one.
-        sleep, jitter: callables, handed in for tests.
+        jitter: callable, handed in for tests.
 
     Attributes:
         service: the API as google-api-python-client builds it.
@@ -49,7 +49,6 @@ class Session:
         credentials: AnyCredentials,
         endpoint: str,
         timeout: float,
-        sleep: t.Optional[t.Callable[[float], None]] = None,
         jitter: t.Callable[[], float] = random.random,
     ) -> None:
         self._libraries = deps.load()
@@ -61,7 +60,6 @@ class Session:
         self.audit: t.Optional[t.Callable[[Json], None]] = None
         self._context = credentials.context(endpoint)
         self._timeout = timeout
-        self._sleep = sleep
         self._jitter = jitter
         self._lock = threading.Lock()
         self._counting = threading.Lock()
@@ -147,7 +145,7 @@ class Session:
                 self.notice("%s Waiting %.1f seconds." % (exc.message, pause))
                 if exc.kind == "rate":
                     self.limiter.refused(pause)
-                (self._sleep or time.sleep)(pause)
+                waiting.sleep(pause)
                 waited += 0.0 if paced else pause
 
     def _audited(self, request: t.Any, what: str) -> Json:

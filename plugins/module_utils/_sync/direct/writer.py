@@ -8,10 +8,10 @@ answers 409 for a while, a deleted one holds its address. That is waited for, wi
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ..._common.types import Json
+from ..._common.waiting import Pauses
 from ..._google.errors import GoogleError
 from ..._objects.difference import unmet
 from ..._objects.protection import Subject, check
@@ -42,16 +42,13 @@ class Patience:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.left = seconds
-        self._pause = FIRST_PAUSE_S
+        self._pauses = Pauses(FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S)
 
     def wait(self) -> bool:
         """Sleep a little; False when there is no time left."""
         if self.left <= 0:
             return False
-        pause = min(self._pause, self.left)
-        time.sleep(pause)
-        self.left -= pause
-        self._pause = min(self._pause * 1.6, LONGEST_PAUSE_S)
+        self.left -= self._pauses.sleep(self.left)
         return True
 
 

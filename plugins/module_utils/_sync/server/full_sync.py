@@ -100,7 +100,7 @@ class Run:
         self.until = self.authentik.client.server_time(time.time()) + CLOCK_STEP_S
 
     def follow(self, deadline: float) -> None:
-        """Wait for its end, until time.monotonic() is the deadline. Raises AuthentikError."""
+        """Wait for its end, until waiting.now() is the deadline. Raises AuthentikError."""
         raise NotImplementedError
 
     def _send(self) -> None:
