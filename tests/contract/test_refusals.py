@@ -18,7 +18,14 @@ NEEDED = {
 }
 # Nobody listens there: a refusal does not depend on it, and the last case meets it.
 REACHING = {"authentik_url": "http://127.0.0.1:9/", "authentik_token": "planted-secret-value", "provider_id": 1}
-TYPES: dict[str, type | tuple[type, ...]] = {"bool": bool, "str": str, "list": list, "dict": dict, "float": (int, float), "int": int}
+TYPES: dict[str, type | tuple[type, ...]] = {
+    "bool": bool,
+    "str": str,
+    "list": list,
+    "dict": dict,
+    "float": (int, float),
+    "int": int,
+}
 KEY = '{"type": "service_account"}'
 
 # (options, what the message names); None takes an option away.

@@ -25,14 +25,13 @@ from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
 from ansible.module_utils.urls import Request, make_context
 
 from .._common import waiting
-from .errors import AuthentikError
+from .errors import RETRIED_STATUS, AuthentikError
 
 API = "/api/v3/"
 # No answer of the endpoints used here comes near this; what is larger is not authentik's, and must not fill memory.
 MAX_BODY_BYTES = 32 * 1024 * 1024
 READ_BYTES = 64 * 1024
 # Reads are repeated on these: a proxy in front of authentik, or authentik while it restarts.
-RETRIED_STATUS = (429, 502, 503, 504)
 READ_ATTEMPTS = 3
 LONGEST_PAUSE_S = 10.0
 T = t.TypeVar("T")
@@ -143,8 +142,7 @@ class Client:
             try:
                 return call()
             except AuthentikError as exc:
-                passing = exc.http_status in RETRIED_STATUS or exc.kind == "network"
-                if not passing or attempt >= READ_ATTEMPTS:
+                if not exc.retryable or attempt >= READ_ATTEMPTS:
                     raise
                 waiting.sleep(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
                 attempt += 1

@@ -184,7 +184,7 @@ class Directory:
     # Writes. The answer to each is the reliable state, as reads trail behind.
 
     def create_user(self, body: Json) -> Json:
-        """Add an account; ``maybe_done`` of an error asks for a look."""
+        """Add an account; ``may_have_been_applied`` of an error asks for a look."""
         request = self._service.users().insert(body=body, fields=USER_FIELDS)
         return self.session.once(request, "create user %s at Google" % body.get("primaryEmail"), creates_user=True)
 
@@ -202,7 +202,7 @@ class Directory:
         self.session.repeat(self._service.groups().delete(groupKey=key), "delete group %s at Google" % key)
 
     def create_group(self, body: Json) -> Json:
-        """Add a group; ``maybe_done`` of an error asks for a look."""
+        """Add a group; ``may_have_been_applied`` of an error asks for a look."""
         request = self._service.groups().insert(body=body, fields=GROUP_FIELDS)
         return self.session.once(request, "create group %s at Google" % body.get("email"))
 

@@ -14,6 +14,8 @@ import re
 import time
 import typing as t
 
+from .._common.errors import RemoteError
+
 
 class Row(t.NamedTuple):
     """One row of the table.
@@ -144,47 +146,34 @@ IAM_TABLE: t.Tuple[Row, ...] = (
 )
 
 
-class GoogleError(Exception):
+class GoogleError(RemoteError):
     """Something that Google refused or that kept us from asking it.
 
     Attributes:
         kind: str, one of ``libraries credentials delegation subject scope disabled forbidden unauthorized not_found
             rate exhausted limit transient invalid conflict accepted cycle not_ready precondition unreachable tls
             wrong_address``.
-        message: str, what happened.
-        remedy: str, what to do; may be empty.
-        status: int or None, the HTTP status.
         reason: str, Google's reason; may be empty.
-        retry_after: float or None, the seconds that Google asks to wait before another attempt.
         dropped: bool, the connection was lost before an answer had come.
-        maybe_done: bool, Google may have performed the request, or an earlier attempt at it, all the same.
     """
 
-    def __init__(
-        self, kind: str, message: str, remedy: str = "", status: t.Optional[int] = None, reason: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.remedy = remedy
-        self.status = status
-        self.reason = reason
-        self.retry_after: t.Optional[float] = None
-        self.dropped = False
-        self.maybe_done = kind == "transient" and status != 400
+    side = "google"
 
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.message, self.remedy) if part)
+    def __init__(
+        self, kind: str, message: str, remedy: str = "", http_status: t.Optional[int] = None, reason: str = ""
+    ) -> None:
+        super().__init__(kind, message, remedy, http_status)
+        self.reason = reason
+        self.dropped = False
+        self.may_have_been_applied = kind == "transient" and http_status != 400
 
     @property
-    def passing(self) -> bool:
-        """Whether the same request may well succeed a little later."""
+    def retryable(self) -> bool:
         return self.dropped or self.kind in ("rate", "transient")
 
     @property
-    def concerns_one(self) -> bool:
-        """Whether it is about this one object or member, so that the same call for another one may succeed."""
-        return self.kind in ("invalid", "not_found", "conflict", "cycle", "not_ready", "precondition", "limit")
+    def affects_all(self) -> bool:
+        return self.kind not in ("invalid", "not_found", "conflict", "cycle", "not_ready", "precondition", "limit")
 
 
 def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:

@@ -15,6 +15,7 @@ import typing as t
 
 from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
+from ..._common.errors import RemoteError
 from ..._common.texts import listed
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -170,7 +171,7 @@ class DirectObject:
         except Unconfirmed as exc:
             self.outcome.fail("%s was not synced as a whole: %s" % (title, exc), "unconfirmed")
             self.outcome.status = "unconfirmed"
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             self.outcome.fail_by(exc)
         return False
 
@@ -517,7 +518,7 @@ class DirectObject:
         try:
             found = self.writer.add_member(str(record["id"]), item)
         except GoogleError as exc:
-            if not exc.concerns_one:
+            if exc.affects_all:
                 raise
             self._refused.append(str(exc))
             return
@@ -540,7 +541,7 @@ class DirectObject:
         try:
             done = self.writer.remove_member(str(record["id"]), member)
         except GoogleError as exc:
-            if not exc.concerns_one:
+            if exc.affects_all:
                 raise
             self._refused.append(str(exc))
             return

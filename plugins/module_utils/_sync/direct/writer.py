@@ -103,8 +103,8 @@ class Writer:
             try:
                 return send(body), True
             except GoogleError as exc:
-                maybe_done = maybe_done or exc.maybe_done
-                if exc.kind != "conflict" and not exc.maybe_done:
+                maybe_done = maybe_done or exc.may_have_been_applied
+                if exc.kind != "conflict" and not exc.may_have_been_applied:
                     raise
                 found = self._look(address, exc)
                 if found is not None:
@@ -141,7 +141,7 @@ class Writer:
             try:
                 return send(key, body)
             except GoogleError as exc:
-                if exc.maybe_done:
+                if exc.may_have_been_applied:
                     found = self._look(key, exc)
                     if found is not None and not unmet(self.kind, wanted, found):
                         self.log.info("%s Google holds the wanted values all the same." % exc.message)
@@ -180,10 +180,10 @@ class Writer:
             except GoogleError as exc:
                 if exc.kind in ("conflict", "accepted"):
                     # The trace of an earlier attempt, or accepted and slow; else it was there before.
-                    ours = exc.maybe_done or exc.kind == "accepted"
+                    ours = exc.may_have_been_applied or exc.kind == "accepted"
                     found = self._await_member(group, address, exc)
                     return found if ours else None
-                if exc.maybe_done:
+                if exc.may_have_been_applied:
                     there = self._look_member(group, address, exc)
                     if there is not None:
                         return there
@@ -207,8 +207,8 @@ class Writer:
         except GoogleError as exc:
             if exc.kind == "not_found":
                 address = str(member.get("email") or "")
-                if exc.maybe_done or not address or self._look_member(group, address, exc) is None:
-                    return exc.maybe_done
+                if exc.may_have_been_applied or not address or self._look_member(group, address, exc) is None:
+                    return exc.may_have_been_applied
                 # It is there, and Google knows it by its address only.
                 self.directory.remove_member(group, address)
                 return True
@@ -217,7 +217,7 @@ class Writer:
                     if not self.patience.wait():
                         raise Unconfirmed("%s It is still a member." % exc.message) from None
                 return True
-            if exc.maybe_done and self._look_member(group, key, exc) is None and not self.unknown:
+            if exc.may_have_been_applied and self._look_member(group, key, exc) is None and not self.unknown:
                 return True
             raise
 
@@ -238,7 +238,7 @@ class Writer:
         try:
             return self.read(key)
         except GoogleError as exc:
-            self.unknown = self.unknown or cause.maybe_done
+            self.unknown = self.unknown or cause.may_have_been_applied
             self.log.error("What became of it cannot be seen. %s" % exc)
             raise cause from None
 

@@ -15,6 +15,7 @@ from ..._authentik import tasks
 from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import normalise
 from ..._common import waiting
+from ..._common.errors import RemoteError
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -57,7 +58,7 @@ class FullServerSync(DirectoryRun):
             self._begin_report()
             with Pool(self.options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
                 self._run()
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             self.outcome.fail_by(exc)
         except RunEnded as exc:
             self.outcome.fail(str(exc), exc.code)

@@ -105,7 +105,7 @@ class ServerSync(Engine):
             )
             answer = response.data if isinstance(response.data, dict) else {}
         except AuthentikError as exc:
-            if not exc.sent:
+            if not exc.may_have_been_applied:
                 raise
             # It may have been received: what became of it is a question, and not an end.
             question = exc

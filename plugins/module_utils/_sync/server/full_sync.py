@@ -94,7 +94,7 @@ class Run:
         try:
             self._send()
         except AuthentikError as exc:
-            if not exc.sent:
+            if not exc.may_have_been_applied:
                 raise
             self.question = exc
         self.until = self.authentik.client.server_time(time.time()) + CLOCK_STEP_S

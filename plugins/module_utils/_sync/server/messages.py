@@ -159,14 +159,14 @@ def _explain(event: Json) -> t.Tuple[str, str, bool]:
 
 def _answered(error: GoogleError, text: str) -> t.Tuple[str, str]:
     """(what went wrong, what to do) for an answer of Google's that authentik logged."""
-    if error.kind == "invalid" and error.status == 400:
+    if error.kind == "invalid" and error.http_status == 400:
         return "Google rejects the values: %s" % error.message, "Correct the value in authentik or in its mapping."
     remedy = error.remedy
     if error.kind == "not_found" and "/members" in text:
         remedy = "A member's account is gone at Google, or the group is too new: sync the members first, or run again."
     elif error.kind == "conflict":
         remedy = "The wanted address is held by something else at Google: look there who has it."
-    return "Google answered %d: %s" % (error.status or 0, error.message), remedy
+    return "Google answered %d: %s" % (error.http_status or 0, error.message), remedy
 
 
 def _google_said(event: Json) -> t.Optional[GoogleError]:
