@@ -15,7 +15,7 @@ from ..._common.waiting import Pauses
 from ..._google.errors import GoogleError
 from ..._objects.difference import unmet
 from ..._objects.protection import Subject, check
-from ..._objects.record import address_of, alias_text, held_text, is_at
+from ..._objects.record import held_text, is_at
 from .log import EngineLog
 
 if t.TYPE_CHECKING:
@@ -109,7 +109,7 @@ class Writer:
                 found = self._look(address, exc)
                 if found is not None:
                     if not is_at(found, address):
-                        raise HeldByAnother(alias_text(self.kind, address, found)) from None
+                        raise HeldByAnother(held_text(address, "another %s" % self.kind, found)) from None
                     # An answer that got lost: nothing had this address when we looked before.
                     return found, maybe_done
                 if exc.kind != "conflict":
@@ -150,7 +150,7 @@ class Writer:
                 if exc.kind == "conflict" and address:
                     holder = self.read(address)
                     if holder is not None and holder.get("id") != key:
-                        raise HeldByAnother(held_text(address, self.kind, holder)) from None
+                        raise HeldByAnother(held_text(address, "another %s" % self.kind, holder)) from None
                     if holder is not None and not unmet(self.kind, wanted, holder):
                         return holder
                     if holder is None:
@@ -251,14 +251,6 @@ class Writer:
             raise cause from None
 
     def _refuse_other_kind(self, address: str) -> None:
-        holder = self.held_by_other_kind(address)
-        if holder:
-            raise HeldByAnother(
-                "%s is held by %s at Google. Change the address in authentik. Only if nobody needs it there, free it at Google."
-                % (address, holder)
-            )
-
-    def held_by_other_kind(self, address: str) -> str:
-        """A group that has a user's address, or the other way round, in words; empty if there is none."""
-        other = self.directory.group(address) if self.kind == "user" else self.directory.account(address)
-        return "" if other is None else "the %s %s" % ("group" if self.kind == "user" else "user", address_of(other))
+        holder = self.directory.group(address) if self.kind == "user" else self.directory.account(address)
+        if holder is not None:
+            raise HeldByAnother(held_text(address, "the group" if self.kind == "user" else "the user", holder))
