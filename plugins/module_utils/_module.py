@@ -22,7 +22,7 @@ from ._config.work import Work
 from ._google import addresses
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
-from ._sync.outcome import BaseOutcome, Outcome
+from ._sync.outcome import BaseOutcome
 
 if t.TYPE_CHECKING:
     from ._google.directory import Directory
@@ -100,6 +100,12 @@ def google_arguments() -> Json:
     }
 
 
+def _unsent(outcome: Result) -> Json:
+    """The return values of a run that sent nothing."""
+    outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
+    return outcome.result(False)
+
+
 class Module(AnsibleModule):
     """For modules with options inside an option.
 
@@ -114,19 +120,46 @@ class Module(AnsibleModule):
         t.cast(t.Callable[..., t.NoReturn], super().fail_json)(msg, **more)
 
 
+class SyncModule(Module):
+    """For modules that sync. A result in their form also says why ansible-core itself refused an option.
+
+    Args:
+        outcome: callable taking "server" or "direct", the empty result of a run of that engine.
+        about: as AnsibleModule takes them.
+    """
+
+    def __init__(self, outcome: t.Callable[[str], BaseOutcome], **about: t.Any) -> None:
+        self._outcome = outcome
+        self._accepted = False
+        super().__init__(**about)
+        self._accepted = True
+
+    def refused(self, message: str, code: str) -> BaseOutcome:
+        """The result of a run that ended because of an option, before anything was sent."""
+        engine = self.argument_spec["engine"]
+        chosen = self.params.get("engine")
+        outcome = self._outcome(chosen if chosen in engine["choices"] else engine["default"])
+        outcome.fail(message, code)
+        return outcome
+
+    def fail_json(self, msg: str, **more: t.Any) -> t.NoReturn:
+        if not self._accepted:
+            more = dict(_unsent(self.refused(msg, "invalid_option")), **more)
+            del more["msg"]
+        super().fail_json(msg, **more)
+
+
 class Edge:
     """An Ansible module's parameters turned into clients, and results turned into its exit.
 
     Args:
-        module: the module.
-        engine: "server" or "direct" for a module that syncs, and so for its result; empty for one that configures or tells.
+        module: the module; a SyncModule if it syncs, whose refusals then have that form.
     """
 
-    def __init__(self, module: AnsibleModule, engine: str = "") -> None:
+    def __init__(self, module: AnsibleModule) -> None:
         self.module = module
         self._fail: t.Callable[..., t.NoReturn] = module.fail_json
         self._exit: t.Callable[..., t.NoReturn] = module.exit_json
-        self.engine = engine
         self.warnings: t.List[str] = []
         # Ansible knows the values as they were given; these are the forms that they have here and in the invocation.
         for name in ("service_account_contents", "credentials"):
@@ -169,10 +202,13 @@ class Edge:
 
     def refuse(self, message: str, code: str = "invalid_option") -> t.NoReturn:
         """End because of an option, before anything was sent."""
-        outcome: Result = Outcome(self.engine) if self.engine else Report()
-        outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
-        outcome.fail(message, code)
-        self._fail(**outcome.result(False))
+        outcome: Result
+        if isinstance(self.module, SyncModule):
+            outcome = self.module.refused(message, code)
+        else:
+            outcome = Report()
+            outcome.fail(message, code)
+        self._fail(**_unsent(outcome))
 
     def authentik(self) -> Authentik:
         """The API client."""

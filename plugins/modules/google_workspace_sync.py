@@ -436,13 +436,14 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback
+from ansible.module_utils.basic import env_fallback
 
 from ..module_utils._authentik.log_events import LEVELS
 from ..module_utils._mappings.evaluator import MODES
-from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import Edge, SyncModule, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS
 from ..module_utils._sync.direct.directory import DirectorySync
+from ..module_utils._sync.directory_outcome import DirectoryOutcome
 from ..module_utils._sync.guard.safety_limits import parse_limit
 from ..module_utils._sync.options import DirectoryRequest
 from ..module_utils._sync.plan import KEEPABLE
@@ -490,14 +491,15 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = SyncModule(
+        outcome=DirectoryOutcome,
         argument_spec=argument_spec(),
         supports_check_mode=True,
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
     params = module.params
-    edge = Edge(module, params["engine"])
+    edge = Edge(module)
     limits = {}
     for name in LIMITS:
         try:

@@ -380,13 +380,12 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
-
 from ..module_utils._authentik.log_events import LEVELS
-from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import Edge, SyncModule, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS, check_lookup
 from ..module_utils._sync.direct.engine import DirectSync
 from ..module_utils._sync.options import Request
+from ..module_utils._sync.outcome import Outcome
 from ..module_utils._sync.plan import KEEPABLE
 from ..module_utils._sync.server.engine import ServerSync
 
@@ -421,14 +420,15 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = SyncModule(
+        outcome=Outcome,
         argument_spec=argument_spec(),
         supports_check_mode=True,
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
     params = module.params
-    edge = Edge(module, params["engine"])
+    edge = Edge(module)
     request = Request(
         provider_id=params["provider_id"],
         provider_name=params["provider_name"],

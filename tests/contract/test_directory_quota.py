@@ -10,6 +10,7 @@ from datetime import datetime
 
 import pytest
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._common import waiting
 from ansible_collections.dirsync.authentik.plugins.module_utils._google import limiter as quota
 from tests.support.module import reaching, run_module
 from tests.truth.whole import MODULE, Whole, organisation
@@ -109,8 +110,8 @@ def test_refusals_slow_down_and_calm_lets_go_again(monkeypatch):
         slept.append(seconds)
         now[0] += seconds
 
-    monkeypatch.setattr(quota.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(quota.time, "sleep", sleep)
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
     limiter = quota.Limiter(600, 9)
 
     def pace(requests):
@@ -132,8 +133,8 @@ def test_refusals_slow_down_and_calm_lets_go_again(monkeypatch):
 
 def test_a_small_quota_is_never_exceeded_because_of_a_refusal(monkeypatch):
     now = [0.0]
-    monkeypatch.setattr(quota.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(quota.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(waiting.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     limiter = quota.Limiter(10, 9)
     limiter.wait()
     now[0] += 10

@@ -11,16 +11,15 @@ below says besides what a person would expect.
 from __future__ import annotations
 
 import re
+import time
 import types
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._google import session
+from ansible_collections.dirsync.authentik.plugins.module_utils._common import waiting
 from ansible_collections.dirsync.authentik.plugins.module_utils._google.errors import TABLE
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct import writer
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server import comparison
 from tests.support.google import unvaried
 from tests.support.module import reaching, run_module
 
@@ -187,11 +186,9 @@ def sandbox(sandboxes):
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    """Waiting for Google costs no time here; how long it would have been is not what is asked."""
-    clock = types.SimpleNamespace(sleep=lambda seconds: None, time=session.time.time, monotonic=session.time.monotonic)
-    monkeypatch.setattr(session, "time", clock)
-    monkeypatch.setattr(writer, "time", clock)
-    monkeypatch.setattr(comparison, "time", clock)
+    """Waiting costs next to no time here; how long it would have been is not what is asked."""
+    clock = types.SimpleNamespace(sleep=lambda seconds: time.sleep(min(seconds, 0.02)), monotonic=time.monotonic)
+    monkeypatch.setattr(waiting, "time", clock)
 
 
 def call(sandbox, kind, name, engine="direct", **more):

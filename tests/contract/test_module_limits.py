@@ -430,3 +430,24 @@ def test_the_longest_time_that_can_be_asked_for(sandbox):
         run, result, _warned = sync(sandbox, request_timeout=value)
         assert run.failed
         assert "request_timeout must be more than 0 and at most 86400 seconds" in result["msg"]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "remedy", "later"),
+    [
+        ((403, "forbidden", "Not authorized to update this user"), "must be an administrator", False),
+        ((403, "accessNotConfigured", "Admin SDK API is deactivated"), "Enable the Admin SDK API", False),
+        ((403, "insufficientPermissions", "Not authenticated for this"), "the provider's scopes in authentik", False),
+        ((403, "userRateLimitExceeded", "Slow down"), "Too many requests", True),
+    ],
+)
+def test_what_google_refuses_to_authentik_is_explained_by_googles_reason(sandbox, refusal, remedy, later):
+    sync(sandbox)
+    drift(sandbox)
+    status, reason, message = refusal
+    sandbox.fault("google", method="PUT", path="/users/", status=status, reason=reason, message=message, times=9)
+    run, result, _ = sync(sandbox, sync_timeout=5)
+    assert run.failed
+    assert f"Google answered {status}: {message}" in result["msg"]
+    assert remedy in result["msg"]
+    assert ("later" in result["msg"]) is later

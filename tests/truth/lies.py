@@ -117,8 +117,8 @@ LIES = (
     Lie(
         "a retry that hides an error",
         "plugins/module_utils/_google/session.py",
-        "self._run(request, what, lambda exc: exc.passing and not exc.maybe_done, creates_user)",
-        "self._run(request, what, lambda exc: exc.passing, creates_user)",
+        "self._run(request, what, lambda exc: exc.retryable and not exc.may_have_been_applied, creates_user)",
+        "self._run(request, what, lambda exc: exc.retryable, creates_user)",
     ),
     Lie(
         "a retry that hides an error",

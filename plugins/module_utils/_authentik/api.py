@@ -382,7 +382,7 @@ class Authentik:
         try:
             self.client.request(method, path, body=body, what=what)
         except AuthentikError as exc:
-            note(dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.sent))
+            note(dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.may_have_been_applied))
             raise
         note(dict(line, event="answered", result="ok"))
 

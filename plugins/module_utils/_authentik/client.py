@@ -24,14 +24,14 @@ from ansible.module_utils.common.text.converters import to_text
 from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
 from ansible.module_utils.urls import Request, make_context
 
-from .errors import AuthentikError
+from .._common import waiting
+from .errors import RETRIED_STATUS, AuthentikError
 
 API = "/api/v3/"
 # No answer of the endpoints used here comes near this; what is larger is not authentik's, and must not fill memory.
 MAX_BODY_BYTES = 32 * 1024 * 1024
 READ_BYTES = 64 * 1024
 # Reads are repeated on these: a proxy in front of authentik, or authentik while it restarts.
-RETRIED_STATUS = (429, 502, 503, 504)
 READ_ATTEMPTS = 3
 LONGEST_PAUSE_S = 10.0
 T = t.TypeVar("T")
@@ -103,7 +103,6 @@ class Client:
         validate_certs: bool.
         ca_path: str or None, a PEM file with the authorities to trust.
         opener: callable with the signature of ansible.module_utils.urls.Request.open; the seam for tests.
-        sleep: callable taking seconds.
     """
 
     def __init__(
@@ -114,13 +113,11 @@ class Client:
         validate_certs: bool = True,
         ca_path: t.Optional[str] = None,
         opener: t.Optional[t.Callable[..., t.Any]] = None,
-        sleep: t.Optional[t.Callable[[float], None]] = None,
     ) -> None:
         self.url = url
         self.timeout = timeout
         self.calls = 0
         self._ca_path = ca_path
-        self._sleep = sleep
         self._token = token
         self._validate_certs = validate_certs
         self._open = opener
@@ -145,10 +142,9 @@ class Client:
             try:
                 return call()
             except AuthentikError as exc:
-                passing = exc.http_status in RETRIED_STATUS or exc.kind == "network"
-                if not passing or attempt >= READ_ATTEMPTS:
+                if not exc.retryable or attempt >= READ_ATTEMPTS:
                     raise
-                (self._sleep or time.sleep)(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
+                waiting.sleep(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
                 attempt += 1
 
     def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
@@ -238,7 +234,7 @@ class Client:
         with self._counting:
             self.calls += 1
         started = time.time()
-        ticks = time.monotonic()
+        ticks = waiting.now()
         try:
             reply = self._opener()(method, url, data=data, headers=headers, timeout=timeout or self.timeout)
             status, raw = reply.status, _read(reply, timeout or self.timeout)
@@ -255,7 +251,7 @@ class Client:
             ) from None
         except (OSError, http.client.HTTPException, UrlsConnectionError, ValueError, zlib.error, EOFError) as exc:
             raise self._transport_error(exc, what, timeout or self.timeout) from None
-        return Response(status, self._decode(raw, reply.headers, what), time.monotonic() - ticks)
+        return Response(status, self._decode(raw, reply.headers, what), waiting.now() - ticks)
 
     def _opener(self) -> t.Callable[..., t.Any]:
         """What opens URLs, made at the first request."""
@@ -384,7 +380,7 @@ class _TooLarge(Exception):
 
 def _read(reply: t.Any, seconds: float) -> bytes:
     """A body, bounded in size and in time: a time-out of the socket alone would wait for ever for one drop a second."""
-    deadline = time.monotonic() + seconds
+    deadline = waiting.now() + seconds
     parts: t.List[bytes] = []
     size = 0
     while size <= MAX_BODY_BYTES:
@@ -393,7 +389,7 @@ def _read(reply: t.Any, seconds: float) -> bytes:
             break
         parts.append(part)
         size += len(part)
-        if time.monotonic() > deadline:
+        if waiting.now() > deadline:
             raise socket.timeout("timed out")
     if size > MAX_BODY_BYTES:
         raise _TooLarge

@@ -6,21 +6,24 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.errors import RemoteError
 
-class AuthentikError(Exception):
+RETRIED_STATUS = (429, 502, 503, 504)
+
+
+class AuthentikError(RemoteError):
     """A request to authentik that did not give what was asked for.
+
+    Args:
+        sent: bool, whether authentik may have received and acted upon the request.
 
     Attributes:
         kind: str, one of ``url resolve refused tls timeout network validation unauthorized forbidden not_found
             method not_acceptable unsupported_media throttled server internal_page html redirect json too_large
             status version``.
-        message: str, what happened.
-        remedy: str, what to do about it; may be empty.
-        http_status: int or None.
-        errors: list of dict, authentik's ValidationError by field: ``{"field": str, "messages": [str]}``.
-        sent: bool, whether authentik may have received and acted upon the request.
-        retry_after: float or None, the seconds that the server asks to wait before another attempt.
     """
+
+    side = "authentik"
 
     def __init__(
         self,
@@ -31,14 +34,14 @@ class AuthentikError(Exception):
         errors: t.Optional[t.List[t.Dict[str, t.Any]]] = None,
         sent: bool = False,
     ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.remedy = remedy
-        self.http_status = http_status
+        super().__init__(kind, message, remedy, http_status)
         self.errors = errors or []
-        self.sent = sent
-        self.retry_after: t.Optional[float] = None
+        self.may_have_been_applied = sent
 
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.message, self.remedy) if part)
+    @property
+    def retryable(self) -> bool:
+        return self.http_status in RETRIED_STATUS or self.kind == "network"
+
+    @property
+    def affects_all(self) -> bool:
+        return self.kind not in ("validation", "not_found")

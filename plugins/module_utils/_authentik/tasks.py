@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import datetime
-import time
 import typing as t
 
+from .._common import waiting
 from .._common.types import Json
 from .api import SYNC_ACTOR, Authentik, Version
 from .errors import AuthentikError
@@ -101,16 +101,17 @@ def find(
 def follow(
     look: t.Callable[[], Found],
     deadline: float,
-    sleep: t.Optional[t.Callable[[float], None]] = None,
     longest_pause: float = 3.0,
 ) -> Found:
-    """Look at a task until it has ended, cannot be told from another, or the deadline (time.monotonic()) is over.
+    """Look at a task until it has ended, cannot be told from another, or the deadline (waiting.now()) is over.
 
     A task that never appears is waited for only briefly. The pauses between the looks grow, to ``longest_pause`` seconds.
     """
-    started = time.monotonic()
-    pause = 0.25
-    while True:
+    started = waiting.now()
+    found = Found(None, "none")
+
+    def ended() -> bool:
+        nonlocal found
         try:
             found = look()
         except AuthentikError as exc:
@@ -118,15 +119,12 @@ def follow(
             if exc.kind not in ("network", "refused", "timeout", "server"):
                 raise
             found = Found(None, "none")
-        now = time.monotonic()
-        if found.task is not None and found.task.ended:
-            return found
-        if found.task is None and (found.problem == "ambiguous" or now - started > APPEARS_WITHIN_S):
-            return found
-        if now >= deadline:
-            return found
-        (sleep or time.sleep)(min(pause, max(0.05, deadline - now)))
-        pause = min(pause * 1.5, longest_pause)
+        if found.task is not None:
+            return found.task.ended
+        return found.problem == "ambiguous" or waiting.now() - started > APPEARS_WITHIN_S
+
+    waiting.poll(ended, deadline, 0.25, 1.5, longest_pause, shortest=0.05)
+    return found
 
 
 def unfinished(authentik: Authentik, version: Version, task: Task) -> str:

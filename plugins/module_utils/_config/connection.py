@@ -13,7 +13,7 @@ from .._objects.connection import tolerates_rows
 from .._objects.contradictions import Contradiction, contradictions
 from .._objects.difference import comparable
 from .._objects.protection import Protected, Subject, check
-from .._objects.record import address_of, alias_text
+from .._objects.record import address_of, held_text
 from .._objects.target import LONGEST_NAME, Target, check_lookup, find, scope
 from .discovery import can_discover, discover
 from .names import need_provider
@@ -161,7 +161,7 @@ class ConnectionWork(Work):
                 "not_at_google",
             )
         if key.lower() not in (str(record.get("id")).lower(), address_of(record).lower()):
-            raise Refused(alias_text(self.kind, key, record), "conflict")
+            raise Refused(held_text(key, "another %s" % self.kind, record), "conflict")
         return t.cast(t.Optional[Json], record)
 
     def _wanted_id(self, record: t.Optional[Json]) -> str:

@@ -61,7 +61,7 @@ def look(
         facts["domains"] = directory.domains()
         facts["reachable"] = True
     except GoogleError as exc:
-        facts["reachable"] = exc.status is not None
+        facts["reachable"] = exc.http_status is not None
         _report(exc, "domains", "The workspace's domains cannot be read.", findings)
         return facts
     domain = str(provider.get("default_group_email_domain") or "").lower()

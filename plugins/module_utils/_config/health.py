@@ -8,7 +8,7 @@ import functools
 import typing as t
 
 from .._authentik.configuration import VALID_LICENCES
-from .._authentik.errors import AuthentikError
+from .._common.errors import RemoteError
 from .._common.masking import mask
 from .._common.types import Json
 from .._google.credentials import AnyCredentials
@@ -61,7 +61,7 @@ class SyncInfo(InfoWork):
         """A look that may fail without ending the others; then it is a finding."""
         try:
             return look()
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             self.findings.unknown(what, exc)
             return None
 

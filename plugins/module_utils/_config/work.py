@@ -10,8 +10,8 @@ import typing as t
 from .._authentik.api import Authentik, Version
 from .._authentik.configuration import VALID_LICENCES, ConfigurationApi
 from .._authentik.errors import AuthentikError
+from .._common.errors import RemoteError
 from .._common.types import Json
-from .._google.errors import GoogleError
 from .report import Report
 
 if t.TYPE_CHECKING:
@@ -70,16 +70,13 @@ class Work:
         report = self.report
         try:
             self._work()
-        except AuthentikError as exc:
+        except RemoteError as exc:
             report.errors = exc.errors
             report.http_status = exc.http_status
             if _is_licence_refusal(exc):
                 report.fail("%s %s" % (exc.message, LICENCE_REMEDY), "licence")
             else:
-                report.fail(str(exc), "authentik_%s" % exc.kind)
-        except GoogleError as exc:
-            report.http_status = exc.status
-            report.fail(str(exc), "google_%s" % exc.kind)
+                report.fail(str(exc), exc.code)
         except Refused as exc:
             report.fail(str(exc), exc.code)
         report.changed = report.changed or bool(report.operations)
@@ -111,7 +108,7 @@ class Work:
         try:
             answer = send()
         except AuthentikError as exc:
-            if exc.sent:
+            if exc.may_have_been_applied:
                 # Nobody knows whether it was performed: the next run looks.
                 self.report.changed = True
                 exc.remedy = (
@@ -140,7 +137,7 @@ class Work:
             self.keep_secret([str(key[name]) for name in ("private_key", "private_key_id") if key.get(name)])
 
 
-def _is_licence_refusal(exc: AuthentikError) -> bool:
+def _is_licence_refusal(exc: RemoteError) -> bool:
     return exc.kind == "validation" and any(
         ENTERPRISE in text for item in exc.errors for text in item.get("messages") or []
     )

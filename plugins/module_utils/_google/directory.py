@@ -40,7 +40,7 @@ class Directory:
         credentials: the service account to act with.
         endpoint: str, the root of the API.
         timeout: float, seconds for one request, and the most that is spent waiting to repeat one.
-        sleep, jitter: callables, handed in for tests.
+        jitter: callable, handed in for tests.
 
     Attributes:
         session: Session, which counts.
@@ -51,11 +51,10 @@ class Directory:
         credentials: AnyCredentials,
         endpoint: str = DEFAULT_ENDPOINT,
         timeout: float = 30,
-        sleep: t.Optional[t.Callable[[float], None]] = None,
         jitter: t.Callable[[], float] = random.random,
     ) -> None:
-        self._opened = (endpoint, timeout, sleep, jitter)
-        self.session = Session(credentials, endpoint, timeout, sleep, jitter)
+        self._opened = (endpoint, timeout, jitter)
+        self.session = Session(credentials, endpoint, timeout, jitter)
         self._service = self.session.service
         self._domains: t.Optional[t.List[str]] = None
         self._reading_domains = threading.Lock()
@@ -185,7 +184,7 @@ class Directory:
     # Writes. The answer to each is the reliable state, as reads trail behind.
 
     def create_user(self, body: Json) -> Json:
-        """Add an account; ``maybe_done`` of an error asks for a look."""
+        """Add an account; ``may_have_been_applied`` of an error asks for a look."""
         request = self._service.users().insert(body=body, fields=USER_FIELDS)
         return self.session.once(request, "create user %s at Google" % body.get("primaryEmail"), creates_user=True)
 
@@ -203,7 +202,7 @@ class Directory:
         self.session.repeat(self._service.groups().delete(groupKey=key), "delete group %s at Google" % key)
 
     def create_group(self, body: Json) -> Json:
-        """Add a group; ``maybe_done`` of an error asks for a look."""
+        """Add a group; ``may_have_been_applied`` of an error asks for a look."""
         request = self._service.groups().insert(body=body, fields=GROUP_FIELDS)
         return self.session.once(request, "create group %s at Google" % body.get("email"))
 

@@ -14,6 +14,8 @@ import re
 import time
 import typing as t
 
+from .._common.errors import RemoteError
+
 
 class Row(t.NamedTuple):
     """One row of the table.
@@ -23,7 +25,8 @@ class Row(t.NamedTuple):
         reasons: tuple of str, any of which must be given; empty stands for any.
         pattern: str, a regular expression that Google's message must match; empty stands for any.
         kind: str, what it means; see GoogleError.
-        remedy: str, what to tell the user; may name ``{scopes} {subject} {client_id} {account} {endpoint}``.
+        remedy: str, what to tell the user; may name ``{scopes} {subject} {client_id} {account} {endpoint}``, and
+            ``{scopes_setting} {host}``, for which there are defaults.
     """
 
     status: t.Optional[int]
@@ -33,20 +36,19 @@ class Row(t.NamedTuple):
     remedy: str
 
 
-_SLOW_DOWN = "Too many requests at once: run fewer in parallel, or ask Google for more quota."
+_SLOW_DOWN = "Too many requests at once: try again later, run fewer in parallel, or ask Google for more quota."
 _LATER = "Google is unavailable for the moment: try again later."
-_SCOPE = "The token lacks a scope. Requested were {scopes}; add the missing one to google_scopes and to the domain-wide delegation."
+_USED_UP = "The project's quota for today is used up: ask Google for more, or wait."
+_SCOPE = "The token lacks a scope. Requested were {scopes}; add the missing one to {scopes_setting} and to the domain-wide delegation."
+_RIGHTS = (
+    "The delegated subject {subject} must be an administrator with the right to this resource, in a domain of this Google "
+    "Workspace."
+)
 _DISABLED = "Enable the Admin SDK API in the service account's Google Cloud project."
 
 # The first row that fits counts.
 TABLE: t.Tuple[Row, ...] = (
-    Row(
-        None,
-        ("dailyLimitExceeded",),
-        "",
-        "exhausted",
-        "The project's quota for today is used up: ask Google for more, or wait.",
-    ),
+    Row(None, ("dailyLimitExceeded",), "", "exhausted", _USED_UP),
     Row(
         None,
         ("quotaExceeded", "userRateLimitExceeded", "rateLimitExceeded", "RATE_LIMIT_EXCEEDED"),
@@ -62,7 +64,9 @@ TABLE: t.Tuple[Row, ...] = (
     Row(504, (), "", "transient", _LATER),
     # Seen on members: a transient error in disguise.
     Row(400, (), r"(?i)a system error has occurred", "transient", _LATER),
-    Row(401, (), "", "unauthorized", "The access token was refused; check the service account and the host's clock."),
+    Row(
+        401, (), "", "unauthorized", "The access token was refused; check the service account and the clock of {host}."
+    ),
     Row(None, ("insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), "", "scope", _SCOPE),
     Row(None, ("accessNotConfigured", "SERVICE_DISABLED"), "", "disabled", _DISABLED),
     Row(
@@ -72,23 +76,31 @@ TABLE: t.Tuple[Row, ...] = (
         "limit",
         "A limit of this Google Workspace is reached (licences, groups of a member, aliases): free some, or ask Google.",
     ),
+    Row(403, ("forbidden",), "", "forbidden", _RIGHTS),
+    # Only where Google gives no reason that is known does its text decide.
+    Row(403, (), r"(?i)\bdaily limit\b", "exhausted", _USED_UP),
     Row(
         403,
         (),
-        "",
-        "forbidden",
-        "The delegated subject {subject} must be an administrator with the right to this resource, in a domain of this "
-        "Google Workspace.",
+        r"(?i)\bquota\b.*\bexceeded\b|\bexceeded\b.*\bquota\b|\brate limit exceeded\b|\brequest rate\b|\btoo many requests\b",
+        "rate",
+        _SLOW_DOWN,
     ),
+    Row(403, (), "", "forbidden", _RIGHTS),
     Row(404, (), "", "not_found", ""),
     # Members only: the request was taken and is still being worked on.
-    Row(409, ("conflict", "CONFLICT"), "", "accepted", ""),
+    Row(
+        409, ("conflict", "CONFLICT"), "", "accepted", "Google is still working on an earlier change: try again later."
+    ),
     Row(409, (), "", "conflict", ""),
     Row(412, (), r"(?i)cyclic", "cycle", "A group cannot be a member of itself, directly or by way of others."),
     Row(412, (), r"(?i)creation is not complete", "not_ready", "Google has not finished creating it: try again later."),
     Row(412, (), "", "precondition", ""),
     Row(None, (), "", "invalid", ""),
 )
+
+# What a remedy says where the run's own credentials are used.
+_DEFAULTS = {"scopes_setting": "google_scopes", "host": "this host"}
 
 _TOKEN_CREATOR = (
     "Grant the role Service Account Token Creator (roles/iam.serviceAccountTokenCreator) on the service account {account} to the "
@@ -134,47 +146,34 @@ IAM_TABLE: t.Tuple[Row, ...] = (
 )
 
 
-class GoogleError(Exception):
+class GoogleError(RemoteError):
     """Something that Google refused or that kept us from asking it.
 
     Attributes:
         kind: str, one of ``libraries credentials delegation subject scope disabled forbidden unauthorized not_found
             rate exhausted limit transient invalid conflict accepted cycle not_ready precondition unreachable tls
             wrong_address``.
-        message: str, what happened.
-        remedy: str, what to do; may be empty.
-        status: int or None, the HTTP status.
         reason: str, Google's reason; may be empty.
-        retry_after: float or None, the seconds that Google asks to wait before another attempt.
         dropped: bool, the connection was lost before an answer had come.
-        maybe_done: bool, Google may have performed the request, or an earlier attempt at it, all the same.
     """
 
-    def __init__(
-        self, kind: str, message: str, remedy: str = "", status: t.Optional[int] = None, reason: str = ""
-    ) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.message = message
-        self.remedy = remedy
-        self.status = status
-        self.reason = reason
-        self.retry_after: t.Optional[float] = None
-        self.dropped = False
-        self.maybe_done = kind == "transient" and status != 400
+    side = "google"
 
-    def __str__(self) -> str:
-        return " ".join(part for part in (self.message, self.remedy) if part)
+    def __init__(
+        self, kind: str, message: str, remedy: str = "", http_status: t.Optional[int] = None, reason: str = ""
+    ) -> None:
+        super().__init__(kind, message, remedy, http_status)
+        self.reason = reason
+        self.dropped = False
+        self.may_have_been_applied = kind == "transient" and http_status != 400
 
     @property
-    def passing(self) -> bool:
-        """Whether the same request may well succeed a little later."""
+    def retryable(self) -> bool:
         return self.dropped or self.kind in ("rate", "transient")
 
     @property
-    def concerns_one(self) -> bool:
-        """Whether it is about this one object or member, so that the same call for another one may succeed."""
-        return self.kind in ("invalid", "not_found", "conflict", "cycle", "not_ready", "precondition", "limit")
+    def affects_all(self) -> bool:
+        return self.kind not in ("invalid", "not_found", "conflict", "cycle", "not_ready", "precondition", "limit")
 
 
 def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
@@ -215,6 +214,7 @@ def explain(
         raw: the body.
         what: the action in words: "read user ada@example.com".
         context: ``scopes`` (list of str), ``subject``, ``client_id``, ``account``, ``endpoint`` (all str) for the remedies.
+        table: the rules of that API.
     """
     genuine, message, reasons = parse_body(raw)
     reason = reasons[0] if reasons else ""
@@ -223,14 +223,33 @@ def explain(
         " %s" % reason if reason else "",
         ": %s" % message.rstrip(".") if message else "",
     )
+    text = "Could not %s: %s." % (what, said)
     if status == 404 and not genuine and table is TABLE:
-        kind = "wrong_address"
         remedy = "Check google_api_endpoint (%s): that is no Directory API." % context["endpoint"]
-    else:
-        row = next(row for row in table if _fits(row, status, message, reasons))
-        values = dict(context, scopes=", ".join(context["scopes"]))
-        kind, remedy = row.kind, row.remedy.format(**values)
-    return GoogleError(kind, "Could not %s: %s." % (what, said), remedy, status, reason)
+        return GoogleError("wrong_address", text, remedy, status, reason)
+    return classify(status, message, reasons, text, dict(context, scopes=", ".join(context["scopes"])), table)
+
+
+def classify(
+    status: int,
+    message: str,
+    reasons: t.Sequence[str],
+    text: str,
+    context: t.Mapping[str, str],
+    table: t.Tuple[Row, ...] = TABLE,
+) -> GoogleError:
+    """The error for an answer of Google's, whoever received it: the one way to the table.
+
+    Args:
+        status: the HTTP status.
+        message: Google's message, which some rows look into.
+        reasons: Google's reasons.
+        text: what happened, for a person.
+        context: what the remedies name.
+    """
+    row = next(row for row in table if _fits(row, status, message, reasons))
+    remedy = row.remedy.format(**dict(_DEFAULTS, **context))
+    return GoogleError(row.kind, text, remedy, status, reasons[0] if reasons else "")
 
 
 def retry_after(value: str) -> t.Optional[float]:
@@ -245,7 +264,7 @@ def retry_after(value: str) -> t.Optional[float]:
     return max(0.0, moment - time.time())
 
 
-def _fits(row: Row, status: int, message: str, reasons: t.List[str]) -> bool:
+def _fits(row: Row, status: int, message: str, reasons: t.Sequence[str]) -> bool:
     return (
         row.status in (None, status)
         and (not row.reasons or bool(set(row.reasons).intersection(reasons)))

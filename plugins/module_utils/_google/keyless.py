@@ -113,7 +113,7 @@ class Sender:
             )
         except (deps.load().httplib2.HttpLib2Error, http.client.HTTPException, OSError, ValueError) as exc:
             error = self._unreachable(exc, self.what, host)
-            error.maybe_done = False
+            error.may_have_been_applied = False
             if urlsplit(url).path in ("", "/"):
                 # The question whether there is a metadata server at all: google-auth knows what to make of no answer.
                 raise libraries.exceptions.TransportError(error.message) from None
@@ -172,7 +172,7 @@ class Sender:
                 "It is unavailable for the moment: try again later.",
                 status,
             )
-            error.maybe_done = False
+            error.may_have_been_applied = False
             error.retry_after = retry_after(answer.get("retry-after", ""))
             raise error
         if status >= http.client.BAD_REQUEST:
@@ -345,7 +345,7 @@ def _signed(application: ApplicationDefault, source: t.Any, account: str, sender
     if answer.status != http.client.OK:
         context = dict(application.context(iam), account=account)
         error = explain(answer.status, sender.mask(answer.data.decode("utf-8", "replace")), what, context, IAM_TABLE)
-        error.maybe_done = False
+        error.may_have_been_applied = False
         raise error
     try:
         signed = json.loads(answer.data)["signedJwt"]

@@ -9,8 +9,9 @@ creations of users a second for a domain.
 from __future__ import annotations
 
 import threading
-import time
 import typing as t
+
+from .._common import waiting
 
 # A refusal means that others use the quota, too: so much slower, and so much faster again with each calm stretch.
 SLOWER, FASTER = 0.7, 1.05
@@ -50,7 +51,7 @@ class Limiter:
             creation: whether it creates a user.
         """
         with self._lock:
-            now = time.monotonic()
+            now = waiting.now()
             if self._rate < self._most and now - self._changed > CALM_S:
                 self._rate = min(self._most, self._rate * FASTER)
                 self._changed = now
@@ -67,7 +68,7 @@ class Limiter:
             self._last = max(self._last, turn)
             self._sent += 1
         if turn > now:
-            time.sleep(turn - now)
+            waiting.sleep(turn - now)
 
     def reached(self) -> float:
         """Requests a minute, from the first turn to the last; 0 for less than two."""
@@ -78,7 +79,7 @@ class Limiter:
     def refused(self, pause: float) -> None:
         """Google refused a request because of its quota: slow down, and let nobody go for so many seconds."""
         with self._lock:
-            now = time.monotonic()
+            now = waiting.now()
             self.refusals += 1
             if now - self._changed > 1.0:
                 # Requests that were under way together are refused together: that is one sign, and not many.

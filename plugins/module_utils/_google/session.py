@@ -9,10 +9,10 @@ import json
 import random
 import ssl
 import threading
-import time
 import typing as t
 from urllib.parse import urlsplit
 
+from .._common import waiting
 from .._common.types import Json
 from . import deps, keyless
 from .credentials import AnyCredentials, ApplicationDefault, Credentials
@@ -33,7 +33,7 @@ class Session:
         credentials: the service account to act with, by its key or by the platform's identity.
         endpoint: str, the root of the API.
         timeout: float, seconds for one request, and the most that is spent waiting to repeat one.
-        sleep, jitter: callables, handed in for tests.
+        jitter: callable, handed in for tests.
 
     Attributes:
         service: the API as google-api-python-client builds it.
@@ -49,7 +49,6 @@ class Session:
         credentials: AnyCredentials,
         endpoint: str,
         timeout: float,
-        sleep: t.Optional[t.Callable[[float], None]] = None,
         jitter: t.Callable[[], float] = random.random,
     ) -> None:
         self._libraries = deps.load()
@@ -61,7 +60,6 @@ class Session:
         self.audit: t.Optional[t.Callable[[Json], None]] = None
         self._context = credentials.context(endpoint)
         self._timeout = timeout
-        self._sleep = sleep
         self._jitter = jitter
         self._lock = threading.Lock()
         self._counting = threading.Lock()
@@ -72,28 +70,28 @@ class Session:
 
     def read(self, request: t.Any, what: str) -> Json:
         """Run a read and return its JSON object, repeating it while Google asks for patience. Raises GoogleError."""
-        return self._run(request, what, lambda exc: exc.passing)
+        return self._run(request, what, lambda exc: exc.retryable)
 
     def repeat(self, request: t.Any, what: str) -> Json:
         """Run a write that may safely be performed twice (PUT, DELETE, the insertion of a member). Raises GoogleError.
 
-        ``maybe_done`` of an error says that an earlier attempt may have been performed: a 409 or 404 may be its trace.
+        ``may_have_been_applied`` of an error says that an earlier attempt may have been performed: a 409 or 404 may be its trace.
         """
-        return self._run(request, what, lambda exc: exc.passing)
+        return self._run(request, what, lambda exc: exc.retryable)
 
     def once(self, request: t.Any, what: str, creates_user: bool = False) -> Json:
         """Run a write that must not be performed twice: repeated only where Google says that it refused it.
 
-        ``maybe_done`` of an error says that it may have been performed: look before anything else.
+        ``may_have_been_applied`` of an error says that it may have been performed: look before anything else.
         """
-        return self._run(request, what, lambda exc: exc.passing and not exc.maybe_done, creates_user)
+        return self._run(request, what, lambda exc: exc.retryable and not exc.may_have_been_applied, creates_user)
 
     def fetch_token(self, what: str) -> None:
         """Ask for a token and nothing else. Raises GoogleError."""
         if self._sender is None:
             self._fetch_token(what)
         else:
-            self._patiently(lambda: self._fetch_token(what), lambda exc: exc.passing)
+            self._patiently(lambda: self._fetch_token(what), lambda exc: exc.retryable)
 
     def _fetch_token(self, what: str) -> Json:
         """One attempt."""
@@ -132,7 +130,7 @@ class Session:
             try:
                 return one()
             except GoogleError as exc:
-                maybe_done = exc.maybe_done = exc.maybe_done or maybe_done
+                maybe_done = exc.may_have_been_applied = exc.may_have_been_applied or maybe_done
                 # What Google asks for is obeyed where it fits into our bound, and else reported.
                 pause = 2 ** min(attempt, 5) + self._jitter() if exc.retry_after is None else exc.retry_after
                 if exc.dropped and attempt == 0:
@@ -147,7 +145,7 @@ class Session:
                 self.notice("%s Waiting %.1f seconds." % (exc.message, pause))
                 if exc.kind == "rate":
                     self.limiter.refused(pause)
-                (self._sleep or time.sleep)(pause)
+                waiting.sleep(pause)
                 waited += 0.0 if paced else pause
 
     def _audited(self, request: t.Any, what: str) -> Json:
@@ -159,7 +157,9 @@ class Session:
         try:
             answer = self._attempt(request, what)
         except GoogleError as exc:
-            self.audit(dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.maybe_done))
+            self.audit(
+                dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.may_have_been_applied)
+            )
             raise
         self.audit(dict(line, event="answered", result="ok", id=answer.get("id")))
         return answer
@@ -184,7 +184,7 @@ class Session:
             raise self._unreachable(exc, what, sent=True) from None
         except (deps.TooLarge, *lib.bombs) as exc:
             error = GoogleError("wrong_address", "Could not %s: %s." % (what, exc), "Check google_api_endpoint.")
-            error.maybe_done = True
+            error.may_have_been_applied = True
             raise error from None
         except (ValueError, RecursionError):
             raise self._broken(what) from None
@@ -326,8 +326,8 @@ class Session:
         )
         # No connection, no request; else nobody knows whether it arrived.
         not_sent = (ConnectionRefusedError, self._libraries.httplib2.ServerNotFoundError)
-        error.maybe_done = sent and not isinstance(reason, not_sent)
-        error.dropped = error.maybe_done and isinstance(reason, (ConnectionError, http.client.HTTPException))
+        error.may_have_been_applied = sent and not isinstance(reason, not_sent)
+        error.dropped = error.may_have_been_applied and isinstance(reason, (ConnectionError, http.client.HTTPException))
         return error
 
 

@@ -11,9 +11,8 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.api import Authentik, Version
-from .._authentik.errors import AuthentikError
+from .._common.errors import RemoteError
 from .._common.types import Json
-from .._google.errors import GoogleError
 from .difference import comparable
 
 if t.TYPE_CHECKING:
@@ -96,7 +95,7 @@ def stale_text(
         return ""
     try:
         found = stale_rows(authentik, provider, kind, directory)
-    except (AuthentikError, GoogleError) as exc:
+    except RemoteError as exc:
         warn("Which connections differ from Google's records could not be looked up. %s" % exc)
         return ""
     if not found:

@@ -19,22 +19,31 @@ def is_at(record: t.Optional[Json], address: str) -> bool:
     return bool(address) and address_of(record).lower() == address.lower()
 
 
-def alias_text(kind: str, address: str, record: Json) -> str:
-    """Why a record found by an alias is not written to, and what to do."""
-    return (
-        "%s is an alias of another %s at Google, %s, which is left alone. Nothing was written. Change the address in authentik. "
-        "Only if nobody needs the alias, remove it at Google." % (address, kind, address_of(record))
+def held_text(
+    address: str,
+    another: str,
+    holder: Json,
+    left: str = "which is left alone",
+    setting: str = "the address in authentik",
+) -> str:
+    """Why a record cannot get an address that another one at Google has, and what to do.
+
+    Args:
+        another: what the holder is: "another user", or "the group" for one of the other kind.
+        holder: the record that has it.
+        left: what becomes, or would have become, of the holder.
+        setting: what to change.
+    """
+    held, needed, freed = (
+        ("the address", "it", "free") if is_at(holder, address) else ("an alias", "the alias", "remove")
     )
-
-
-def held_text(address: str, kind: str, holder: Json) -> str:
-    """Why a record cannot get an address that another one of its kind has, and what to do."""
-    return (
-        "%s is the address or an alias of another %s at Google, %s. Change the address in authentik. Only if it is an alias that "
-        "nobody needs, remove it at Google."
-        % (
-            address,
-            kind,
-            address_of(holder),
-        )
+    who = ("%s at Google, %s" if another.startswith("another") else "%s %s at Google") % (another, address_of(holder))
+    return "%s is %s of %s, %s. Change %s. Only if nobody needs %s there, %s it at Google." % (
+        address,
+        held,
+        who,
+        left,
+        setting,
+        needed,
+        freed,
     )

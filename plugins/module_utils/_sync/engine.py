@@ -9,8 +9,8 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.errors import RemoteError
 from .._common.types import Json
-from .._google.errors import GoogleError
 from .._objects.target import Target, find, scope
 from .outcome import Outcome
 
@@ -56,7 +56,7 @@ class Engine:
         started = time.monotonic()
         try:
             self._sync()
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             self.outcome.fail_by(exc)
         self.outcome.duration = time.monotonic() - started
         self.outcome.calls = {

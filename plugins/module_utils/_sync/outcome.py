@@ -6,9 +6,8 @@ from __future__ import annotations
 
 import typing as t
 
-from .._authentik.errors import AuthentikError
+from .._common.errors import RemoteError
 from .._common.types import Json
-from .._google.errors import GoogleError
 from .._objects.difference import comparable
 
 
@@ -42,15 +41,11 @@ class BaseOutcome:
         self.code = code or self.code or "sync_failed"
         self.fails_task = fails_task
 
-    def fail_by(self, error: t.Union[AuthentikError, GoogleError]) -> None:
-        """Note that one of the two sides gave not what was asked for."""
-        if isinstance(error, AuthentikError):
-            self.errors = error.errors
-            self.http_status = error.http_status
-            self.fail(str(error), "authentik_%s" % error.kind)
-        else:
-            self.http_status = error.status
-            self.fail(str(error), "google_%s" % error.kind)
+    def fail_by(self, error: RemoteError) -> None:
+        """Note that one of the two sides did not give what was asked for."""
+        self.errors = error.errors
+        self.http_status = error.http_status
+        self.fail(str(error), error.code)
 
     def result(self, diff: bool) -> Json:
         """The module's return values."""

@@ -965,7 +965,7 @@ def _once_evaluated(handler, kind, data, context):
         else:
             group = _Group(data)
             if "attributes" in data:
-                group.attributes = json.loads(data["attributes"])
+                _look(group, "attributes")
             value = handler(connection, provider, None, group)
         answer = ["ok", ""] if _run.trouble is not None else ["ok", _as_json(value)]
     except SkipObject as exc:

@@ -19,9 +19,9 @@ import sys
 import typing as t
 
 from ..._authentik.errors import AuthentikError
+from ..._common.errors import RemoteError
 from ..._common.threads import Pool
 from ..._common.types import Json
-from ..._google.errors import GoogleError
 from ..._google.limiter import Limiter
 from ..._mappings.desired import MappingProblem, default_address
 from ..._mappings.evaluator import MappingEvaluator, MissingLibrary, choose_sample
@@ -95,7 +95,7 @@ class DirectorySync(DirectoryRun):
         try:
             self._open_files()
             self._run()
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             # A listing failed, or what comes before it: nothing was written.
             outcome.fail_by(exc)
         except RunEnded as exc:

@@ -15,6 +15,7 @@ import typing as t
 
 from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
+from ..._common.errors import RemoteError
 from ..._common.texts import listed
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -22,7 +23,7 @@ from ..._mappings.desired import MappingProblem, default_address
 from ..._objects.connection import connected_id, proves, tolerates_rows
 from ..._objects.difference import changes, member_changes, member_key, member_roles, unmet
 from ..._objects.protection import Protected, Subject
-from ..._objects.record import address_of, alias_text, held_text, is_at
+from ..._objects.record import address_of, held_text, is_at
 from ..._objects.target import Target
 from .. import plan as planning
 from ..options import SyncOptions
@@ -170,7 +171,7 @@ class DirectObject:
         except Unconfirmed as exc:
             self.outcome.fail("%s was not synced as a whole: %s" % (title, exc), "unconfirmed")
             self.outcome.status = "unconfirmed"
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             self.outcome.fail_by(exc)
         return False
 
@@ -223,12 +224,12 @@ class DirectObject:
         if record is not None and not self._is_ours(record, key, address):
             # Found by somebody's alias: a mapping may have another address for this object.
             if address.lower() in self._tried:
-                raise HeldByAnother(alias_text(self.target.kind, key, record))
+                raise HeldByAnother(held_text(key, "another %s" % self.target.kind, record))
             record = None
         if record is None and address.lower() not in self._tried:
             record = self._read(address)
             if record is not None and not is_at(record, address):
-                raise HeldByAnother(alias_text(self.target.kind, address, record))
+                raise HeldByAnother(held_text(address, "another %s" % self.target.kind, record))
         if self._google_id(record) != asked:
             # authentik evaluates with the connection that there is, and without one for what it makes anew.
             self._take((yield self._google_id(record)))
@@ -411,14 +412,11 @@ class DirectObject:
         if record is not None:
             holder = self.run.reader.record(self.target.kind, address)
             if holder is not None and holder.get("id") != record.get("id"):
-                raise HeldByAnother(held_text(address, self.target.kind, holder))
+                raise HeldByAnother(held_text(address, "another %s" % self.target.kind, holder))
         other = "group" if self.target.kind == "user" else "user"
         holder = self.run.reader.record(other, address, self.run.reader.sure)
         if holder is not None:
-            raise HeldByAnother(
-                "%s is held by the %s %s at Google. Change the address in authentik. Only if nobody needs it there, free it at "
-                "Google." % (address, other, address_of(holder))
-            )
+            raise HeldByAnother(held_text(address, "the %s" % other, holder))
 
     # Planned, and put aside
 
@@ -517,7 +515,7 @@ class DirectObject:
         try:
             found = self.writer.add_member(str(record["id"]), item)
         except GoogleError as exc:
-            if not exc.concerns_one:
+            if exc.affects_all:
                 raise
             self._refused.append(str(exc))
             return
@@ -540,7 +538,7 @@ class DirectObject:
         try:
             done = self.writer.remove_member(str(record["id"]), member)
         except GoogleError as exc:
-            if not exc.concerns_one:
+            if exc.affects_all:
                 raise
             self._refused.append(str(exc))
             return

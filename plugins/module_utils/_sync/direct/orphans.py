@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._authentik.errors import AuthentikError
+from ..._common.errors import RemoteError
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._objects.connection import connected_id, first_row
@@ -127,9 +127,9 @@ class Orphan:
             outcome.status = "synced"
         except Protected as exc:
             self._fail(exc)
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             outcome.fail_by(exc)
-            if isinstance(exc, GoogleError) and exc.maybe_done and not outcome.changed:
+            if isinstance(exc, GoogleError) and exc.may_have_been_applied and not outcome.changed:
                 outcome.changed = True
                 outcome.basis = "assumed"
 
@@ -146,7 +146,7 @@ class Orphan:
                 run.directory.delete_group(key)
         except GoogleError as exc:
             # The trace of an attempt whose answer was lost; else somebody else was faster.
-            if exc.kind != "not_found" or not exc.maybe_done:
+            if exc.kind != "not_found" or not exc.may_have_been_applied:
                 raise
 
 
@@ -170,7 +170,7 @@ class Orphans:
         rows = self._reader.rows[kind].of(pk)
         try:
             return self._look(kind, pk, rows)
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             found = Orphan(kind, pk, None, rows, None, "it was not found in scope", certain=False)
             found.outcome.fail_by(exc)
             return [found]

@@ -8,14 +8,14 @@ answers 409 for a while, a deleted one holds its address. That is waited for, wi
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ..._common.types import Json
+from ..._common.waiting import Pauses
 from ..._google.errors import GoogleError
 from ..._objects.difference import unmet
 from ..._objects.protection import Subject, check
-from ..._objects.record import address_of, alias_text, held_text, is_at
+from ..._objects.record import held_text, is_at
 from .log import EngineLog
 
 if t.TYPE_CHECKING:
@@ -42,16 +42,13 @@ class Patience:
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
         self.left = seconds
-        self._pause = FIRST_PAUSE_S
+        self._pauses = Pauses(FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S)
 
     def wait(self) -> bool:
         """Sleep a little; False when there is no time left."""
         if self.left <= 0:
             return False
-        pause = min(self._pause, self.left)
-        time.sleep(pause)
-        self.left -= pause
-        self._pause = min(self._pause * 1.6, LONGEST_PAUSE_S)
+        self.left -= self._pauses.sleep(self.left)
         return True
 
 
@@ -106,13 +103,13 @@ class Writer:
             try:
                 return send(body), True
             except GoogleError as exc:
-                maybe_done = maybe_done or exc.maybe_done
-                if exc.kind != "conflict" and not exc.maybe_done:
+                maybe_done = maybe_done or exc.may_have_been_applied
+                if exc.kind != "conflict" and not exc.may_have_been_applied:
                     raise
                 found = self._look(address, exc)
                 if found is not None:
                     if not is_at(found, address):
-                        raise HeldByAnother(alias_text(self.kind, address, found)) from None
+                        raise HeldByAnother(held_text(address, "another %s" % self.kind, found)) from None
                     # An answer that got lost: nothing had this address when we looked before.
                     return found, maybe_done
                 if exc.kind != "conflict":
@@ -144,7 +141,7 @@ class Writer:
             try:
                 return send(key, body)
             except GoogleError as exc:
-                if exc.maybe_done:
+                if exc.may_have_been_applied:
                     found = self._look(key, exc)
                     if found is not None and not unmet(self.kind, wanted, found):
                         self.log.info("%s Google nevertheless has the expected values." % exc.message)
@@ -153,7 +150,7 @@ class Writer:
                 if exc.kind == "conflict" and address:
                     holder = self.read(address)
                     if holder is not None and holder.get("id") != key:
-                        raise HeldByAnother(held_text(address, self.kind, holder)) from None
+                        raise HeldByAnother(held_text(address, "another %s" % self.kind, holder)) from None
                     if holder is not None and not unmet(self.kind, wanted, holder):
                         return holder
                     if holder is None:
@@ -183,10 +180,10 @@ class Writer:
             except GoogleError as exc:
                 if exc.kind in ("conflict", "accepted"):
                     # The trace of an earlier attempt, or accepted and slow; else it was there before.
-                    ours = exc.maybe_done or exc.kind == "accepted"
+                    ours = exc.may_have_been_applied or exc.kind == "accepted"
                     found = self._await_member(group, address, exc)
                     return found if ours else None
-                if exc.maybe_done:
+                if exc.may_have_been_applied:
                     there = self._look_member(group, address, exc)
                     if there is not None:
                         return there
@@ -210,8 +207,8 @@ class Writer:
         except GoogleError as exc:
             if exc.kind == "not_found":
                 address = str(member.get("email") or "")
-                if exc.maybe_done or not address or self._look_member(group, address, exc) is None:
-                    return exc.maybe_done
+                if exc.may_have_been_applied or not address or self._look_member(group, address, exc) is None:
+                    return exc.may_have_been_applied
                 # It is there, and Google knows it by its address only.
                 self.directory.remove_member(group, address)
                 return True
@@ -220,7 +217,7 @@ class Writer:
                     if not self.patience.wait():
                         raise Unconfirmed("%s It is still a member." % exc.message) from None
                 return True
-            if exc.maybe_done and self._look_member(group, key, exc) is None and not self.unknown:
+            if exc.may_have_been_applied and self._look_member(group, key, exc) is None and not self.unknown:
                 return True
             raise
 
@@ -241,7 +238,7 @@ class Writer:
         try:
             return self.read(key)
         except GoogleError as exc:
-            self.unknown = self.unknown or cause.maybe_done
+            self.unknown = self.unknown or cause.may_have_been_applied
             self.log.error("What became of it cannot be seen. %s" % exc)
             raise cause from None
 
@@ -254,14 +251,6 @@ class Writer:
             raise cause from None
 
     def _refuse_other_kind(self, address: str) -> None:
-        holder = self.held_by_other_kind(address)
-        if holder:
-            raise HeldByAnother(
-                "%s is held by %s at Google. Change the address in authentik. Only if nobody needs it there, free it at Google."
-                % (address, holder)
-            )
-
-    def held_by_other_kind(self, address: str) -> str:
-        """A group that has a user's address, or the other way round, in words; empty if there is none."""
-        other = self.directory.group(address) if self.kind == "user" else self.directory.account(address)
-        return "" if other is None else "the %s %s" % ("group" if self.kind == "user" else "user", address_of(other))
+        holder = self.directory.group(address) if self.kind == "user" else self.directory.account(address)
+        if holder is not None:
+            raise HeldByAnother(held_text(address, "the group" if self.kind == "user" else "the user", holder))

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ..._authentik.api import Authentik, Version
+from ..._common import waiting
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import MappingProblem, default_address, evaluate
@@ -222,21 +222,23 @@ class Case:
 
     def wait(self, after: Look, done: t.Callable[[Look], bool]) -> t.Optional[Look]:
         """Read Google again until it shows what it has confirmed, within a bound: the look that does, or None."""
-        deadline = time.monotonic() + min(self.request.google_wait, self.request.sync_timeout)
-        pause = 0.5
-        while time.monotonic() + pause < deadline:
-            time.sleep(pause)
-            pause *= 1.6
-            try:
-                fresh = self.observer.again(after)
-            except GoogleError as exc:
-                self.warn(str(exc))
+        deadline = waiting.now() + min(self.request.google_wait, self.request.sync_timeout)
+        fresh = after
+
+        def shown() -> bool:
+            nonlocal fresh
+            fresh = self.observer.again(after)
+            return done(fresh)
+
+        try:
+            if not waiting.poll(shown, deadline, 0.5, 1.6, at_once=False):
                 return None
-            if done(fresh):
-                self.note_difference(fresh)
-                self.note_google_id(fresh)
-                return fresh
-        return None
+        except GoogleError as exc:
+            self.warn(str(exc))
+            return None
+        self.note_difference(fresh)
+        self.note_google_id(fresh)
+        return fresh
 
     def settle(self) -> None:
         """Google holds what is wanted: synced where something changed, else unchanged."""

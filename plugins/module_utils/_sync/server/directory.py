@@ -9,12 +9,13 @@ after.
 
 from __future__ import annotations
 
-import time
 import typing as t
 
 from ..._authentik import tasks
 from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import normalise
+from ..._common import waiting
+from ..._common.errors import RemoteError
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -57,7 +58,7 @@ class FullServerSync(DirectoryRun):
             self._begin_report()
             with Pool(self.options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
                 self._run()
-        except (AuthentikError, GoogleError) as exc:
+        except RemoteError as exc:
             self.outcome.fail_by(exc)
         except RunEnded as exc:
             self.outcome.fail(str(exc), exc.code)
@@ -97,12 +98,12 @@ class FullServerSync(DirectoryRun):
             self._report_orphans()
             return
         # What another one still writes belongs before our first look.
-        self._wait_until_free(time.monotonic() + options.sync_timeout)
+        self._wait_until_free(waiting.now() + options.sync_timeout)
         if options.verify != "none":
             self._looker.look_before()
             self._refuse_conflicts()
         self._refuse_protected()
-        self._go(run, time.monotonic() + options.sync_timeout)
+        self._go(run, waiting.now() + options.sync_timeout)
         self._judge(run)
         self._report_orphans()
         if self.directory is not None:
@@ -255,9 +256,12 @@ class FullServerSync(DirectoryRun):
 
         It may have passed objects before they got their present values, so that its end is no reason to be content.
         """
-        pause = FIRST_PAUSE_S
         told = False
-        while self.authentik.is_full_sync_running(int(self._provider["pk"])):
+
+        def free() -> bool:
+            nonlocal told
+            if not self.authentik.is_full_sync_running(int(self._provider["pk"])):
+                return True
             if not told:
                 told = True
                 self.progress.begin("wait for another full sync", 0)
@@ -265,14 +269,14 @@ class FullServerSync(DirectoryRun):
                     "A full sync of %s was running already. It was waited for, and then another one was started, since the "
                     "first may have passed objects before they were changed." % self._called
                 )
-            if time.monotonic() + pause > deadline:
-                raise RunEnded(
-                    "A full sync of %s is running already, and had not ended after %g seconds. No other one was started. Run "
-                    "the task again later, or raise sync_timeout." % (self._called, self.options.sync_timeout),
-                    "already_running",
-                )
-            time.sleep(pause)
-            pause = min(pause * 1.5, LONGEST_PAUSE_S)
+            return False
+
+        if not waiting.poll(free, deadline, FIRST_PAUSE_S, 1.5, LONGEST_PAUSE_S):
+            raise RunEnded(
+                "A full sync of %s is running already, and had not ended after %g seconds. No other one was started. Run "
+                "the task again later, or raise sync_timeout." % (self._called, self.options.sync_timeout),
+                "already_running",
+            )
 
     # After
 

@@ -15,6 +15,7 @@ import typing as t
 from ..._authentik import tasks
 from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import LEVELS, normalise
+from ..._common import waiting
 from ..._common.texts import listed
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -89,7 +90,7 @@ class ServerSync(Engine):
         """Post the sync, find out what authentik did, and look again."""
         request, outcome = self.request, self.outcome
         override = request.override_dry_run and not request.check_mode
-        deadline = time.monotonic() + request.sync_timeout
+        deadline = waiting.now() + request.sync_timeout
         since = self.authentik.client.server_time(time.time())
         question: t.Optional[AuthentikError] = None
         answer: Json = {}
@@ -104,7 +105,7 @@ class ServerSync(Engine):
             )
             answer = response.data if isinstance(response.data, dict) else {}
         except AuthentikError as exc:
-            if not exc.sent:
+            if not exc.may_have_been_applied:
                 raise
             # It may have been received: what became of it is a question, and not an end.
             question = exc
@@ -147,7 +148,7 @@ class ServerSync(Engine):
             )
 
         try:
-            found = tasks.follow(look, deadline if question else time.monotonic() + tasks.APPEARS_WITHIN_S)
+            found = tasks.follow(look, deadline if question else waiting.now() + tasks.APPEARS_WITHIN_S)
         except AuthentikError as exc:
             self.warn("The sync's messages are unavailable. %s" % exc)
             return Verdict(), False
@@ -291,11 +292,8 @@ class ServerSync(Engine):
             wanted = case.wanted_now(creating=case.before.record is None)
         except MappingProblem:
             return False
-        pause = 0.5
-        while unmet(case.target.kind, wanted, after.record) or after.record is None:
-            if time.monotonic() + pause > deadline:
-                return False
-            time.sleep(pause)
-            pause = min(pause * 1.5, 5.0)
-            after = case.look_again()
-        return True
+
+        def holds(look: Look) -> bool:
+            return look.record is not None and not unmet(case.target.kind, wanted, look.record)
+
+        return holds(after) or waiting.poll(lambda: holds(case.look_again()), deadline, 0.5, 1.5, 5.0, at_once=False)

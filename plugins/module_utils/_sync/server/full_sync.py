@@ -94,13 +94,13 @@ class Run:
         try:
             self._send()
         except AuthentikError as exc:
-            if not exc.sent:
+            if not exc.may_have_been_applied:
                 raise
             self.question = exc
         self.until = self.authentik.client.server_time(time.time()) + CLOCK_STEP_S
 
     def follow(self, deadline: float) -> None:
-        """Wait for its end, until time.monotonic() is the deadline. Raises AuthentikError."""
+        """Wait for its end, until waiting.now() is the deadline. Raises AuthentikError."""
         raise NotImplementedError
 
     def _send(self) -> None:

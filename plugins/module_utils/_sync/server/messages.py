@@ -10,6 +10,7 @@ import typing as t
 from urllib.parse import unquote, urlsplit
 
 from ..._common.types import Json
+from ..._google.errors import GoogleError, classify
 from ..._mappings.desired import SECRET_FIELDS
 
 DRY_RUN = "Dropping mutating request due to dry run"
@@ -21,7 +22,20 @@ STOPPED = "Stopping sync due to error"
 # What authentik says, as a warning, of a sync that did not happen: true whatever levels the user wants to fail on.
 FAILED = (FAILED_OBJECT, STOPPED, NO_PROVIDER)
 
-_GOOGLE_SAID = re.compile(r"""<HttpError (\d+) when requesting (\S+) returned "(.*?)"(?:\. Details|>)""", re.DOTALL)
+# How googleapiclient shows an answer. The details are Python's repr of Google's list, or a text where Google sent no JSON.
+_GOOGLE_SAID = re.compile(
+    r"""<HttpError (\d{3})(?: when requesting \S+ returned)? "(.*?)"(?:\. Details: "(?P<details>(?:(?!<HttpError ).)*)">|\. Details|>)""",
+    re.DOTALL,
+)
+# A literal of Python's, and whether it is the key of what follows. The text is scanned and not evaluated: another machine wrote it.
+_LITERAL = re.compile(r"""('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(: )?""", re.DOTALL)
+# What the remedies of Google's errors name: it was authentik that asked, with what the provider holds.
+_BY_AUTHENTIK = {
+    "scopes": "those of the provider",
+    "scopes_setting": "the provider's scopes in authentik",
+    "subject": "of the provider",
+    "host": "authentik's worker",
+}
 _DUPLICATE_ROW = "duplicate key value violates unique constraint"
 
 
@@ -123,19 +137,7 @@ def _explain(event: Json) -> t.Tuple[str, str, bool]:
             False,
         )
     if said:
-        status, message = said
-        if status == 400:
-            return "Google rejects the values: %s" % message, "Correct the value in authentik or in its mapping.", False
-        if status == 403 and "uota" not in message and "ate" not in message:
-            return (
-                "Google answered 403: %s" % message,
-                "The provider's delegated subject must be an administrator with this right, and the domain-wide delegation "
-                "must hold the provider's scopes.",
-                False,
-            )
-        if status in (403, 429) or status >= 500:
-            return "Google answered %d: %s" % (status, message), "That passes: run the task again later.", False
-        return "Google answered %d: %s" % (status, message), _crash_remedy(status, text), False
+        return (*_answered(said, text), False)
     if _DUPLICATE_ROW in text:
         return (
             "a stored connection of this provider differs from Google's record, which stops every sync of its kind (a "
@@ -155,16 +157,20 @@ def _explain(event: Json) -> t.Tuple[str, str, bool]:
     return text, "", False
 
 
-def _crash_remedy(status: int, text: str) -> str:
-    if status == 404 and "/members" in text:
-        return "A member's account is gone at Google, or the group is too new: sync the members first, or run again."
-    if status == 409:
-        return "The wanted address is held by something else at Google: look there who has it."
-    return ""
+def _answered(error: GoogleError, text: str) -> t.Tuple[str, str]:
+    """(what went wrong, what to do) for an answer of Google's that authentik logged."""
+    if error.kind == "invalid" and error.http_status == 400:
+        return "Google rejects the values: %s" % error.message, "Correct the value in authentik or in its mapping."
+    remedy = error.remedy
+    if error.kind == "not_found" and "/members" in text:
+        remedy = "A member's account is gone at Google, or the group is too new: sync the members first, or run again."
+    elif error.kind == "conflict":
+        remedy = "The wanted address is held by something else at Google: look there who has it."
+    return "Google answered %d: %s" % (error.http_status or 0, error.message), remedy
 
 
-def _google_said(event: Json) -> t.Optional[t.Tuple[int, str]]:
-    """The HTTP status and text of Google's answer, from the event or from the exceptions chained to it."""
+def _google_said(event: Json) -> t.Optional[GoogleError]:
+    """Google's answer, from the event or from the exceptions chained to it; its message is Google's text."""
     chain = event["attributes"].get("exception") if isinstance(event["attributes"], dict) else None
     texts = [event["event"]]
     if isinstance(chain, list):
@@ -172,8 +178,22 @@ def _google_said(event: Json) -> t.Optional[t.Tuple[int, str]]:
     for text in texts:
         match = _GOOGLE_SAID.search(text)
         if match:
-            return int(match.group(1)), match.group(3)
+            message = match.group(2)
+            return classify(
+                int(match.group(1)), message, _reasons(match.group("details") or ""), message, _BY_AUTHENTIK
+            )
     if "('Bad request'," in event["event"]:
         # Up to 2025.6 the event holds what was sent, and not what Google said to it.
-        return 400, "Bad request (this version of authentik does not say which)"
+        message = "Bad request (this version of authentik does not say which)"
+        return classify(400, message, (), message, _BY_AUTHENTIK)
     return None
+
+
+def _reasons(details: str) -> t.List[str]:
+    """Google's reasons in the details of an HttpError: of an ``errors`` or a ``details`` list, complete or cut off."""
+    literals = list(_LITERAL.finditer(details))
+    return [
+        value.group(1)[1:-1]
+        for key, value in zip(literals, literals[1:])
+        if key.group(1) == "'reason'" and key.group(2) and key.end() == value.start()
+    ]

@@ -12,6 +12,7 @@ from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._objects.connection import first_row
 from ..._objects.difference import member_roles
+from ..._objects.record import held_text
 from ..._objects.target import Target
 
 if t.TYPE_CHECKING:
@@ -192,17 +193,11 @@ class Observer:
         )
 
     def _alias_text(self, address: str, record: Json) -> str:
-        return (
-            "%s is an alias of another account at Google, %s, which authentik would overwrite. Nothing was sent. Change the "
-            "e-mail in authentik%s. Only if nobody needs the alias, remove it at Google."
-            % (
-                address,
-                record.get("primaryEmail") or record.get("email"),
-                "; delete the connection row that names it, too"
-                if self.provider and address != self.target.email
-                else "",
-            )
-        )
+        setting = "the e-mail in authentik"
+        if self.provider and address != self.target.email:
+            setting += "; delete the connection row that names it, too"
+        left = "which authentik would overwrite. Nothing was sent"
+        return held_text(address, "another account", record, left, setting)
 
     def _group_before(self, look: Look, wanted: t.Callable[[], Json]) -> None:
         if look.row is not None:

@@ -9,12 +9,12 @@ disagree, the record itself is asked for, and waited for within a bound.
 from __future__ import annotations
 
 import json
-import time
 import typing as t
 
 from ..._authentik.api import Authentik
 from ..._authentik.client import Map
 from ..._authentik.errors import AuthentikError
+from ..._common import waiting
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import default_address
@@ -356,9 +356,11 @@ class Looker:
 
     def _look_at_google(self, directory: Directory, written: t.Callable[[str, str], bool]) -> None:
         state = self.after
-        deadline = time.monotonic() + self.wait
-        pause = FIRST_PAUSE_S
-        while True:
+        deadline = waiting.now() + self.wait
+        lagging: t.Dict[Key, Row] = {}
+
+        def shown() -> bool:
+            nonlocal lagging
             self._list_google(directory, state, self.before.records)
             # Once more than that only Google is listed: authentik's rows do not change any more.
             state.rows = (
@@ -369,12 +371,11 @@ class Looker:
                     for kind, found in state.rows.items()
                 }
             )
-            waiting = self._trailing(written)
-            if len(waiting) <= FEW_RECORDS or time.monotonic() + pause > deadline:
-                break
-            time.sleep(pause)
-            pause = min(pause * 1.6, LONGEST_PAUSE_S)
-        for key, row in waiting.items():
+            lagging = self._trailing(written)
+            return len(lagging) <= FEW_RECORDS
+
+        waiting.poll(shown, deadline, FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S)
+        for key, row in lagging.items():
             if not self._settle(key, row, deadline):
                 t.cast(t.Dict[str, Records], state.records)[key[0]].add(row.attributes)
                 self.unconfirmed.add(key)
@@ -395,32 +396,35 @@ class Looker:
         kind = key[0]
         records = t.cast(t.Dict[str, Records], self.after.records)[kind]
         answered, earlier = row.attributes, t.cast(t.Dict[str, Records], self.before.records)[kind].get(row.own_id)
-        pause = FIRST_PAUSE_S
-        while True:
+
+        def shown() -> bool:
             record = self._ask(kind, row)
-            if record is not None:
-                shows_old = earlier is not None and not unmet(kind, record, earlier)
-                if not unmet(kind, answered, record) or not shows_old:
-                    records.add(record)
-                    return True
-            if time.monotonic() + pause > deadline:
+            if record is None:
                 return False
-            time.sleep(pause)
-            pause = min(pause * 1.6, LONGEST_PAUSE_S)
+            shows_old = earlier is not None and not unmet(kind, record, earlier)
+            if unmet(kind, answered, record) and shows_old:
+                return False
+            records.add(record)
+            return True
+
+        return waiting.poll(shown, deadline, FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S)
 
     def _look_at_members(self, written: t.Callable[[str, str], bool], deadline: float) -> None:
         groups = self._groups_with_members(self.after)
         self._read_members(self.after, [record for _pk, record in groups])
-        waiting = [
+        lagging = [
             (pk, record) for pk, record in groups if written("group", pk) and self.absent_members(pk, str(record["id"]))
         ]
-        pause = FIRST_PAUSE_S
-        while waiting and time.monotonic() + pause <= deadline:
-            time.sleep(pause)
-            pause = min(pause * 1.6, LONGEST_PAUSE_S)
-            self._read_members(self.after, [record for _pk, record in waiting])
-            waiting = [(pk, record) for pk, record in waiting if self.absent_members(pk, str(record["id"]))]
-        self.unconfirmed.update(("group", pk) for pk, _record in waiting)
+
+        def shown() -> bool:
+            nonlocal lagging
+            self._read_members(self.after, [record for _pk, record in lagging])
+            lagging = [(pk, record) for pk, record in lagging if self.absent_members(pk, str(record["id"]))]
+            return not lagging
+
+        if lagging:
+            waiting.poll(shown, deadline, FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S, at_once=False)
+        self.unconfirmed.update(("group", pk) for pk, _record in lagging)
 
     def _groups_with_members(self, state: State) -> t.List[t.Tuple[str, Json]]:
         """The groups in scope that have members in authentik and a record at Google: authentik adds members to no other."""

@@ -11,6 +11,7 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import tasks as tasklog
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
+from ansible_collections.dirsync.authentik.plugins.module_utils._common import waiting
 
 START = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)
 NEW, OLD = Version("2025.12.4"), Version("2025.8.6")
@@ -114,12 +115,13 @@ def test_where_an_unfinished_task_stands(data, phase):
 @pytest.mark.parametrize(("problem", "patience"), [("none", tasklog.APPEARS_WITHIN_S), ("ambiguous", 0.0)])
 def test_a_task_that_does_not_appear_is_waited_for_briefly(monkeypatch, problem, patience):
     now = [100.0]
-    monkeypatch.setattr(tasklog.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
 
     def sleep(seconds):
         now[0] += seconds
 
-    found = tasklog.follow(lambda: tasklog.Found(None, problem), deadline=1000.0, sleep=sleep)
+    monkeypatch.setattr(waiting.time, "sleep", sleep)
+    found = tasklog.follow(lambda: tasklog.Found(None, problem), deadline=1000.0)
     assert (found.task, found.problem) == (None, problem)
     assert patience <= now[0] - 100.0 <= patience * 2
 
@@ -131,6 +133,6 @@ def test_following_ends_with_the_deadline():
         looks.append(1)
         return tasklog.Found(tasklog.Task(task("a", 1, 1, state="running")))
 
-    found = tasklog.follow(look, deadline=0.0, sleep=lambda seconds: None)
+    found = tasklog.follow(look, deadline=0.0)
     assert found.task is not None
     assert len(looks) == 1

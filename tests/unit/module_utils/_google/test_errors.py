@@ -24,7 +24,7 @@ def modern(code, reason, message="text"):
 
 @pytest.mark.parametrize("shape", [classic, modern])
 @pytest.mark.parametrize(
-    ("status", "reason", "kind", "passing"),
+    ("status", "reason", "kind", "retryable"),
     [
         (403, "userRateLimitExceeded", "rate", True),
         (403, "quotaExceeded", "rate", True),
@@ -41,9 +41,9 @@ def modern(code, reason, message="text"):
         (400, "invalid", "invalid", False),
     ],
 )
-def test_kinds(shape, status, reason, kind, passing):
+def test_kinds(shape, status, reason, kind, retryable):
     error = explain(status, shape(status, reason), "read it", CONTEXT)
-    assert (error.kind, error.passing, error.status, error.reason) == (kind, passing, status, reason)
+    assert (error.kind, error.retryable, error.http_status, error.reason) == (kind, retryable, status, reason)
     assert "read it" in str(error)
     assert "text" in str(error)
 

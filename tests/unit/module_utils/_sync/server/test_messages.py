@@ -10,6 +10,7 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import log_events
 from ansible_collections.dirsync.authentik.plugins.module_utils._common.masking import MASK, mask, mask_text
+from ansible_collections.dirsync.authentik.plugins.module_utils._google.errors import TABLE, explain
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server import messages
 
 HASH = "pbkdf2_sha256$870000$Aq3bC$0f9a+/x="
@@ -97,6 +98,102 @@ def test_reasons_and_remedies(line, reason, remedy):
     assert reason in verdict.reason
     assert remedy in verdict.remedy
     assert verdict.fails_task
+
+
+def http_error(status, message, reason="", shape="errors"):
+    """The text of googleapiclient's HttpError, as authentik logs it."""
+    item = {"message": message, "domain": "global", "reason": reason} if shape == "errors" else {"reason": reason}
+    details = {"errors": [item], "details": [{"@type": "x/google.rpc.ErrorInfo", **item}], "none": []}[shape]
+    shown = f'<HttpError {status} when requesting https://x.test/users/1?alt=json returned "{message}". Details: "{details}">'
+    return f"Failed to sync ada due to transient error: Failed to send request: {shown}"
+
+
+RIGHTS = "must be an administrator with the right"
+PERMANENT = [
+    (403, "Not authorized to update this user", "forbidden", "forbidden", RIGHTS),
+    (403, "Not Authorized to access this resource/api", "forbidden", "forbidden", RIGHTS),
+    (403, "Not allowed to create users", "forbidden", "forbidden", RIGHTS),
+    (403, "Delegated administrators may not update administrators", "forbidden", "forbidden", RIGHTS),
+    (403, "The quota of this group may not be exceeded by you", "forbidden", "forbidden", RIGHTS),
+    (403, "Private communication is not permitted", "", "forbidden", RIGHTS),
+    (403, "Request had insufficient authentication scopes.", "insufficientPermissions", "scope", "provider's scopes"),
+    (403, "Not authenticated for this", "ACCESS_TOKEN_SCOPE_INSUFFICIENT", "scope", "provider's scopes"),
+    (403, "Admin SDK API is deactivated", "accessNotConfigured", "disabled", "Enable the Admin SDK API"),
+    (403, "Admin SDK API is deactivated", "SERVICE_DISABLED", "disabled", "Enable the Admin SDK API"),
+    (403, "Daily Limit Exceeded", "dailyLimitExceeded", "exhausted", "quota for today"),
+    (403, "Daily Limit Exceeded", "", "exhausted", "quota for today"),
+    (403, "Group member limit reached for this date", "limitExceeded", "limit", "limit of this Google Workspace"),
+    (401, "Invalid credentials, late", "authError", "unauthorized", "clock of authentik's worker"),
+    (412, "Cyclic memberships not allowed, ate", "conditionNotMet", "cycle", "cannot be a member of itself"),
+]
+TRANSIENT = [
+    (403, "User hit the limit", "userRateLimitExceeded", "rate"),
+    (403, "Slow down", "rateLimitExceeded", "rate"),
+    (403, "Slow down", "RATE_LIMIT_EXCEEDED", "rate"),
+    (403, "Request rate higher than configured.", "quotaExceeded", "rate"),
+    (403, "Quota exceeded for quota metric", "", "rate"),
+    (403, "Rate Limit Exceeded", "", "rate"),
+    (403, "Too many requests", "", "rate"),
+    (429, "Too much", "", "rate"),
+    (503, "Busy", "backendError", "transient"),
+    (503, "The quota is used", "backendError", "rate"),
+    (500, "Oops", "", "transient"),
+    (502, "Bad", "", "transient"),
+    (504, "Slow", "", "transient"),
+    (400, "A system error has occurred", "invalid", "transient"),
+    (412, "User creation is not complete.", "conditionNotMet", "not_ready"),
+    (409, "Conflict", "conflict", "accepted"),
+]
+
+
+@pytest.mark.parametrize("shape", ["errors", "details"])
+@pytest.mark.parametrize(("status", "message", "reason", "kind", "remedy"), PERMANENT)
+def test_a_permanent_refusal_of_googles_is_never_called_transient(shape, status, message, reason, kind, remedy):
+    verdict = judged(event(http_error(status, message, reason, shape)))
+    assert f"Google answered {status}: {message}" in verdict.reason
+    assert remedy in verdict.remedy
+    assert "later" not in verdict.remedy
+    assert direct_kind(status, message, reason) == kind
+
+
+@pytest.mark.parametrize("shape", ["errors", "details"])
+@pytest.mark.parametrize(("status", "message", "reason", "kind"), TRANSIENT)
+def test_a_transient_answer_of_googles_is_to_be_tried_again_later(shape, status, message, reason, kind):
+    verdict = judged(event(http_error(status, message, reason, shape)))
+    assert f"Google answered {status}: {message}" in verdict.reason
+    assert "later" in verdict.remedy
+    assert "administrator" not in verdict.remedy
+    assert direct_kind(status, message, reason) == kind
+
+
+def direct_kind(status, message, reason):
+    """What the direct engine takes the same answer for."""
+    body = {"error": {"message": message, "errors": [{"reason": reason}]}}
+    return explain(
+        status, json.dumps(body), "x", {"scopes": [], "subject": "", "client_id": "", "account": "", "endpoint": ""}
+    ).kind
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_every_rule_of_the_one_table_has_a_remedy_that_fits_authentiks_provider(row):
+    reason = row.reasons[0] if row.reasons else ""
+    message = {r"(?i)cyclic": "cyclic", r"(?i)creation is not complete": "creation is not complete"}.get(
+        row.pattern, "A system error has occurred. Quota exceeded, daily limit"
+    )
+    verdict = judged(event(http_error(row.status or 403, message, reason)))
+    assert "{" not in verdict.remedy
+    assert "google_scopes" not in verdict.remedy
+    assert "this host" not in verdict.remedy
+
+
+def test_googles_reason_is_what_google_sent_and_not_what_a_message_quotes():
+    quoting = "It's not 'reason': 'quotaExceeded'"
+    assert RIGHTS in judged(event(http_error(403, quoting, "forbidden"))).remedy
+    cut = http_error(403, "Slow down", "quotaExceeded").removesuffix('}]">')
+    assert "later" in judged(event(cut + '">')).remedy
+    html = 'x <HttpError 502 when requesting https://x.test/ returned "Bad Gateway". Details: "<a href="x">no</a>">'
+    assert "later" in judged(event(html)).remedy
+    assert "later" in judged(event('x <HttpError 503 "Service Unavailable">')).remedy
 
 
 def test_googles_reason_is_found_in_the_chained_exception():
