@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,13 +17,14 @@ from ._authentik.api import Authentik
 from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
 from ._common.json_lines import Lines
+from ._common.texts import fitting
 from ._common.types import Json
 from ._config.report import Report
 from ._config.work import Work
 from ._google import addresses
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
-from ._sync.outcome import BaseOutcome, Outcome
+from ._sync.outcome import UNEXPECTED, BaseOutcome, Outcome, unexpected_text
 
 if t.TYPE_CHECKING:
     from ._google.directory import Directory
@@ -120,10 +122,14 @@ class Edge:
     Args:
         module: the module.
         engine: "server" or "direct" for a module that syncs, and so for its result; empty for one that configures or tells.
+        outcome: the form of the result of a module that syncs.
     """
 
-    def __init__(self, module: AnsibleModule, engine: str = "") -> None:
+    def __init__(
+        self, module: AnsibleModule, engine: str = "", outcome: t.Callable[[str], BaseOutcome] = Outcome
+    ) -> None:
         self.module = module
+        self._new_outcome = outcome
         self._fail: t.Callable[..., t.NoReturn] = module.fail_json
         self._exit: t.Callable[..., t.NoReturn] = module.exit_json
         self.engine = engine
@@ -169,10 +175,22 @@ class Edge:
 
     def refuse(self, message: str, code: str = "invalid_option") -> t.NoReturn:
         """End because of an option, before anything was sent."""
-        outcome: Result = Outcome(self.engine) if self.engine else Report()
-        outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
+        outcome = self._nothing_sent()
         outcome.fail(message, code)
         self._fail(**outcome.result(False))
+
+    def _nothing_sent(self) -> Result:
+        outcome: Result = self._new_outcome(self.engine) if self.engine else Report()
+        outcome.calls = {"authentik": 0, "google": 0, "google_token": 0}
+        return outcome
+
+    @contextlib.contextmanager
+    def guarded(self) -> t.Iterator[None]:
+        """What is raised before an engine has begun ends in the module's result, too."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001
+            self.refuse(unexpected_text(exc), UNEXPECTED)
 
     def authentik(self) -> Authentik:
         """The API client."""
@@ -254,16 +272,22 @@ class Edge:
             return None
         try:
             lines = Lines(path, append=False, sync=True)
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             self.refuse(
                 "%s %s cannot be written: %s. Give a file in a folder that exists on the host that the module runs on."
-                % (option, path, exc.strerror)
+                % (option, path, getattr(exc, "strerror", None) or exc)
             )
         return lambda line: lines.write(line, through=False)
 
     def leave(self, outcome: Result) -> t.NoReturn:
         """End the module with its one result."""
-        result = outcome.result(diff=bool(self.module._diff))
+        try:
+            result = fitting(outcome.result(diff=bool(self.module._diff)))
+        except Exception as exc:  # noqa: BLE001
+            if not isinstance(outcome, BaseOutcome):
+                raise
+            outcome.fail_unexpectedly(exc)
+            result = BaseOutcome.result(outcome, False)
         if outcome.fails_task:
             self._fail(**result)
         self._exit(**result)

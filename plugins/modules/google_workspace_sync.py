@@ -443,6 +443,7 @@ from ..module_utils._mappings.evaluator import MODES
 from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS
 from ..module_utils._sync.direct.directory import DirectorySync
+from ..module_utils._sync.directory_outcome import DirectoryOutcome
 from ..module_utils._sync.guard.safety_limits import parse_limit
 from ..module_utils._sync.options import DirectoryRequest
 from ..module_utils._sync.plan import KEEPABLE
@@ -497,7 +498,15 @@ def main():
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
     params = module.params
-    edge = Edge(module, params["engine"])
+    edge = Edge(module, params["engine"], DirectoryOutcome)
+    with edge.guarded():
+        run = prepare(module, edge)
+    edge.leave(run.run())
+
+
+def prepare(module, edge):
+    """The engine, from the module's options; ends the module where they cannot be used."""
+    params = module.params
     limits = {}
     for name in LIMITS:
         try:
@@ -549,7 +558,7 @@ def main():
     elif params["journal"]:
         edge.refuse("journal needs engine: direct; what authentik writes by itself is in its own log.")
     authentik = edge.authentik()
-    run = ENGINES[params["engine"]](
+    return ENGINES[params["engine"]](
         authentik,
         request,
         edge.open_directory,
@@ -558,7 +567,6 @@ def main():
         tell=edge.teller("progress_path"),
         **more,
     )
-    edge.leave(run.run())
 
 
 if __name__ == "__main__":

@@ -429,6 +429,14 @@ def main():
     )
     params = module.params
     edge = Edge(module, params["engine"])
+    with edge.guarded():
+        run = prepare(module, edge)
+    edge.leave(run.run())
+
+
+def prepare(module, edge):
+    """The engine, from the module's options; ends the module where they cannot be used."""
+    params = module.params
     request = Request(
         provider_id=params["provider_id"],
         provider_name=params["provider_name"],
@@ -451,8 +459,7 @@ def main():
     edge.check_seconds("sync_timeout", "google_wait")
     edge.check_google_options()
     authentik = edge.authentik()
-    engine = ENGINES[params["engine"]](authentik, request, edge.open_directory, edge.warn, edge.keep_secret)
-    edge.leave(engine.run())
+    return ENGINES[params["engine"]](authentik, request, edge.open_directory, edge.warn, edge.keep_secret)
 
 
 if __name__ == "__main__":

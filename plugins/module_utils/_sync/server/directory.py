@@ -61,6 +61,8 @@ class FullServerSync(DirectoryRun):
             self.outcome.fail_by(exc)
         except RunEnded as exc:
             self.outcome.fail(str(exc), exc.code)
+        except Exception as exc:  # noqa: BLE001
+            self._fail_unexpectedly(exc)
         finally:
             self._close_report()
 
