@@ -17,6 +17,7 @@ from ._authentik.api import Authentik
 from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
 from ._common.json_lines import Lines
+from ._common.listing import MAX_OBJECTS
 from ._common.texts import fitting
 from ._common.types import Json
 from ._config.report import Report
@@ -212,15 +213,15 @@ class Edge:
                 "authentik_url begins with http://: the token travels unencrypted to %s, and whoever can read the network on the way "
                 "can use it. Give an https:// URL in authentik_url." % parts.hostname
             )
-        return Authentik(
-            Client(
-                url,
-                token,
-                timeout=params["request_timeout"],
-                validate_certs=params["validate_certs"],
-                ca_path=ca_path,
-            )
+        client = Client(
+            url,
+            token,
+            timeout=params["request_timeout"],
+            validate_certs=params["validate_certs"],
+            ca_path=ca_path,
         )
+        client.max_objects = params.get("max_objects") or MAX_OBJECTS
+        return Authentik(client)
 
     def open_directory(self, provider: Json) -> Directory:
         """Google's directory, opened with the operator's own credentials or else with the provider's.
@@ -234,7 +235,9 @@ class Edge:
         # Google's libraries take longer to import than a sync takes: only where Google is looked at.
         from ._google.directory import Directory as directory
 
-        return directory(found, params["google_api_endpoint"], timeout=params["request_timeout"])
+        opened = directory(found, params["google_api_endpoint"], timeout=params["request_timeout"])
+        opened.max_objects = params.get("max_objects") or MAX_OBJECTS
+        return opened
 
     def check_google_options(self) -> None:
         """Refuse Google options that cannot work, before anything is sent."""

@@ -370,7 +370,8 @@ errors:
   type: list
   elements: dict
 code:
-  description: The kind of failure, for conditions in playbooks.
+  description:
+    - The kind of failure, for conditions in playbooks. V(unexpected), an error that the collection does not know stopped the sync.
   returned: on failure
   type: str
   sample: not_written

@@ -294,7 +294,10 @@ class Authentik:
         # A page on which every object fails has lines of some megabytes: few of them go into one answer.
         query = self._tasks_of_schedule(schedule, SYNC_ACTOR, 10)
         with _needs("view_task", "following a full sync", "authentik_tasks"):
-            for page in self.client.get_pages("tasks/tasks/", query, what="read the pages of the full sync"):
+            # Ordered by time: what is written to while it is read comes into sight again.
+            for page in self.client.get_pages(
+                "tasks/tasks/", query, what="read the pages of the full sync", repeats=True
+            ):
                 yield from page
 
     def task(self, message_id: str) -> Json:

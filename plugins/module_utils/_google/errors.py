@@ -140,7 +140,7 @@ class GoogleError(Exception):
     Attributes:
         kind: str, one of ``libraries credentials delegation subject scope disabled forbidden unauthorized not_found
             rate exhausted limit transient invalid conflict accepted cycle not_ready precondition unreachable tls
-            wrong_address``.
+            wrong_address listing``.
         message: str, what happened.
         remedy: str, what to do; may be empty.
         status: int or None, the HTTP status.
