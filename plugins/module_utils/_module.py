@@ -18,6 +18,7 @@ from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
 from ._common.json_lines import Lines
 from ._common.listing import MAX_OBJECTS
+from ._common.signals import stoppable
 from ._common.texts import fitting
 from ._common.types import Json
 from ._config.report import Report
@@ -29,6 +30,7 @@ from ._sync.outcome import UNEXPECTED, BaseOutcome, Outcome, unexpected_text
 
 if t.TYPE_CHECKING:
     from ._google.directory import Directory
+    from ._sync.engine import Engine
 Result = t.Union[BaseOutcome, Report]
 LONGEST_TIMEOUT_S = 86400
 SHORTEST_SECRET = 8
@@ -281,6 +283,12 @@ class Edge:
                 % (option, path, getattr(exc, "strerror", None) or exc)
             )
         return lambda line: lines.write(line, through=False)
+
+    def sync(self, run: Engine) -> t.NoReturn:
+        """Run an engine to its end, or until a signal comes, and end the module with its outcome."""
+        with stoppable():
+            outcome = run.run()
+        self.leave(outcome)
 
     def leave(self, outcome: Result) -> t.NoReturn:
         """End the module with its one result."""

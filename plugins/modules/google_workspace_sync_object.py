@@ -432,7 +432,7 @@ def main():
     edge = Edge(module, params["engine"])
     with edge.guarded():
         run = prepare(module, edge)
-    edge.leave(run.run())
+    edge.sync(run)
 
 
 def prepare(module, edge):

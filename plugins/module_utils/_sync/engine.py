@@ -9,10 +9,11 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.signals import Stopped
 from .._common.types import Json
 from .._google.errors import GoogleError
 from .._objects.target import Target, find, scope
-from .outcome import Outcome
+from .outcome import STOPPED, Outcome, stopped_text
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
@@ -64,7 +65,14 @@ class Engine:
             self.outcome.fail_by(exc)
         except Exception as exc:  # noqa: BLE001
             self._fail_unexpectedly(exc)
+        except Stopped as exc:
+            self._note_stopped(exc)
         return self.outcome
+
+    def _note_stopped(self, exc: Stopped) -> None:
+        """End with what is known when a signal came."""
+        self._fail_unexpectedly(exc)
+        self.outcome.fail(stopped_text(exc), STOPPED)
 
     def _fail_unexpectedly(self, exc: BaseException) -> None:
         """End with what is known; if a write may have been performed that the Outcome does not show, it is assumed to be."""

@@ -92,6 +92,10 @@ class Journal:
         line["mark"] = mark
         self._lines.write(line, through=False)
 
+    def leave(self) -> None:
+        """The run is stopped from outside: the next one can go on with it."""
+        self._lines.close()
+
     def close(self, status: str) -> None:
         """The run has ended by itself: there is nothing to go on with."""
         try:

@@ -13,6 +13,7 @@ from .._google.errors import GoogleError
 from .._objects.difference import comparable
 
 UNEXPECTED = "unexpected"
+STOPPED = "stopped"
 LONGEST_REASON = 500
 
 
@@ -167,6 +168,11 @@ def unexpected_text(error: BaseException) -> str:
         ": " + reason.rstrip(".") if reason else "",
         remedy,
     )
+
+
+def stopped_text(signal: BaseException) -> str:
+    """What a signal means for whoever runs the task."""
+    return "%s stopped the sync. What was done before is in the result. Run the task again to do the rest." % signal
 
 
 def operation(method: str, resource: str, key: str, by: str = "authentik", **more: str) -> Json:

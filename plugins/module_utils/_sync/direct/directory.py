@@ -20,6 +20,7 @@ import sys
 import typing as t
 
 from ..._authentik.errors import AuthentikError
+from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -35,7 +36,7 @@ from ..directory_outcome import MOST_MESSAGES
 from ..guard.safety_limits import Guard, held_against
 from ..journal import Journal
 from ..options import split_object
-from ..outcome import UNEXPECTED, Outcome, unexpected_text
+from ..outcome import STOPPED, UNEXPECTED, Outcome, stopped_text, unexpected_text
 from .listed_reader import ListedReader
 from .log import EngineLog
 from .object import DirectObject, DirectRun, Evaluated
@@ -110,6 +111,9 @@ class DirectorySync(DirectoryRun):
         except Exception as exc:  # noqa: BLE001
             self._finish_begun()
             self._fail_unexpectedly(exc)
+        except Stopped as exc:
+            self._finish_begun()
+            self._note_stopped(exc)
         finally:
             try:
                 if outcome.failure:
@@ -145,6 +149,10 @@ class DirectorySync(DirectoryRun):
                 if not self._shared.foretells:
                     self._write()
                 self._conclude()
+            except Stopped as exc:
+                # Before the threads are waited for: whoever is still to be written is left alone.
+                self._hopeless = stopped_text(exc)
+                raise
             finally:
                 self.outcome.server_version = self._shared.server_version
                 self.outcome.rate = {
@@ -183,7 +191,8 @@ class DirectorySync(DirectoryRun):
         self._close_report()
         journal = self._journal
         if journal is not None:
-            self._to_journal(lambda: journal.close(self.outcome.status))
+            stopped = self.outcome.code == STOPPED
+            self._to_journal(journal.leave if stopped else lambda: journal.close(self.outcome.status))
 
     def _audit(self, line: Json) -> None:
         """Note a write. One that cannot be noted before it is sent is not sent; either way the run is given up. Raises RunEnded."""

@@ -15,6 +15,7 @@ import typing as t
 from ..._authentik import tasks
 from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import normalise
+from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -63,6 +64,8 @@ class FullServerSync(DirectoryRun):
             self.outcome.fail(str(exc), exc.code)
         except Exception as exc:  # noqa: BLE001
             self._fail_unexpectedly(exc)
+        except Stopped as exc:
+            self._note_stopped(exc)
         finally:
             self._close_report()
 

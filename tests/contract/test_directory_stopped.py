@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A run that is stopped by a signal, whose files somebody prepared, or whose listing does not end: the result says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+
+import pytest
+
+from tests.sandbox.process import Sandbox
+from tests.support.runner import Run
+from tests.truth.whole import Whole, lines, organisation
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stopped")
+    path = folder / "dataset.json"
+    path.write_text(json.dumps(organisation(20, 3)))
+    with Sandbox(dataset=path) as sandbox:
+        yield Whole(sandbox, folder)
+
+
+@pytest.fixture
+def whole(running):
+    running.sandbox.reset()
+    running.control("POST", "authentik/settings", {"signals": False})
+    return running
+
+
+def made(whole):
+    return len(whole.sandbox.google_state()["users"])
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
+def test_a_signal_ends_the_run_with_the_outcome_so_far(whole, tmp_path, name):
+    before = made(whole)
+    journal, report = tmp_path / "journal", tmp_path / "report"
+    # The sixth creation takes a second: the signal comes meanwhile.
+    whole.sandbox.fault("google", method="POST", path=r"/users(\?|$)", skip=5, when="before", delay_ms=1500)
+    run = Run(whole, parallel=1, journal=str(journal), report_path=str(report))
+    deadline = time.monotonic() + 60
+    while whole.sandbox.control("GET", "google/faults"):
+        assert time.monotonic() < deadline
+        assert run.process.poll() is None, run.process.communicate()
+        time.sleep(0.01)
+    run.process.send_signal(getattr(signal, name))
+    out, err = run.process.communicate(timeout=60)
+    result = json.loads(out.strip().splitlines()[-1])
+    assert result["failed"] is True, err
+    assert (result["code"], result["status"], result["changed"]) == ("stopped", "failed", True)
+    assert name in result["msg"]
+    created = made(whole) - before
+    assert result["counts"]["users"]["created"] == created
+    assert 5 <= created < 20
+    assert lines(report)[-1]["complete"] is True
+    # The next run goes on with it.
+    assert not any(line["event"] == "end" for line in lines(journal))
+
+
+def test_a_run_ends_when_nobody_reads_its_output(whole):
+    before = made(whole)
+    run = Run(whole, faster=1, parallel=1, user_creations_per_second=2)
+    deadline = time.monotonic() + 60
+    while made(whole) < before + 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.process.stdout.close()
+    run.process.wait(timeout=30)
+    run.process.stderr.close()
+    assert made(whole) - before < 20
+
+
+@pytest.mark.parametrize("option", ["journal", "report_path", "progress_path"])
+@pytest.mark.parametrize("kind", ["link", "hard link", "fifo", "device", "folder"])
+def test_prepared_files_are_refused_at_once(whole, tmp_path, option, kind):
+    path, other = tmp_path / "file", tmp_path / "other"
+    other.write_text("precious")
+    if kind == "link":
+        path.symlink_to(other)
+    elif kind == "hard link":
+        os.link(other, path)
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    before = made(whole)
+    started = time.monotonic()
+    run = Run(whole, **{option: "/dev/full" if kind == "device" else str(path)})
+    out, err = run.process.communicate(timeout=60)
+    result = json.loads(out.strip().splitlines()[-1])
+    assert result["code"] == "invalid_option", (result, err)
+    assert option in result["msg"]
+    assert "counts" in result
+    assert time.monotonic() - started < 30
+    assert other.read_text() == "precious"
+    assert made(whole) == before
+
+
+@pytest.mark.parametrize("option", ["journal", "report_path"])
+def test_one_run_at_a_time_has_a_file(whole, tmp_path, option):
+    path = str(tmp_path / "file")
+    whole.sandbox.fault("google", method="POST", path=r"/users(\?|$)", skip=3, when="before", delay_ms=4000)
+    first = Run(whole, parallel=1, **{option: path})
+    deadline = time.monotonic() + 60
+    while whole.sandbox.control("GET", "google/faults"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    second = Run(whole, parallel=1, **{option: path})
+    refused = json.loads(second.process.communicate(timeout=60)[0].strip().splitlines()[-1])
+    assert f"another run (process {first.process.pid}) is using it" in refused["msg"]
+    done = json.loads(first.process.communicate(timeout=120)[0].strip().splitlines()[-1])
+    assert not done.get("failed"), done
+    for line in lines(path):
+        assert isinstance(line, dict)
