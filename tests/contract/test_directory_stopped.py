@@ -4,14 +4,21 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.client import Client
+from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
 from tests.sandbox.process import Sandbox
+from tests.support.module import reaching, run_module
 from tests.support.runner import Run
 from tests.truth.whole import Whole, lines, organisation
 
@@ -117,3 +124,81 @@ def test_one_run_at_a_time_has_a_file(whole, tmp_path, option):
     assert not done.get("failed"), done
     for line in lines(path):
         assert isinstance(line, dict)
+
+
+class Endless(BaseHTTPRequestHandler):
+    """A server of either side whose listings never end, in the way that ``manner`` says."""
+
+    manner = ""
+    asked = itertools.count(1)
+
+    def log_message(self, *_args):
+        pass
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        self.send({"access_token": "a-token-of-google", "expires_in": 3600})
+
+    def do_GET(self):
+        number = next(self.asked)
+        objects = {
+            "the same page": [self.one(1)],
+            "known objects": [self.one(1)],
+            "empty pages": [],
+            "ever more": [self.one(number * 100 + index) for index in range(100)],
+        }[self.manner]
+        token = "again" if self.manner == "the same page" else f"token-{number}"
+        pagination = {"next": number + 1, "total_pages": 10**9, "count": 10**9}
+        self.send({"users": objects, "nextPageToken": token, "results": objects, "pagination": pagination})
+
+    @staticmethod
+    def one(number):
+        return {"id": str(number), "pk": number, "primaryEmail": f"user-{number}@corp.example.com"}
+
+    def send(self, answer):
+        body = json.dumps(answer).encode()
+        self.send_response(200)
+        for name, value in {"content-type": "application/json", "content-length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(params=["the same page", "known objects", "empty pages", "ever more"])
+def endless(request):
+    handler = type("Handler", (Endless,), {"manner": request.param, "asked": itertools.count(1)})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", handler
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_listing_of_google_that_does_not_end(whole, tmp_path, endless):
+    url, handler = endless
+    key = json.loads(Path(whole.sandbox.service_account_file).read_text())
+    path = tmp_path / "key.json"
+    path.write_text(json.dumps({**key, "token_uri": url + "/token"}))
+    options = {
+        **reaching(whole.sandbox),
+        "google_api_endpoint": url,
+        "service_account_file": str(path),
+        "delegated_subject": "admin@corp.example.com",
+        "models": ["user"],
+        "max_objects": 1000,
+        "queries_per_minute": 100_000,
+    }
+    run = run_module(options, module="google_workspace_sync")
+    assert run.result["code"] == "google_listing", run.result
+    assert run.result["changed"] is False
+    assert "was not read to its end" in run.result["msg"]
+    assert next(handler.asked) < 30
+
+
+def test_a_listing_of_authentik_that_does_not_end(endless):
+    url, handler = endless
+    client = Client(url, "a-token")
+    client.max_objects = 1000
+    with pytest.raises(AuthentikError, match="was not read to its end"):
+        client.get_all("core/users/", {}, what="list the users")
+    assert next(handler.asked) < 30
