@@ -19,7 +19,7 @@ from ._authentik.errors import AuthentikError
 from ._common.json_lines import Lines
 from ._common.listing import MAX_OBJECTS
 from ._common.signals import stoppable
-from ._common.texts import fitting
+from ._common.texts import forms, leaving, shown
 from ._common.types import Json
 from ._config.report import Report
 from ._config.work import Work
@@ -154,9 +154,7 @@ class Edge:
             if len(value) < SHORTEST_SECRET:
                 # Masking a letter or two would only garble the output.
                 continue
-            self.module.no_log_values.add(value)
-            # A key is also quoted in the form it has inside JSON.
-            self.module.no_log_values.add(value.replace("\n", "\\n"))
+            self.module.no_log_values.update(forms(value))
 
     def _uncover_key(self, text: str) -> None:
         """Of a key given as a dictionary Ansible masks every value, wherever it stands: "googleapis.com" in every scope."""
@@ -172,6 +170,7 @@ class Edge:
 
     def warn(self, text: str) -> None:
         """Warn once per text."""
+        text = shown(text)
         if text not in self.warnings:
             self.warnings.append(text)
             self.module.warn(text)
@@ -180,7 +179,7 @@ class Edge:
         """End because of an option, before anything was sent."""
         outcome = self._nothing_sent()
         outcome.fail(message, code)
-        self._fail(**outcome.result(False))
+        self._fail(**leaving(outcome.result(False)))
 
     def _nothing_sent(self) -> Result:
         outcome: Result = self._new_outcome(self.engine) if self.engine else Report()
@@ -293,12 +292,12 @@ class Edge:
     def leave(self, outcome: Result) -> t.NoReturn:
         """End the module with its one result."""
         try:
-            result = fitting(outcome.result(diff=bool(self.module._diff)))
+            result = leaving(outcome.result(diff=bool(self.module._diff)))
         except Exception as exc:  # noqa: BLE001
             if not isinstance(outcome, BaseOutcome):
                 raise
             outcome.fail_unexpectedly(exc)
-            result = BaseOutcome.result(outcome, False)
+            result = leaving(BaseOutcome.result(outcome, False))
         if outcome.fails_task:
             self._fail(**result)
         self._exit(**result)
