@@ -12,6 +12,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -76,9 +77,11 @@ def test_a_run_ends_when_nobody_reads_its_output(whole):
     while made(whole) < before + 2:
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    run.process.stdout.close()
+    output, errors = run.process.stdout, run.process.stderr
+    assert output is not None and errors is not None
+    output.close()
     run.process.wait(timeout=30)
-    run.process.stderr.close()
+    errors.close()
     assert made(whole) - before < 20
 
 
@@ -97,7 +100,8 @@ def test_prepared_files_are_refused_at_once(whole, tmp_path, option, kind):
         path.mkdir()
     before = made(whole)
     started = time.monotonic()
-    run = Run(whole, **{option: "/dev/full" if kind == "device" else str(path)})
+    named: dict[str, Any] = {option: "/dev/full" if kind == "device" else str(path)}
+    run = Run(whole, **named)
     out, err = run.process.communicate(timeout=60)
     result = json.loads(out.strip().splitlines()[-1])
     assert result["code"] == "invalid_option", (result, err)
@@ -111,13 +115,14 @@ def test_prepared_files_are_refused_at_once(whole, tmp_path, option, kind):
 @pytest.mark.parametrize("option", ["journal", "report_path"])
 def test_one_run_at_a_time_has_a_file(whole, tmp_path, option):
     path = str(tmp_path / "file")
+    named: dict[str, Any] = {option: path}
     whole.sandbox.fault("google", method="POST", path=r"/users(\?|$)", skip=3, when="before", delay_ms=4000)
-    first = Run(whole, parallel=1, **{option: path})
+    first = Run(whole, parallel=1, **named)
     deadline = time.monotonic() + 60
     while whole.sandbox.control("GET", "google/faults"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    second = Run(whole, parallel=1, **{option: path})
+    second = Run(whole, parallel=1, **named)
     refused = json.loads(second.process.communicate(timeout=60)[0].strip().splitlines()[-1])
     assert f"another run (process {first.process.pid}) is using it" in refused["msg"]
     done = json.loads(first.process.communicate(timeout=120)[0].strip().splitlines()[-1])

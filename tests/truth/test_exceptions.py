@@ -76,8 +76,9 @@ class Point:
 class Proxy:
     """A module of Python's, some functions of which pass a Point."""
 
-    def __init__(self, real: Any, names: tuple[str, ...], point: Point) -> None:
+    def __init__(self, real: Any, names: tuple[str, ...], point: Point, **others: Any) -> None:
         self._real, self._names, self._point = real, names, point
+        vars(self).update(others)
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self._real, name)
@@ -120,16 +121,13 @@ def at_clocks(point: Point) -> Iterator[None]:
             if getattr(module, "time", None) is time:
                 stack.enter_context(mock.patch.object(module, "time", Proxy(short_waits(), CLOCK_CALLS, point)))
             if getattr(module, "datetime", None) is datetime:
-                named = Proxy(datetime, (), point)
-                named.datetime = day
+                named = Proxy(datetime, (), point, datetime=day)
                 stack.enter_context(mock.patch.object(module, "datetime", named))
         yield
 
 
 def short_waits() -> Any:
-    named = Proxy(time, (), Point())
-    named.sleep = lambda seconds: time.sleep(min(seconds, LONGEST_SLEEP_S))
-    return named
+    return Proxy(time, (), Point(), sleep=lambda seconds: time.sleep(min(seconds, LONGEST_SLEEP_S)))
 
 
 @contextlib.contextmanager
