@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
@@ -18,6 +19,7 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.client import Client
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
+from ansible_collections.dirsync.authentik.plugins.module_utils._common import json_lines
 from tests.sandbox.process import Sandbox
 from tests.support.module import reaching, run_module
 from tests.support.runner import Run
@@ -207,3 +209,42 @@ def test_a_listing_of_authentik_that_does_not_end(endless):
     with pytest.raises(AuthentikError, match="was not read to its end"):
         client.get_all("core/users/", {}, what="list the users")
     assert next(handler.asked) < 30
+
+
+class FullDisk:
+    """The module os, with a disk that is full after so many writes."""
+
+    def __init__(self, room):
+        self.room = room
+
+    def __getattr__(self, name):
+        return getattr(os, name)
+
+    def write(self, handle, raw):
+        self.room -= 1
+        if self.room < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(handle, raw)
+
+
+def test_a_journal_on_a_full_disk_stops_the_next_write(whole, tmp_path, monkeypatch):
+    path = tmp_path / "journal"
+    monkeypatch.setattr(json_lines, "os", FullDisk(10))
+    whole.sandbox.clear_requests()
+    options = {**reaching(whole.sandbox), "journal": str(path), "parallel": 1}
+    run = run_module(options, module="google_workspace_sync")
+    assert (run.result["code"], run.result["changed"]) == ("given_up", True)
+    assert "journal %s could not be written" % path in run.result["msg"]
+    writes = [item for item in whole.sandbox.google_requests() if item["method"] != "GET" and item["path"] != "/token"]
+    noted = [line for line in lines(path) if line["event"] == "sent" and "/directory/" in line["path"]]
+    assert 0 < len(writes) == len(noted)
+
+
+def test_a_report_on_a_full_disk_stops_nothing(whole, tmp_path, monkeypatch):
+    monkeypatch.setattr(json_lines, "os", FullDisk(1))
+    options = {**reaching(whole.sandbox), "report_path": str(tmp_path / "report"), "parallel": 1}
+    run = run_module(options, module="google_workspace_sync")
+    assert not run.failed, run.result
+    assert run.result["counts"]["users"]["created"] > 10
+    assert sum("the report is incomplete" in text for text in run.warnings) == 1
+    assert not any(line.get("complete") for line in lines(tmp_path / "report"))
