@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -16,16 +17,20 @@ from ._authentik.api import Authentik
 from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
 from ._common.json_lines import Lines
+from ._common.listing import MAX_OBJECTS
+from ._common.signals import stoppable
+from ._common.texts import forms, leaving, shown
 from ._common.types import Json
 from ._config.report import Report
 from ._config.work import Work
 from ._google import addresses
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
-from ._sync.outcome import BaseOutcome
+from ._sync.outcome import UNEXPECTED, BaseOutcome, unexpected_text
 
 if t.TYPE_CHECKING:
     from ._google.directory import Directory
+    from ._sync.engine import Engine
 Result = t.Union[BaseOutcome, Report]
 LONGEST_TIMEOUT_S = 86400
 SHORTEST_SECRET = 8
@@ -178,9 +183,7 @@ class Edge:
             if len(value) < SHORTEST_SECRET:
                 # Masking a letter or two would only garble the output.
                 continue
-            self.module.no_log_values.add(value)
-            # A key is also quoted in the form it has inside JSON.
-            self.module.no_log_values.add(value.replace("\n", "\\n"))
+            self.module.no_log_values.update(forms(value))
 
     def _uncover_key(self, text: str) -> None:
         """Of a key given as a dictionary Ansible masks every value, wherever it stands: "googleapis.com" in every scope."""
@@ -196,6 +199,7 @@ class Edge:
 
     def warn(self, text: str) -> None:
         """Warn once per text."""
+        text = shown(text)
         if text not in self.warnings:
             self.warnings.append(text)
             self.module.warn(text)
@@ -208,7 +212,15 @@ class Edge:
         else:
             outcome = Report()
             outcome.fail(message, code)
-        self._fail(**_unsent(outcome))
+        self._fail(**leaving(_unsent(outcome)))
+
+    @contextlib.contextmanager
+    def guarded(self) -> t.Iterator[None]:
+        """What is raised before an engine has begun ends in the module's result, too."""
+        try:
+            yield
+        except Exception as exc:  # noqa: BLE001
+            self.refuse(unexpected_text(exc), UNEXPECTED)
 
     def authentik(self) -> Authentik:
         """The API client."""
@@ -230,15 +242,15 @@ class Edge:
                 "authentik_url begins with http://: the token travels unencrypted to %s, and whoever can read the network on the way "
                 "can use it. Give an https:// URL in authentik_url." % parts.hostname
             )
-        return Authentik(
-            Client(
-                url,
-                token,
-                timeout=params["request_timeout"],
-                validate_certs=params["validate_certs"],
-                ca_path=ca_path,
-            )
+        client = Client(
+            url,
+            token,
+            timeout=params["request_timeout"],
+            validate_certs=params["validate_certs"],
+            ca_path=ca_path,
         )
+        client.max_objects = params.get("max_objects") or MAX_OBJECTS
+        return Authentik(client)
 
     def open_directory(self, provider: Json) -> Directory:
         """Google's directory, opened with the operator's own credentials or else with the provider's.
@@ -252,7 +264,9 @@ class Edge:
         # Google's libraries take longer to import than a sync takes: only where Google is looked at.
         from ._google.directory import Directory as directory
 
-        return directory(found, params["google_api_endpoint"], timeout=params["request_timeout"])
+        opened = directory(found, params["google_api_endpoint"], timeout=params["request_timeout"])
+        opened.max_objects = params.get("max_objects") or MAX_OBJECTS
+        return opened
 
     def check_google_options(self) -> None:
         """Refuse Google options that cannot work, before anything is sent."""
@@ -290,16 +304,28 @@ class Edge:
             return None
         try:
             lines = Lines(path, append=False, sync=True)
-        except OSError as exc:
+        except (OSError, ValueError) as exc:
             self.refuse(
                 "%s %s cannot be written: %s. Give a file in a folder that exists on the host that the module runs on."
-                % (option, path, exc.strerror)
+                % (option, path, getattr(exc, "strerror", None) or exc)
             )
         return lambda line: lines.write(line, through=False)
 
+    def sync(self, run: Engine) -> t.NoReturn:
+        """Run an engine to its end, or until a signal comes, and end the module with its outcome."""
+        with stoppable():
+            outcome = run.run()
+        self.leave(outcome)
+
     def leave(self, outcome: Result) -> t.NoReturn:
         """End the module with its one result."""
-        result = outcome.result(diff=bool(self.module._diff))
+        try:
+            result = leaving(outcome.result(diff=bool(self.module._diff)))
+        except Exception as exc:  # noqa: BLE001
+            if not isinstance(outcome, BaseOutcome):
+                raise
+            outcome.fail_unexpectedly(exc)
+            result = leaving(BaseOutcome.result(outcome, False))
         if outcome.fails_task:
             self._fail(**result)
         self._exit(**result)

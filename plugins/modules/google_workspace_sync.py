@@ -228,6 +228,12 @@ options:
       - How many changes, failed objects and orphans the result shows; O(report_path) has all of them.
     type: int
     default: 100
+  max_objects:
+    description:
+      - The most users, groups, connections or members that one listing of authentik or Google may have. A longer listing fails the
+        run before it writes.
+    type: int
+    default: 1000000
   fail_on_objects:
     description:
       - Whether the task fails if an object failed or could not be confirmed.
@@ -423,7 +429,8 @@ errors:
 code:
   description:
     - The kind of failure, for conditions in playbooks. V(objects), single objects failed. V(guard), a safety limit or a
-      listing that came back too short stopped the run. V(given_up), Google failed repeatedly.
+      listing that came back too short stopped the run. V(given_up), Google failed repeatedly, or the journal could not be written.
+      V(unexpected), an error that the collection does not know stopped the run.
     - With O(engine=server) also V(sync_failed), a page of objects crashed; V(google_not_reached), authentik could not reach Google;
       V(sync_unfinished), O(sync_timeout) is over; V(sync_unanswered), it is not known whether the sync started. Before anything is sent,
       V(not_assigned), V(no_worker), V(no_schedule), V(no_full_sync_yet), V(conflict), V(protected) and V(already_running).
@@ -483,6 +490,7 @@ def argument_spec():
         progress_path={"type": "path"},
         show_progress={"type": "bool", "default": True, "fallback": (env_fallback, ["DIRSYNC_SHOW_PROGRESS"])},
         result_limit={"type": "int", "default": 100},
+        max_objects={"type": "int", "default": 1000000},
         fail_on_objects={"type": "bool", "default": True},
         verify={"type": "str", "default": "auto", "choices": ["auto", "google", "connection", "none"]},
         fail_on={"type": "list", "elements": "str", "default": list(LEVELS[:5]), "choices": list(LEVELS)},
@@ -498,8 +506,15 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    params = module.params
     edge = Edge(module)
+    with edge.guarded():
+        run = prepare(module, edge)
+    edge.sync(run)
+
+
+def prepare(module, edge):
+    """The engine, from the module's options; ends the module where they cannot be used."""
+    params = module.params
     limits = {}
     for name in LIMITS:
         try:
@@ -533,6 +548,7 @@ def main():
                 "shard_index",
                 "shard_count",
                 "result_limit",
+                "max_objects",
                 "fail_on_objects",
                 "verify",
                 "fail_on",
@@ -551,7 +567,7 @@ def main():
     elif params["journal"]:
         edge.refuse("journal needs engine: direct; what authentik writes by itself is in its own log.")
     authentik = edge.authentik()
-    run = ENGINES[params["engine"]](
+    return ENGINES[params["engine"]](
         authentik,
         request,
         edge.open_directory,
@@ -560,7 +576,6 @@ def main():
         tell=edge.teller("progress_path"),
         **more,
     )
-    edge.leave(run.run())
 
 
 if __name__ == "__main__":

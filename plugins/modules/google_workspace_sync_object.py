@@ -370,7 +370,8 @@ errors:
   type: list
   elements: dict
 code:
-  description: The kind of failure, for conditions in playbooks.
+  description:
+    - The kind of failure, for conditions in playbooks. V(unexpected), an error that the collection does not know stopped the sync.
   returned: on failure
   type: str
   sample: not_written
@@ -427,8 +428,15 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    params = module.params
     edge = Edge(module)
+    with edge.guarded():
+        run = prepare(module, edge)
+    edge.sync(run)
+
+
+def prepare(module, edge):
+    """The engine, from the module's options; ends the module where they cannot be used."""
+    params = module.params
     request = Request(
         provider_id=params["provider_id"],
         provider_name=params["provider_name"],
@@ -451,8 +459,7 @@ def main():
     edge.check_seconds("sync_timeout", "google_wait")
     edge.check_google_options()
     authentik = edge.authentik()
-    engine = ENGINES[params["engine"]](authentik, request, edge.open_directory, edge.warn, edge.keep_secret)
-    edge.leave(engine.run())
+    return ENGINES[params["engine"]](authentik, request, edge.open_directory, edge.warn, edge.keep_secret)
 
 
 if __name__ == "__main__":

@@ -24,15 +24,17 @@ from tests.support.tree import ROOT
 EXAMPLES = 150
 SEEDS = (1, 2, 3)
 UTILS = "plugins/module_utils/"
+EXCEPTIONS = "tests/truth/test_exceptions.py"
 
 
 class Lie(NamedTuple):
-    """One place, changed."""
+    """One place, changed, and the test that must catch it."""
 
     kind: str
     file: str
     old: str
     new: str
+    test: str = "tests/truth/test_truth.py"
 
 
 LIES = (
@@ -177,6 +179,34 @@ LIES = (
         '        fields = given or {"password": random_password()}\n        self.keep_secret([fields["password"]])\n',
         '        fields = given or {"password": random_password()}\n        self.warn(fields["password"])\n',
     ),
+    Lie(
+        "an unexpected error that hides a write",
+        UTILS + "_sync/engine.py",
+        "        elif not outcome.changed:\n            outcome.assume_changed()\n",
+        "",
+        EXCEPTIONS,
+    ),
+    Lie(
+        "an unexpected error that hides a write",
+        UTILS + "_sync/direct/object.py",
+        "self.writer.unknown = self.writer.unknown or self._unshown_writes(sent, shown)",
+        "pass",
+        EXCEPTIONS,
+    ),
+    Lie(
+        "an unexpected error that hides a write",
+        UTILS + "_google/session.py",
+        "if isinstance(exc, GoogleError) else not self._own.sent",
+        "if isinstance(exc, GoogleError) else True",
+        EXCEPTIONS,
+    ),
+    Lie(
+        "an unexpected error that hides a write",
+        UTILS + "_common/writes.py",
+        "        self._own.count = self.of_thread + number\n",
+        "",
+        EXCEPTIONS,
+    ),
 )
 
 
@@ -201,7 +231,7 @@ def caught(lie: Lie) -> tuple[bool, float]:
                 "-x",
                 "-p",
                 "no:cacheprovider",
-                "tests/truth/test_truth.py",
+                lie.test,
             ]
             environment = {
                 **os.environ,

@@ -8,6 +8,7 @@ import re
 import typing as t
 
 from .._common.types import Json
+from .._common.writes import Writes
 from .client import Client, Map, Response, quoted
 from .errors import AuthentikError
 
@@ -51,11 +52,13 @@ class Authentik:
     Attributes:
         audit: callable taking a dict, told of every connection's creation or removal before it is sent and when it has
             been answered.
+        syncs: Writes, the syncs that authentik may have begun because of a request of ours.
     """
 
     def __init__(self, client: Client) -> None:
         self.client = client
         self.audit: t.Optional[t.Callable[[Json], None]] = None
+        self.syncs = Writes()
 
     def version(self) -> Version:
         """The server's version; any valid token may read it."""
@@ -220,7 +223,8 @@ class Authentik:
             also="The endpoint wants add besides view, globally or on this provider; view and change are not enough.",
         ):
             path = "providers/google_workspace/%d/sync/object/" % provider
-            return self.client.request("POST", path, body=body, what=what, timeout=timeout)
+            with self.syncs.sending(_is_refusal):
+                return self.client.request("POST", path, body=body, what=what, timeout=timeout)
 
     def sync_tasks(self, provider: int, search: str) -> t.List[Json]:
         """The newest tasks of single-object syncs of a provider (2025.8 and later), newest first.
@@ -276,7 +280,8 @@ class Authentik:
             "then only the token of a superuser will do. engine: direct needs neither.",
         ):
             path = "tasks/schedules/%s/send/" % quoted(schedule)
-            self.client.request("POST", path, what="start the full sync of the provider")
+            with self.syncs.sending(_is_refusal):
+                self.client.request("POST", path, what="start the full sync of the provider")
 
     def full_sync_tasks(self, schedule: str) -> t.List[Json]:
         """The newest full syncs of a schedule, newest first; their pages are not among them."""
@@ -289,7 +294,10 @@ class Authentik:
         # A page on which every object fails has lines of some megabytes: few of them go into one answer.
         query = self._tasks_of_schedule(schedule, SYNC_ACTOR, 10)
         with _needs("view_task", "following a full sync", "authentik_tasks"):
-            for page in self.client.get_pages("tasks/tasks/", query, what="read the pages of the full sync"):
+            # Ordered by time: what is written to while it is read comes into sight again.
+            for page in self.client.get_pages(
+                "tasks/tasks/", query, what="read the pages of the full sync", repeats=True
+            ):
                 yield from page
 
     def task(self, message_id: str) -> Json:
@@ -312,7 +320,8 @@ class Authentik:
         """POST that a task is to run again (up to 2025.6). 204."""
         with _needs("run_task", "starting a full sync", "authentik_events"):
             path = "events/system_tasks/%s/run/" % quoted(uuid)
-            self.client.request("POST", path, what="start the full sync of the provider")
+            with self.syncs.sending(_is_refusal):
+                self.client.request("POST", path, what="start the full sync of the provider")
 
     @staticmethod
     def _tasks_of_schedule(schedule: str, actor: str, page_size: int) -> Json:
@@ -393,6 +402,11 @@ class Authentik:
             if exc.kind == "not_found" and exc.remedy == "":
                 return None
             raise
+
+
+def _is_refusal(exc: BaseException) -> bool:
+    """Whether what was raised says that authentik did not act upon the request."""
+    return isinstance(exc, AuthentikError) and not exc.may_have_been_applied
 
 
 class _needs:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import json
+import math
 import socket
 import ssl
 import threading
@@ -25,6 +26,7 @@ from ansible.module_utils.urls import ConnectionError as UrlsConnectionError
 from ansible.module_utils.urls import Request, make_context
 
 from .._common import waiting
+from .._common.listing import MAX_OBJECTS, Listing
 from .errors import RETRIED_STATUS, AuthentikError
 
 API = "/api/v3/"
@@ -117,6 +119,7 @@ class Client:
         self.url = url
         self.timeout = timeout
         self.calls = 0
+        self.max_objects = MAX_OBJECTS
         self._ca_path = ca_path
         self._token = token
         self._validate_certs = validate_certs
@@ -152,14 +155,18 @@ class Client:
         return [item for page in self.get_pages(path, query, what=what) for item in page]
 
     def get_pages(
-        self, path: str, query: t.Mapping[str, t.Any], pool_map: Map = map, *, what: str
+        self, path: str, query: t.Mapping[str, t.Any], pool_map: Map = map, *, what: str, repeats: bool = False
     ) -> t.Iterator[t.List[t.Dict[str, t.Any]]]:
         """GET every page of a list and yield the results of each, in order.
 
         Args:
             pool_map: like ``map``; may do its work in several threads.
+            repeats: whether a page may show only objects that were shown before.
         """
         first = self.get_page(path, dict(query, page=1), what=what)
+        listing = Listing(self.max_objects, repeats)
+        most = _count(first)
+        self._check_listing(listing.take(first["results"], most), what)
         yield first["results"]
         pagination = first["pagination"]
         last = pagination.get("total_pages")
@@ -173,12 +180,25 @@ class Client:
                 found += len(answer["results"])
                 # What is removed while the pages are read shifts them, and the count goes down with it.
                 announced = min(announced, _count(answer))
+                # What is added meanwhile is announced by the pages that follow.
+                most = max(most, _count(answer))
+                self._check_listing(listing.take(answer["results"], most), what)
                 yield answer["results"]
         if found < announced:
             raise AuthentikError(
                 "json",
                 "Could not %s: %s announced %d entries and gave %d." % (what, self.url, announced, found),
                 "Try again; check what stands between this host and authentik.",
+                sent=True,
+            )
+
+    def _check_listing(self, problem: str, what: str) -> None:
+        if problem:
+            raise AuthentikError(
+                "json",
+                "Could not %s: the listing was not read to its end, since %s." % (what, problem),
+                "Check authentik_url, and what stands between this host and authentik. If authentik holds as many objects as that, "
+                "raise max_objects.",
                 sent=True,
             )
 
@@ -404,7 +424,8 @@ def _read(reply: t.Any, seconds: float) -> bytes:
 def _count(page: t.Mapping[str, t.Any]) -> int:
     """How many entries a page of a list says that the whole list has; 0 if it does not say."""
     value = page["pagination"].get("count")
-    return int(value) if isinstance(value, (int, float)) else 0
+    # A number that is no whole one, such as Infinity, is no count.
+    return int(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0
 
 
 def _query_value(value: t.Any) -> str:

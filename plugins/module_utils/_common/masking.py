@@ -18,6 +18,14 @@ _PATTERNS = (
     # Password hashes as Django stores them: algorithm$…$…, wherever they stand.
     re.compile(r"\b(?:pbkdf2_sha\d+|argon2(?:id|i|d)?|bcrypt(?:_sha256)?|scrypt|md5|sha1)\$[^\s\"'\\,}\]]+"),
     re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)", re.DOTALL),
+    # The same in a URL, and in base64.
+    re.compile(r"-----BEGIN(?:%20|\+)[A-Z%0-9+]*PRIVATE(?:%20|\+)KEY-----[\w%+./=-]*"),
+    re.compile(r"LS0tLS1CRUdJTi[\w+/=%-]{20,}"),
+    # Google's access tokens and JSON Web Tokens: as they are, in a URL, and in base64.
+    re.compile(r"\bya29(?:\.|%2[eE])[\w.~%+/=-]{8,}"),
+    re.compile(r"\beWEyOS[\w+/=%-]{10,}"),
+    re.compile(r"\beyJ[\w-]{5,}(?:\.|%2[eE])[\w-]{5,}(?:\.|%2[eE])[\w-]*"),
+    re.compile(r"\bZXlK[\w+/=%-]{40,}"),
     re.compile(r"\bBearer\s+[\w.~+/=-]+"),
 )
 

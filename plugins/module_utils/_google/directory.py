@@ -11,6 +11,7 @@ import random
 import threading
 import typing as t
 
+from .._common.listing import MAX_OBJECTS, Listing
 from .._common.types import Json
 from .credentials import AnyCredentials
 from .errors import GoogleError
@@ -44,6 +45,7 @@ class Directory:
 
     Attributes:
         session: Session, which counts.
+        max_objects: int, the most that one listing may have.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class Directory:
         timeout: float = 30,
         jitter: t.Callable[[], float] = random.random,
     ) -> None:
+        self.max_objects = MAX_OBJECTS
         self._opened = (endpoint, timeout, jitter)
         self.session = Session(credentials, endpoint, timeout, jitter)
         self._service = self.session.service
@@ -230,7 +233,16 @@ class Directory:
             raise
 
     def _pages(self, resource: t.Any, request: t.Any, key: str, what: str) -> t.Iterator[t.List[Json]]:
+        listing = Listing(self.max_objects)
         while request is not None:
             answer = self.session.read(request, what)
-            yield answer.get(key) or []
+            page = answer.get(key) or []
+            problem = listing.take(page, token=answer.get("nextPageToken") or None)
+            if problem:
+                raise GoogleError(
+                    "listing",
+                    "Could not %s: the listing was not read to its end, since %s." % (what, problem),
+                    "Check google_api_endpoint. If the directory is as large as that, raise max_objects.",
+                )
+            yield page
             request = resource.list_next(previous_request=request, previous_response=answer)

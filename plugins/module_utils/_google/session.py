@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from .._common import waiting
 from .._common.types import Json
+from .._common.writes import Writes
 from . import deps, keyless
 from .credentials import AnyCredentials, ApplicationDefault, Credentials
 from .errors import GoogleError, explain, retry_after
@@ -42,6 +43,7 @@ class Session:
         notice: callable taking a text, told of every repetition.
         limiter: whose turn it is to send.
         audit: callable taking a dict, told of every write before it is sent and when it has been answered.
+        writes: Writes, those that Google may have performed.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class Session:
         self.notice: t.Callable[[str], None] = lambda text: None
         self.limiter: AnyLimiter = Unlimited()
         self.audit: t.Optional[t.Callable[[Json], None]] = None
+        self.writes = Writes()
         self._context = credentials.context(endpoint)
         self._timeout = timeout
         self._jitter = jitter
@@ -150,22 +153,27 @@ class Session:
 
     def _audited(self, request: t.Any, what: str) -> Json:
         """One attempt; a write is noted before it is sent, and again with what became of it."""
-        if self.audit is None or request.method == "GET":
+        if request.method == "GET":
             return self._attempt(request, what)
+        audit = self.audit or (lambda line: None)
         line = {"method": request.method, "path": urlsplit(request.uri).path, "what": what}
-        self.audit(dict(line, event="sent"))
+        audit(dict(line, event="sent"))
         try:
-            answer = self._attempt(request, what)
+            with self.writes.sending(self._is_refusal):
+                answer = self._attempt(request, what)
         except GoogleError as exc:
-            self.audit(
-                dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.may_have_been_applied)
-            )
+            audit(dict(line, event="answered", result="error", error=exc.message, maybe_done=exc.may_have_been_applied))
             raise
-        self.audit(dict(line, event="answered", result="ok", id=answer.get("id")))
+        audit(dict(line, event="answered", result="ok", id=answer.get("id")))
         return answer
+
+    def _is_refusal(self, exc: BaseException) -> bool:
+        """Whether what was raised says that Google did not perform the request."""
+        return not exc.may_have_been_applied if isinstance(exc, GoogleError) else not self._own.sent
 
     def _attempt(self, request: t.Any, what: str) -> Json:
         lib = self._libraries
+        self._own.sent = False
         if self._sender is not None:
             self._sender.what = what
         try:
@@ -189,7 +197,8 @@ class Session:
         except (ValueError, RecursionError):
             raise self._broken(what) from None
         except (TypeError, AttributeError, OverflowError):
-            raise self._no_token(what) from None
+            # Either the token endpoint's answer or, once the request itself was sent, the API's is of an odd form.
+            raise (self._broken(what) if self._own.sent else self._no_token(what)) from None
         if isinstance(answer, dict):
             return answer
         if request.method == "DELETE" and not answer:
@@ -280,6 +289,7 @@ class Session:
                         owner.token_calls += 1
                     else:
                         owner.calls += 1
+                        owner._own.sent = True
                 return super().request(uri, *args, **kwargs)
 
         transport = Transport(timeout=timeout, **more)

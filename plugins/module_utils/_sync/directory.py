@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import typing as t
 
 from .._common.json_lines import Lines, now_text
@@ -62,6 +63,7 @@ class DirectoryRun(Engine):
         self.progress = Progress(tell)
         self._report_path = report_path
         self._report: t.Optional[Lines] = None
+        self._report_is_complete = True
 
     @property
     def options(self) -> DirectoryRequest:
@@ -75,10 +77,10 @@ class DirectoryRun(Engine):
         if not self._report_path:
             return
         try:
-            self._report = Lines(self._report_path, append=False, sync=False)
-        except OSError as exc:
-            raise unusable("report_path", self._report_path, str(exc.strerror)) from None
-        self.outcome.write_to(self._report.write)
+            self._report = Lines(self._report_path, append=False, sync=False, beside=True, locked=True)
+        except (OSError, ValueError) as exc:
+            raise unusable("report_path", self._report_path, reason_of(exc)) from None
+        self.outcome.write_to(self._write_report)
         self.outcome.report_path = self._report_path
 
     def _begin_report(self) -> None:
@@ -88,31 +90,63 @@ class DirectoryRun(Engine):
             {
                 "kind": "run",
                 "time": now_text(),
+                "pid": os.getpid(),
                 "check_mode": options.check_mode,
                 "authentik": self.authentik.client.url,
                 "options": {name: _json(getattr(options, name)) for name in REPORTED},
             }
         )
+        if self._report is not None:
+            # Another run that wants the same file reads here whose it is.
+            self._to_report(self._report.flush)
+
+    def _write_report(self, line: Json) -> None:
+        report = self._report
+        if report is not None and self._report_is_complete:
+            self._to_report(lambda: report.write(line))
+
+    def _to_report(self, step: t.Callable[[], None]) -> None:
+        """A report that cannot be written does not stop the run."""
+        try:
+            step()
+        except Exception as exc:  # noqa: BLE001
+            if self._report_is_complete:
+                self._report_is_complete = False
+                self.warn(
+                    "report_path %s could not be written: %s. The run goes on, and the report is incomplete. The result has "
+                    "the counts; make room for the report before the next run." % (self._report_path, reason_of(exc))
+                )
 
     def _report_provider(self, provider: Json) -> None:
         self.outcome.report({"kind": "provider", "pk": provider["pk"], "name": provider.get("name")})
 
     def _close_report(self) -> None:
         """What came of it, as its last line."""
-        if self._report is None:
+        report, outcome = self._report, self.outcome
+        if report is None:
             return
-        outcome = self.outcome
-        outcome.report(
-            {
-                "kind": "summary",
-                "time": now_text(),
-                "changed": outcome.changed,
-                "status": outcome.status,
-                "counts": outcome.counts,
-                "msg": outcome.failure,
-            }
-        )
-        self._report.close()
+
+        def summary() -> None:
+            report.write(
+                {
+                    "kind": "summary",
+                    "time": now_text(),
+                    "complete": self._report_is_complete,
+                    "changed": outcome.changed,
+                    "status": outcome.status,
+                    "counts": outcome.counts,
+                    "msg": outcome.failure,
+                }
+            )
+            report.flush()
+
+        self._to_report(summary)
+        self._to_report(report.close)
+
+
+def reason_of(error: BaseException) -> str:
+    """Why a file cannot be used."""
+    return str((isinstance(error, OSError) and error.strerror) or error or type(error).__name__)
 
 
 def unusable(option: str, path: str, reason: str) -> RunEnded:

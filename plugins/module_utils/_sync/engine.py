@@ -10,9 +10,10 @@ import typing as t
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .._common.errors import RemoteError
+from .._common.signals import Stopped
 from .._common.types import Json
 from .._objects.target import Target, find, scope
-from .outcome import Outcome
+from .outcome import STOPPED, Outcome, stopped_text
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
@@ -52,19 +53,46 @@ class Engine:
         return Outcome(self.name)
 
     def run(self) -> t.Any:
-        """Do it. What goes wrong ends in the Outcome; nothing is raised but programming errors."""
-        started = time.monotonic()
+        """Do it. Whatever goes wrong, of kinds that nobody listed too, ends in the Outcome."""
         try:
-            self._sync()
+            started = time.monotonic()
+            try:
+                self._sync()
+            finally:
+                self._count_calls()
+            self.outcome.duration = time.monotonic() - started
         except RemoteError as exc:
             self.outcome.fail_by(exc)
-        self.outcome.duration = time.monotonic() - started
+        except Exception as exc:  # noqa: BLE001
+            self._fail_unexpectedly(exc)
+        except Stopped as exc:
+            self._note_stopped(exc)
+        return self.outcome
+
+    def _note_stopped(self, exc: Stopped) -> None:
+        """End with what is known when a signal came."""
+        self._fail_unexpectedly(exc)
+        self.outcome.fail(stopped_text(exc), STOPPED)
+
+    def _fail_unexpectedly(self, exc: BaseException) -> None:
+        """End with what is known; if a write may have been performed that the Outcome does not show, it is assumed to be."""
+        outcome = self.outcome
+        if not self._may_have_written():
+            outcome.changed = False
+        elif not outcome.changed:
+            outcome.assume_changed()
+        outcome.fail_unexpectedly(exc)
+
+    def _may_have_written(self) -> bool:
+        """Whether Google may be another than before because of this run."""
+        return bool(self.authentik.syncs.total or (self.directory is not None and self.directory.session.writes.total))
+
+    def _count_calls(self) -> None:
         self.outcome.calls = {
             "authentik": self.authentik.client.calls,
             "google": self.directory.calls if self.directory else 0,
             "google_token": self.directory.token_calls if self.directory else 0,
         }
-        return self.outcome
 
     def _sync(self) -> None:
         raise NotImplementedError

@@ -8,6 +8,7 @@ It is written through to the disk line by line, before a write is sent and after
 from __future__ import annotations
 
 import json
+import os
 import time
 import typing as t
 
@@ -27,6 +28,9 @@ class Journal:
 
     Attributes:
         unanswered: list of dict, the writes of an interrupted run of which nobody knows the answer.
+
+    Raises:
+        OSError, UnicodeDecodeError: it cannot be used.
     """
 
     def __init__(self, path: str, key: str) -> None:
@@ -34,9 +38,12 @@ class Journal:
         self._done: t.Dict[t.Tuple[str, str], str] = {}
         self._same = False
         self._since = time.time() - RESUME_WITHIN_S
-        self._read(path, key)
-        self._lines = Lines(path, append=True, sync=True)
-        self._lines.write({"event": "start", "time": now_text(), "key": key, "goes_on": bool(self._done)})
+        self._lines = Lines(path, append=True, sync=True, locked=True)
+        for text in self._lines.existing():
+            self._take(text, key)
+        self._lines.write(
+            {"event": "start", "time": now_text(), "pid": os.getpid(), "key": key, "goes_on": bool(self._done)}
+        )
 
     def was_done(self, kind: str, pk: str, mark: str) -> bool:
         """Whether the interrupted run had finished an object, which is in authentik as it was then.
@@ -46,19 +53,11 @@ class Journal:
         """
         return self._done.get((kind, pk)) == mark
 
-    def _read(self, path: str, key: str) -> None:
-        """What the last run left, if it did the same job, did not end, and is not too long ago."""
-        try:
-            with open(path, encoding="utf-8") as file:
-                for text in file:
-                    self._take(text, key)
-        except FileNotFoundError:
-            return
-
     def _take(self, text: str, key: str) -> None:
+        """A line that the last run left, if it did the same job, did not end, and is not too long ago."""
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             # The last line of a run that was killed while it wrote.
             return
         if not isinstance(line, dict):
@@ -93,10 +92,16 @@ class Journal:
         line["mark"] = mark
         self._lines.write(line, through=False)
 
+    def leave(self) -> None:
+        """The run is stopped from outside: the next one can go on with it."""
+        self._lines.close()
+
     def close(self, status: str) -> None:
         """The run has ended by itself: there is nothing to go on with."""
-        self.write({"event": "end", "status": status})
-        self._lines.close()
+        try:
+            self.write({"event": "end", "status": status})
+        finally:
+            self._lines.close()
 
 
 def _write(line: Json) -> t.Tuple[t.Any, ...]:

@@ -103,6 +103,7 @@ class DirectoryRequest(SyncOptions):
         parallel: int, requests to Google at once.
         shard_index, shard_count: int.
         result_limit: int, how many changes the result shows.
+        max_objects: int, the most that one listing may have.
         fail_on_objects: bool.
     """
 
@@ -123,6 +124,7 @@ class DirectoryRequest(SyncOptions):
         self.shard_index: int = values["shard_index"]
         self.shard_count: int = values["shard_count"]
         self.result_limit: int = values["result_limit"]
+        self.max_objects: int = values["max_objects"]
         self.fail_on_objects: bool = values["fail_on_objects"]
 
     def problem(self, engine: str) -> t.Optional[str]:
@@ -134,6 +136,7 @@ class DirectoryRequest(SyncOptions):
             ("parallel", self.parallel, 1, 64),
             ("mapping_sample", self.mapping_sample, 1, 10000),
             ("result_limit", self.result_limit, 0, 100000),
+            ("max_objects", self.max_objects, 1, 100000000),
             ("shard_count", self.shard_count, 1, 1000),
         ):
             if not least <= value <= most:

@@ -56,13 +56,16 @@ class Progress:
         if self._tell is None:
             return
         self._told = time.monotonic()
-        self._tell(
-            {
-                "phase": self._phase,
-                "done": self._done,
-                "total": self._total,
-                "differences": self._differences,
-                "changes": self._changes,
-                "elapsed": round(self._told - self._began, 1),
-            }
-        )
+        line = {
+            "phase": self._phase,
+            "done": self._done,
+            "total": self._total,
+            "differences": self._differences,
+            "changes": self._changes,
+            "elapsed": round(self._told - self._began, 1),
+        }
+        try:
+            self._tell(line)
+        except Exception:  # noqa: BLE001
+            # Nobody is told any more; the run is what counts.
+            self._tell = None

@@ -10,6 +10,7 @@ destroyed for it. A failed listing ends the run before any write; a failed objec
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import itertools
@@ -20,6 +21,7 @@ import typing as t
 
 from ..._authentik.errors import AuthentikError
 from ..._common.errors import RemoteError
+from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.limiter import Limiter
@@ -29,12 +31,12 @@ from ..._objects.connection import connected_id, first_row, leads_to
 from ..._objects.difference import member_key
 from ..._objects.record import address_of
 from ..._objects.target import Target, described, find, scope
-from ..directory import AUTHENTIK_PARALLEL, DirectoryRun, RunEnded, unusable
+from ..directory import AUTHENTIK_PARALLEL, DirectoryRun, RunEnded, reason_of, unusable
 from ..directory_outcome import MOST_MESSAGES
 from ..guard.safety_limits import Guard, held_against
 from ..journal import Journal
 from ..options import split_object
-from ..outcome import Outcome
+from ..outcome import STOPPED, UNEXPECTED, Outcome, stopped_text, unexpected_text
 from .listed_reader import ListedReader
 from .log import EngineLog
 from .object import DirectObject, DirectRun, Evaluated
@@ -80,6 +82,8 @@ class DirectorySync(DirectoryRun):
         self._journal: t.Optional[Journal] = None
         self._in_a_row = 0
         self._hopeless = ""
+        # What is being written, or was when something unexpected happened.
+        self._begun: t.Dict[t.Tuple[str, str], Item] = {}
         # By kind: who has a record, by its id, or is to get an address, by "@" and the address.
         self._holders: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
         # By kind: what is to be done, by the object's primary key.
@@ -104,10 +108,18 @@ class DirectorySync(DirectoryRun):
                 self._report_plan()
             outcome.changed = False
             outcome.fail(str(exc), exc.code)
+        except Exception as exc:  # noqa: BLE001
+            self._finish_begun()
+            self._fail_unexpectedly(exc)
+        except Stopped as exc:
+            self._finish_begun()
+            self._note_stopped(exc)
         finally:
-            if outcome.failure:
-                self.log.error(outcome.failure)
-            self._close_files()
+            try:
+                if outcome.failure:
+                    self.log.error(outcome.failure)
+            finally:
+                self._close_files()
 
     def _run(self) -> None:
         options = self.options
@@ -123,8 +135,8 @@ class DirectorySync(DirectoryRun):
         directory.pace(limiter)
         directory.session.notice = self._notice
         if self._journal is not None:
-            directory.session.audit = self._journal.write
-            self.authentik.audit = self._journal.write
+            directory.session.audit = self._audit
+            self.authentik.audit = self._audit
         reader = self._reader = ListedReader(directory, self.authentik, int(self._provider["pk"]))
         reader.visits_users = "user" in options.models and options.shard_count == 1
         self._shared = DirectRun(self.authentik, self._provider, options, directory, reader)
@@ -137,6 +149,10 @@ class DirectorySync(DirectoryRun):
                 if not self._shared.foretells:
                     self._write()
                 self._conclude()
+            except Stopped as exc:
+                # Before the threads are waited for: whoever is still to be written is left alone.
+                self._hopeless = stopped_text(exc)
+                raise
             finally:
                 self.outcome.server_version = self._shared.server_version
                 self.outcome.rate = {
@@ -165,15 +181,41 @@ class DirectorySync(DirectoryRun):
         if self._journal_path and not self.options.check_mode:
             try:
                 self._journal = Journal(self._journal_path, self._key())
-            except (OSError, UnicodeDecodeError) as exc:
-                reason = exc.strerror if isinstance(exc, OSError) else "it is not a text file"
-                raise unusable("journal", self._journal_path, str(reason)) from None
+            except UnicodeDecodeError:
+                raise unusable("journal", self._journal_path, "it is not a text file") from None
+            except (OSError, ValueError) as exc:
+                raise unusable("journal", self._journal_path, reason_of(exc)) from None
         self._begin_report()
 
     def _close_files(self) -> None:
         self._close_report()
-        if self._journal is not None:
-            self._journal.close(self.outcome.status)
+        journal = self._journal
+        if journal is not None:
+            stopped = self.outcome.code == STOPPED
+            self._to_journal(journal.leave if stopped else lambda: journal.close(self.outcome.status))
+
+    def _audit(self, line: Json) -> None:
+        """Note a write. One that cannot be noted before it is sent is not sent; either way the run is given up. Raises RunEnded."""
+        journal = t.cast(Journal, self._journal)
+        if not self._to_journal(lambda: journal.write(line)) and line.get("event") == "sent":
+            raise RunEnded("Not sent, since %s" % self._hopeless, "given_up")
+
+    def _to_journal(self, step: t.Callable[[], None]) -> bool:
+        """Whether the journal could be written; if not, the run is given up."""
+        try:
+            step()
+        except Exception as exc:  # noqa: BLE001
+            problem = (
+                "journal %s could not be written: %s. Make room for it, or give another file, and run the task again."
+                % (
+                    self._journal_path,
+                    reason_of(exc),
+                )
+            )
+            self._hopeless = self._hopeless or problem
+            self.warn(problem)
+            return False
+        return True
 
     def _key(self) -> str:
         """Tells runs that do the same job, for the journal."""
@@ -633,15 +675,20 @@ class DirectorySync(DirectoryRun):
         self._notice("%s: %d." % (name.capitalize(), len(things)))
 
         def one(thing: t.Any) -> None:
-            step(thing)
-            if name != "settle groups":
-                self.progress.change()
-            self.progress.step()
+            try:
+                step(thing)
+                if name != "settle groups":
+                    self.progress.change()
+                self.progress.step()
+            except Exception as exc:  # noqa: BLE001
+                # Whoever else is to be written is reported as not tried.
+                self._hopeless = self._hopeless or unexpected_text(exc)
 
         self._pool.each(one, things)
 
     def _write_user(self, item: Item) -> None:
         obj = item.obj
+        self._begun["user", item.target.pk] = item
         if self._try(item, obj.write_record):
             item.attempt(obj.keep_row, obj.verify)
         if obj.after is not None:
@@ -649,6 +696,7 @@ class DirectorySync(DirectoryRun):
         self._finish("user", item)
 
     def _write_group(self, item: Item) -> None:
+        self._begun["group", item.target.pk] = item
         foreseen = {member_key(member) for member in item.obj.member_plan.remove}
         # Who has an account is known for certain only now.
         if self._try(item, item.obj.write_record, item.obj.plan_members):
@@ -676,7 +724,7 @@ class DirectorySync(DirectoryRun):
         obj = item.obj
         item.attempt(obj.settle_members)
         # Whatever became of the members, the record is there.
-        obj.keep_row()
+        item.going = obj.attempt(obj.keep_row) and item.going
         item.attempt(obj.verify)
         self._finish("group", item)
 
@@ -693,7 +741,7 @@ class DirectorySync(DirectoryRun):
         kind = code.partition("_")[2] if code.startswith("google_") else ""
         if kind in HOPELESS:
             self._hopeless = outcome.failure
-        elif kind in ("unreachable", "transient", "rate", "forbidden"):
+        elif code == UNEXPECTED or kind in ("unreachable", "transient", "rate", "forbidden"):
             self._in_a_row += 1
             if self._in_a_row >= IN_A_ROW:
                 self._hopeless = "%d objects in a row failed, the last one so: %s" % (IN_A_ROW, outcome.failure)
@@ -707,6 +755,7 @@ class DirectorySync(DirectoryRun):
         item.obj.report()
         item.masked()
         self.outcome.add(kind, item.outcome, item.obj.action, item.warnings)
+        self._begun.pop((kind, item.target.pk), None)
         if item.outcome.failure:
             self.outcome.log(item.obj.log.lines[-1])
         else:
@@ -716,8 +765,17 @@ class DirectorySync(DirectoryRun):
         """Let an interrupted run know that this object needs no second look."""
         status = item.outcome.status
         done = status == "synced" or (kind == "group" and status == "unchanged")
-        if self._journal is not None and not self._shared.foretells and done:
-            self._journal.finish(kind, item.target.pk, item.target.name, status, self._mark(item.target))
+        journal = self._journal
+        if journal is not None and not self._shared.foretells and done:
+            target, mark = item.target, self._mark(item.target)
+            self._to_journal(lambda: journal.finish(kind, target.pk, target.name, status, mark))
+
+    def _finish_begun(self) -> None:
+        """What was being written when something unexpected happened: what is known of it goes into the result."""
+        for (kind, _pk), item in list(self._begun.items()):
+            with contextlib.suppress(Exception):
+                item.give_up(self._hopeless or "an unexpected error stopped it")
+                self._finish(kind, item)
 
     def _report_plan(self) -> None:
         for kind in self.options.models:
@@ -732,6 +790,7 @@ class DirectorySync(DirectoryRun):
 
     def _conclude(self) -> None:
         outcome, options = self.outcome, self.options
+        self._finish_begun()
         if self._shared.foretells:
             self._report_plan()
         else:

@@ -8,6 +8,7 @@ record (and a group's members). What is then done about it: _sync/direct/object.
 
 from __future__ import annotations
 
+import contextlib
 import typing as t
 
 from ..._authentik.errors import AuthentikError
@@ -33,7 +34,8 @@ class DirectSync(Engine):
     def run(self) -> t.Any:
         outcome = super().run()
         if outcome.failure and not any(line["log_level"] == "error" for line in self.log.lines):
-            self.log.error(outcome.failure)
+            with contextlib.suppress(Exception):
+                self.log.error(outcome.failure)
         return outcome
 
     def _sync(self) -> None:

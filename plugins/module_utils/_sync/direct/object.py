@@ -26,6 +26,7 @@ from ..._objects.protection import Protected, Subject
 from ..._objects.record import address_of, held_text, is_at
 from ..._objects.target import Target
 from .. import plan as planning
+from ..directory import RunEnded
 from ..options import SyncOptions
 from ..outcome import Outcome, operation, overlaid
 from .connection import RowPlan, apply_row, plan_row
@@ -158,6 +159,7 @@ class DirectObject:
     def attempt(self, *steps: t.Callable[[], t.Any]) -> bool:
         """Run steps in order; what settles the matter or goes wrong ends in the Outcome. Whether none did."""
         title = str(self.target).capitalize()
+        sent, shown = self.run.directory.session.writes.of_thread, self._shown_writes()
         try:
             for step in steps:
                 step()
@@ -173,7 +175,19 @@ class DirectObject:
             self.outcome.status = "unconfirmed"
         except RemoteError as exc:
             self.outcome.fail_by(exc)
+        except RunEnded as exc:
+            self.outcome.fail("%s was not synced as a whole: %s" % (title, exc), exc.code)
+        except Exception as exc:  # noqa: BLE001
+            self.writer.unknown = self.writer.unknown or self._unshown_writes(sent, shown)
+            self.outcome.fail_unexpectedly(exc)
         return False
+
+    def _unshown_writes(self, sent: int, shown: int) -> bool:
+        """Whether this thread sent more writes than operations were noted since."""
+        return self.run.directory.session.writes.of_thread - sent > self._shown_writes() - shown
+
+    def _shown_writes(self) -> int:
+        return sum(1 for item in self.outcome.operations if item["resource"] != "connection")
 
     @property
     def differs(self) -> bool:

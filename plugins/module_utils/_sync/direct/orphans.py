@@ -18,6 +18,7 @@ from ..._objects.difference import changes
 from ..._objects.protection import Protected, Subject, check
 from ..._objects.record import address_of, is_at
 from ..._objects.target import Target, described, scope
+from ..directory import RunEnded
 from ..outcome import Outcome, operation
 from .listed_reader import ListedReader
 from .object import DirectRun
@@ -108,6 +109,7 @@ class Orphan:
         """Do it, and then unlink; what Google refuses ends in the outcome."""
         outcome, directory = self.outcome, run.directory
         foretold, outcome.changes, outcome.changed = outcome.changes, [], False
+        sent = directory.session.writes.of_thread
         try:
             self._check(run.subject)
             if self.action in ("deleted", "suspended"):
@@ -130,8 +132,13 @@ class Orphan:
         except RemoteError as exc:
             outcome.fail_by(exc)
             if isinstance(exc, GoogleError) and exc.may_have_been_applied and not outcome.changed:
-                outcome.changed = True
-                outcome.basis = "assumed"
+                outcome.assume_changed()
+        except RunEnded as exc:
+            outcome.fail(str(exc), exc.code)
+        except Exception as exc:  # noqa: BLE001
+            outcome.fail_unexpectedly(exc)
+            if directory.session.writes.of_thread > sent and not outcome.changed:
+                outcome.assume_changed()
 
     def not_tried(self, why: str) -> None:
         """The run was given up before it."""

@@ -16,6 +16,7 @@ from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import normalise
 from ..._common import waiting
 from ..._common.errors import RemoteError
+from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -62,6 +63,10 @@ class FullServerSync(DirectoryRun):
             self.outcome.fail_by(exc)
         except RunEnded as exc:
             self.outcome.fail(str(exc), exc.code)
+        except Exception as exc:  # noqa: BLE001
+            self._fail_unexpectedly(exc)
+        except Stopped as exc:
+            self._note_stopped(exc)
         finally:
             self._close_report()
 

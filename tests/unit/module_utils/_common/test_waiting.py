@@ -88,4 +88,5 @@ def test_nothing_else_sleeps():
         for path in sorted(folder.rglob("*.py"))
         if re.search(r"\btime\.sleep\b|from time import|\.Event\(\)|\.wait\(timeout", path.read_text())
     ]
-    assert found == ["_common/waiting.py"]
+    # In signals.py a thread of its own waits for the end of the run; no engine waits there.
+    assert found == ["_common/signals.py", "_common/waiting.py"]
