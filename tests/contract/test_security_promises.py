@@ -93,3 +93,31 @@ def test_a_password_in_a_url_is_refused(sandbox, option):
     assert option in run.result["msg"]
     assert "s3cret-one" not in json.dumps(run.result)
     assert sandbox.google_requests() + sandbox.authentik_requests() == []
+
+
+def test_no_file_of_a_run_holds_a_secret(sandbox, tmp_path):
+    """Report and journal hold the users' records without passwords, and only their owner can read them."""
+    hashed = "5f4dcc3b5aa765d61d8327deb882cf99"
+    expression = (
+        "return {'name': {'givenName': user.username, 'familyName': 'X'}, 'password': '%s', 'hashFunction': 'MD5'}"
+        % hashed
+    )
+    sandbox.control("POST", "authentik/mappings", {"name": "ours", "expression": expression, "model": "user"})
+    sandbox.control("PATCH", "authentik/providers/1", {"property_mappings": ["ours"]})
+    files = {"report_path": tmp_path / "report.jsonl", "journal": tmp_path / "journal.jsonl"}
+    options = {name: str(path) for name, path in files.items()}
+    run = run_module(
+        {**reaching(sandbox), **options, "models": ["user"], "objects": ["ada.example"]}, module="google_workspace_sync"
+    )
+    assert run.result["status"] == "synced"
+    sent = [item for item in sandbox.google_requests() if item["method"] == "POST" and hashed in json.dumps(item)]
+    assert sent, "the hash goes to Google, and so could get into a file"
+    with open(sandbox.service_account_file, encoding="utf-8") as file:
+        key = json.load(file)["private_key"]
+    for path in files.values():
+        text = path.read_text()
+        assert "user" in text
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert not [
+            secret for secret in (hashed, sandbox.authentik_token, key.split("\\n")[0], key[40:80]) if secret in text
+        ]
