@@ -154,7 +154,7 @@ class SyncModule(Module):
         super().fail_json(msg, **more)
 
 
-class Edge:
+class ModuleRunner:
     """An Ansible module's parameters turned into clients, and results turned into its exit.
 
     Args:
@@ -288,7 +288,7 @@ class Edge:
         """Do a module's work that configures or tells, and end the module with its report."""
         module = self.module
         authentik = self.authentik()
-        self.leave(
+        self.exit(
             work(authentik, module.params, module.check_mode, self.warn, self.keep_secret, self.open_directory).run()
         )
 
@@ -297,7 +297,7 @@ class Edge:
         for name in names:
             self._check_seconds(name)
 
-    def teller(self, option: str) -> t.Optional[t.Callable[[Json], None]]:
+    def progress_writer(self, option: str) -> t.Optional[t.Callable[[Json], None]]:
         """What writes the progress into the file that an option names; None without one."""
         path = self.module.params[option]
         if not path:
@@ -315,9 +315,9 @@ class Edge:
         """Run an engine to its end, or until a signal comes, and end the module with its outcome."""
         with stoppable():
             outcome = run.run()
-        self.leave(outcome)
+        self.exit(outcome)
 
-    def leave(self, outcome: Result) -> t.NoReturn:
+    def exit(self, outcome: Result) -> t.NoReturn:
         """End the module with its one result."""
         try:
             result = leaving(outcome.result(diff=bool(self.module._diff)))

@@ -146,7 +146,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.connection import KINDS
 from ..module_utils._config.info import ConnectionInfo, connection_problem
-from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import ModuleRunner, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS
 
 
@@ -170,12 +170,12 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    edge = Edge(module)
+    runner = ModuleRunner(module)
     wrong = connection_problem(module.params)
     if wrong:
-        edge.refuse(wrong)
-    edge.check_google_options()
-    edge.configure(ConnectionInfo)
+        runner.refuse(wrong)
+    runner.check_google_options()
+    runner.configure(ConnectionInfo)
 
 
 if __name__ == "__main__":

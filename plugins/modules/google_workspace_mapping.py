@@ -221,7 +221,7 @@ http_status:
 
 from ..module_utils._config.mapping import MappingWork, problem
 from ..module_utils._config.mapping_tests import OUTCOMES
-from ..module_utils._module import Edge, Module, authentik_arguments
+from ..module_utils._module import Module, ModuleRunner, authentik_arguments
 from ..module_utils._objects.target import LOOKUPS
 
 
@@ -256,11 +256,11 @@ def main():
         supports_check_mode=True,
         required_one_of=[("name", "mapping_id")],
     )
-    edge = Edge(module)
+    runner = ModuleRunner(module)
     wrong = problem(module.params)
     if wrong:
-        edge.refuse(wrong)
-    edge.configure(MappingWork)
+        runner.refuse(wrong)
+    runner.configure(MappingWork)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,7 @@ http_status:
 """
 
 from ..module_utils._config.info import MappingInfo, mapping_problem
-from ..module_utils._module import Edge, Module, authentik_arguments
+from ..module_utils._module import Module, ModuleRunner, authentik_arguments
 from ..module_utils._objects.target import LOOKUPS
 
 
@@ -175,11 +175,11 @@ def main():
         supports_check_mode=True,
         mutually_exclusive=[("name", "mapping_id")],
     )
-    edge = Edge(module)
+    runner = ModuleRunner(module)
     wrong = mapping_problem(module.params)
     if wrong:
-        edge.refuse(wrong)
-    edge.configure(MappingInfo)
+        runner.refuse(wrong)
+    runner.configure(MappingInfo)
 
 
 if __name__ == "__main__":

@@ -272,7 +272,7 @@ http_status:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.provider import DELETE_ACTIONS, ProviderWork, problem
-from ..module_utils._module import Edge, authentik_arguments
+from ..module_utils._module import ModuleRunner, authentik_arguments
 
 
 def argument_spec():
@@ -317,11 +317,11 @@ def main():
         required_one_of=[("name", "provider_id")],
         mutually_exclusive=[("credentials", "credentials_file", "credentials_ref")],
     )
-    edge = Edge(module)
+    runner = ModuleRunner(module)
     wrong = problem(module.params)
     if wrong:
-        edge.refuse(wrong)
-    edge.configure(ProviderWork)
+        runner.refuse(wrong)
+    runner.configure(ProviderWork)
 
 
 if __name__ == "__main__":

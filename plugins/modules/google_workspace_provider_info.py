@@ -118,7 +118,7 @@ http_status:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.info import ProviderInfo, provider_problem
-from ..module_utils._module import Edge, authentik_arguments
+from ..module_utils._module import ModuleRunner, authentik_arguments
 
 
 def argument_spec():
@@ -136,11 +136,11 @@ def main():
         supports_check_mode=True,
         mutually_exclusive=[("name", "provider_id")],
     )
-    edge = Edge(module)
+    runner = ModuleRunner(module)
     wrong = provider_problem(module.params)
     if wrong:
-        edge.refuse(wrong)
-    edge.configure(ProviderInfo)
+        runner.refuse(wrong)
+    runner.configure(ProviderInfo)
 
 
 if __name__ == "__main__":

@@ -447,12 +447,12 @@ from ansible.module_utils.basic import env_fallback
 
 from ..module_utils._authentik.log_events import LEVELS
 from ..module_utils._mappings.evaluator import MODES
-from ..module_utils._module import Edge, SyncModule, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS
 from ..module_utils._sync.direct.directory import DirectorySync
 from ..module_utils._sync.directory_outcome import DirectoryOutcome
 from ..module_utils._sync.guard.safety_limits import parse_limit
-from ..module_utils._sync.options import DirectoryRequest
+from ..module_utils._sync.options import DirectoryOptions
 from ..module_utils._sync.plan import KEEPABLE
 from ..module_utils._sync.server.directory import FullServerSync
 
@@ -506,13 +506,13 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    edge = Edge(module)
-    with edge.guarded():
-        run = prepare(module, edge)
-    edge.sync(run)
+    runner = ModuleRunner(module)
+    with runner.guarded():
+        run = prepare(module, runner)
+    runner.sync(run)
 
 
-def prepare(module, edge):
+def prepare(module, runner):
     """The engine, from the module's options; ends the module where they cannot be used."""
     params = module.params
     limits = {}
@@ -520,8 +520,8 @@ def prepare(module, edge):
         try:
             limits[name] = parse_limit(name, params[name])
         except ValueError as exc:
-            edge.refuse(str(exc))
-    request = DirectoryRequest(
+            runner.refuse(str(exc))
+    request = DirectoryOptions(
         limits=limits,
         out_of_scope="ignore",
         check_mode=module.check_mode,
@@ -558,22 +558,22 @@ def prepare(module, edge):
     )
     problem = request.problem(params["engine"])
     if problem:
-        edge.refuse(problem)
-    edge.check_seconds("sync_timeout", "google_wait")
-    edge.check_google_options()
+        runner.refuse(problem)
+    runner.check_seconds("sync_timeout", "google_wait")
+    runner.check_google_options()
     more = {"report_path": params["report_path"]}
     if params["engine"] == "direct":
         more["journal_path"] = params["journal"]
     elif params["journal"]:
-        edge.refuse("journal needs engine: direct; what authentik writes by itself is in its own log.")
-    authentik = edge.authentik()
+        runner.refuse("journal needs engine: direct; what authentik writes by itself is in its own log.")
+    authentik = runner.authentik()
     return ENGINES[params["engine"]](
         authentik,
         request,
-        edge.open_directory,
-        edge.warn,
-        edge.keep_secret,
-        tell=edge.teller("progress_path"),
+        runner.open_directory,
+        runner.warn,
+        runner.keep_secret,
+        tell=runner.progress_writer("progress_path"),
         **more,
     )
 

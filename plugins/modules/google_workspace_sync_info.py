@@ -199,7 +199,7 @@ http_status:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.health import SyncInfo, problem
-from ..module_utils._module import Edge, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import ModuleRunner, authentik_arguments, google_arguments, provider_arguments
 
 
 def argument_spec():
@@ -221,12 +221,12 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    edge = Edge(module)
+    runner = ModuleRunner(module)
     wrong = problem(module.params)
     if wrong:
-        edge.refuse(wrong)
-    edge.check_google_options()
-    edge.configure(SyncInfo)
+        runner.refuse(wrong)
+    runner.check_google_options()
+    runner.configure(SyncInfo)
 
 
 if __name__ == "__main__":

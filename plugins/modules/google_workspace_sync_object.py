@@ -382,10 +382,10 @@ http_status:
 """
 
 from ..module_utils._authentik.log_events import LEVELS
-from ..module_utils._module import Edge, SyncModule, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS, check_lookup
 from ..module_utils._sync.direct.engine import DirectSync
-from ..module_utils._sync.options import Request
+from ..module_utils._sync.options import ObjectOptions
 from ..module_utils._sync.outcome import Outcome
 from ..module_utils._sync.plan import KEEPABLE
 from ..module_utils._sync.server.engine import ServerSync
@@ -428,16 +428,16 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    edge = Edge(module)
-    with edge.guarded():
-        run = prepare(module, edge)
-    edge.sync(run)
+    runner = ModuleRunner(module)
+    with runner.guarded():
+        run = prepare(module, runner)
+    runner.sync(run)
 
 
-def prepare(module, edge):
+def prepare(module, runner):
     """The engine, from the module's options; ends the module where they cannot be used."""
     params = module.params
-    request = Request(
+    request = ObjectOptions(
         provider_id=params["provider_id"],
         provider_name=params["provider_name"],
         kind=MODELS[params["sync_object_model"]],
@@ -455,11 +455,11 @@ def prepare(module, edge):
     )
     problem = request.problem(params["engine"]) or check_lookup(request.kind, request.object_id, request.lookup)
     if problem:
-        edge.refuse(problem)
-    edge.check_seconds("sync_timeout", "google_wait")
-    edge.check_google_options()
-    authentik = edge.authentik()
-    return ENGINES[params["engine"]](authentik, request, edge.open_directory, edge.warn, edge.keep_secret)
+        runner.refuse(problem)
+    runner.check_seconds("sync_timeout", "google_wait")
+    runner.check_google_options()
+    authentik = runner.authentik()
+    return ENGINES[params["engine"]](authentik, request, runner.open_directory, runner.warn, runner.keep_secret)
 
 
 if __name__ == "__main__":

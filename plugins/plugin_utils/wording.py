@@ -14,12 +14,12 @@ MEMBERS_SHOWN = 10
 LONGEST = 100
 
 
-def sentences(result: Json, foretold: bool) -> t.List[str]:
+def sentences(result: Json, explained: bool) -> t.List[str]:
     """A line for each object that changed, or would.
 
     Args:
         result: of google_workspace_sync_object or google_workspace_sync.
-        foretold: whether nothing was written: check mode.
+        predicted: whether nothing was written: check mode.
 
     Returns:
         list of str without control characters; empty where nothing changed.
@@ -30,8 +30,8 @@ def sentences(result: Json, foretold: bool) -> t.List[str]:
     else:
         items = t.cast(t.Sequence[Json], result.get("changes") or [])
         more = int(result.get("changes_total") or 0) - min(len(items), OBJECTS_SHOWN)
-    foretold = foretold or result.get("status") == "dry_run"
-    found = [_sentence(item, foretold) for item in items[:OBJECTS_SHOWN] if item.get("changes")]
+    explained = explained or result.get("status") == "dry_run"
+    found = [_sentence(item, explained) for item in items[:OBJECTS_SHOWN] if item.get("changes")]
     if "object" in result and result.get("basis") == "assumed":
         found = ["%s (assumed, see the warning)" % text for text in found]
     if more > 0:
@@ -39,13 +39,13 @@ def sentences(result: Json, foretold: bool) -> t.List[str]:
     return found
 
 
-def _sentence(item: Json, foretold: bool) -> str:
+def _sentence(item: Json, explained: bool) -> str:
     kind = str(item.get("model") or "").rpartition(".")[2].lower() or "object"
     action = item.get("action")
     text = "; ".join(_difference(change) for change in item["changes"])
     if action and action != "updated":
         text = "%s (%s)" % (action, text)
-    return "%s %s%s: %s" % (kind, _value(item.get("name")), " would change" if foretold else "", text)
+    return "%s %s%s: %s" % (kind, _value(item.get("name")), " would change" if explained else "", text)
 
 
 def _difference(change: Json) -> str:

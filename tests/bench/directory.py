@@ -231,7 +231,7 @@ def large(people: int, groups: int, folder: Path) -> bool:
         sandbox.control("POST", "authentik/settings", {"signals": False})
         connect(sandbox)
         trial.latency(LATENCY_MS)
-        settle = trial.run("what the generator left to do")
+        finish = trial.run("what the generator left to do")
         _result, still = trial.run("no drift", membership="exact")
         trial.bound("calls to Google without drift", still["google"], trial.pages() + 1)
         number = people // 100
@@ -250,7 +250,7 @@ def large(people: int, groups: int, folder: Path) -> bool:
                 trial.bound(f"all, {text}", theirs / whole["google"], FEWER_ALL, most=False)
             else:
                 print(f"  all, {text}: {theirs / whole['google']:.1f}")
-        del settle
+        del finish
     return trial.kept
 
 

@@ -68,7 +68,7 @@ def names(driver: WebDriver) -> list[str]:
     return driver.execute_script("return Array.from(document.querySelectorAll('#rows .name')).map(n => n.textContent)")
 
 
-def settle(driver: WebDriver, selector: str, expected: Any) -> None:
+def finish(driver: WebDriver, selector: str, expected: Any) -> None:
     """Wait until elements have the expected texts; typing is taken up after a moment."""
     until = time.monotonic() + 5
     while texts(driver, selector) != expected:
@@ -108,7 +108,7 @@ def test_filters_and_sorting(opened, page):
     assert names(opened) == ["person5"]
     assert Select(opened.find_element(By.ID, "outcome")).first_selected_option.text == "would be suspended (1)"
     opened.find_element(By.ID, "reset").click()
-    settle(opened, "#shown", [f"{len(objects)} rows"])
+    finish(opened, "#shown", [f"{len(objects)} rows"])
     Select(opened.find_element(By.ID, "kind")).select_by_value("group")
     groups = [item["name"] for item in objects if item["type"] == "group"]
     assert sorted(names(opened)) == sorted(groups)
@@ -118,11 +118,11 @@ def test_filters_and_sorting(opened, page):
     opened.find_element(By.ID, "reset").click()
     search = opened.find_element(By.ID, "text")
     search.send_keys("elsewhere.TEST invalid")
-    settle(opened, "#rows .name", ["outsider"])
+    finish(opened, "#rows .name", ["outsider"])
     assert texts(opened, "#shown") == [f"1 row, filtered from {len(objects)}"]
     search.send_keys(Keys.CONTROL, "a")
     search.send_keys(Keys.DELETE)
-    settle(opened, "#shown", [f"{len(objects)} rows"])
+    finish(opened, "#shown", [f"{len(objects)} rows"])
     heading = opened.find_element(By.CSS_SELECTOR, "[data-sort=n]")
     heading.send_keys(Keys.ENTER)
     upwards = names(opened)
@@ -332,7 +332,7 @@ def test_ten_thousand_rows(browser, tmp_path):
     assert names(browser)[-1] == f"person{MANY - 1}"
     assert texts(browser, "#where") == ["Page 100 of 100"]
     browser.find_element(By.ID, "text").send_keys("person4711")
-    settle(browser, "#rows .name", ["person4711"])
+    finish(browser, "#rows .name", ["person4711"])
     assert texts(browser, "#shown") == ["1 row, filtered from 10,000"]
     assert complaints(browser) == []
 

@@ -89,14 +89,14 @@ def every_field(server: Server) -> dict[str, Any]:
 def test_check_mode_foretells_and_a_second_run_changes_nothing(server):
     wanted = every_field(server)
     before = server.state()
-    foretold = server.run(PROVIDER, check=True, **wanted)
+    explained = server.run(PROVIDER, check=True, **wanted)
     assert server.state() == before
     assert server.writes() == []
     done = server.run(PROVIDER, **wanted)
     assert not done.failed, done.result
-    assert (foretold.result["changed"], foretold.result["operations"]) == (True, done.result["operations"])
+    assert (explained.result["changed"], explained.result["operations"]) == (True, done.result["operations"])
     assert [method for method, _path in server.writes()] == ["POST", "POST"]
-    shown = foretold.result["diff"]["after"]
+    shown = explained.result["diff"]["after"]
     assert {key: done.result["diff"]["after"][key] for key in shown} == shown
     server.sandbox.clear_requests()
     again = server.run(PROVIDER, **wanted)
@@ -216,9 +216,9 @@ def test_a_trial_that_cannot_be_removed_is_named(server):
 
 def test_names_stand_for_what_is_still_to_be_made_in_check_mode_alone(server):
     asked = {"name": "gws", "property_mappings": ["not yet"]}
-    foretold = server.run(PROVIDER, check=True, **asked)
-    assert (foretold.result["changed"], foretold.result["diff"]["after"]["property_mappings"]) == (True, ["not yet"])
-    assert "Unless an earlier task makes it" in foretold.warnings[0]
+    explained = server.run(PROVIDER, check=True, **asked)
+    assert (explained.result["changed"], explained.result["diff"]["after"]["property_mappings"]) == (True, ["not yet"])
+    assert "Unless an earlier task makes it" in explained.warnings[0]
     done = server.run(PROVIDER, **asked)
     assert (done.failed, done.result["code"], server.writes()) == (True, "not_found", [])
 

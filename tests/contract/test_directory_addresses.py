@@ -58,12 +58,12 @@ def accounts(whole):
     return {item["primaryEmail"].partition("@")[0]: item["id"] for item in whole.sandbox.google_state()["users"]}
 
 
-def foretold_and_done(whole, **options):
+def predicted_and_done(whole, **options):
     """Check mode, and then the real run, which must do the same."""
-    foretold = whole.sync(check=True, **options)
+    explained = whole.sync(check=True, **options)
     real = whole.sync(**options)
-    directory_oracle.same_prediction(foretold.result, real.result)
-    told = [sorted((item["name"], item["code"]) for item in run.result["failed_objects"]) for run in (foretold, real)]
+    directory_oracle.same_prediction(explained.result, real.result)
+    told = [sorted((item["name"], item["code"]) for item in run.result["failed_objects"]) for run in (explained, real)]
     assert told[0] == told[1]
     return real
 
@@ -74,7 +74,7 @@ def conflicts(run):
 
 def test_an_alias_of_somebody_else_is_left_alone(whole):
     whole.control("POST", f"google/users/{mail('admin')}/aliases", {"alias": mail("ada")})
-    run = foretold_and_done(whole)
+    run = predicted_and_done(whole)
     assert set(conflicts(run)) == {"ada"}
     assert mail("admin") in conflicts(run)["ada"]
     assert run.result["counts"]["users"]["created"] == 4
@@ -86,7 +86,7 @@ def test_an_alias_of_somebody_else_is_left_alone(whole):
 
 def test_an_address_that_a_group_has(whole):
     whole.control("POST", "google/groups", {"email": mail("ada"), "name": "Taken"})
-    run = foretold_and_done(whole)
+    run = predicted_and_done(whole)
     assert set(conflicts(run)) == {"ada"}
     assert "the group " + mail("ada") in conflicts(run)["ada"]
 
@@ -95,7 +95,7 @@ def test_a_group_s_address_that_a_person_has(whole):
     whole.control(
         "POST", "google/users", {"primaryEmail": mail("team"), "name": {"givenName": "Some", "familyName": "Body"}}
     )
-    run = foretold_and_done(whole)
+    run = predicted_and_done(whole)
     assert set(conflicts(run)) == {"Team"}
     assert run.result["counts"]["users"]["created"] == 5
 
@@ -104,13 +104,13 @@ def test_a_group_s_address_that_a_person_has(whole):
 def test_two_people_with_one_address_and_no_account(whole, order):
     first, second = order
     email(whole, second, first)
-    run = foretold_and_done(whole)
+    run = predicted_and_done(whole)
     told = conflicts(run)
     assert set(told) == {"ada", "bob"}
     assert "user bob" in told["ada"]
     assert "user ada" in told["bob"]
     assert first not in accounts(whole)
-    assert not foretold_and_done(whole).result["changed"]
+    assert not predicted_and_done(whole).result["changed"]
 
 
 def test_two_people_with_one_address_in_another_batch(whole):
@@ -119,7 +119,7 @@ def test_two_people_with_one_address_in_another_batch(whole):
         body = {"username": f"filler-{number:03}", "name": "Filler Example", "email": mail(f"filler-{number:03}")}
         whole.control("POST", "authentik/users", body)
     email(whole, "dora", "filler-229")
-    run = foretold_and_done(whole, result_limit=1000)
+    run = predicted_and_done(whole, result_limit=1000)
     assert set(conflicts(run)) == {"dora", "filler-229"}
     assert "filler-229" not in accounts(whole)
 
@@ -138,7 +138,7 @@ def test_who_is_connected_keeps_the_account(whole, newcomer, ids):
     # New people come last; somebody whose connection was lost may stand anywhere.
     assert whole.control("POST", "authentik/users", body)
     whole.control("PATCH", f"authentik/users/{owner}", {"name": "Bob Two"})
-    run = foretold_and_done(whole, **BY_ID)
+    run = predicted_and_done(whole, **BY_ID)
     assert set(conflicts(run)) == {newcomer}
     assert f"user {owner}" in conflicts(run)[newcomer] or "user " in conflicts(run)[newcomer]
     assert accounts(whole) == before
@@ -152,7 +152,7 @@ def test_the_first_in_the_list_is_not_connected_and_the_second_is(whole):
     ada = next(row for row in rows if row["google_id"] == mail("ada"))
     whole.control("DELETE", f"authentik/connections/{ada['id']}")
     email(whole, "ada", "bob")
-    run = foretold_and_done(whole, **BY_ID)
+    run = predicted_and_done(whole, **BY_ID)
     assert set(conflicts(run)) == {"ada"}
     assert whole.sandbox.google_state()["users"][0]["name"] != "Ada One"
     bob = next(item for item in whole.sandbox.google_state()["users"] if item["primaryEmail"] == mail("bob"))
@@ -167,7 +167,7 @@ def test_an_old_address_goes_to_somebody_new_while_its_owner_is_renamed(whole):
     email(whole, "bob", "robert")
     whole.control("POST", "authentik/users", {"username": "bob2", "name": "Bob Second", "email": mail("bob")})
     whole.control("POST", "authentik/groups/Team/members", {"username": "bob2"})
-    run = foretold_and_done(whole, **BY_ID)
+    run = predicted_and_done(whole, **BY_ID)
     assert set(conflicts(run)) == {"bob2"}
     assert accounts(whole)["robert"] == before["bob"]
     again = whole.sync(**BY_ID)
@@ -189,7 +189,7 @@ def test_two_swap_their_addresses(whole, ids):
     before = accounts(whole)
     email(whole, "ada", "bob")
     email(whole, "bob", "ada")
-    run = foretold_and_done(whole, **BY_ID)
+    run = predicted_and_done(whole, **BY_ID)
     assert set(conflicts(run)) == {"ada", "bob"}
     assert accounts(whole) == before
     state = {item["id"]: item for item in whole.sandbox.google_state()["users"]}
@@ -219,16 +219,16 @@ def test_a_chain_of_renames_ends_with_everybody_s_own_account(whole):
 
 def test_two_groups_with_one_address(whole):
     whole.control("POST", "authentik/groups", {"name": "team", "members": ["carl"]})
-    run = foretold_and_done(whole, **BY_ID)
+    run = predicted_and_done(whole, **BY_ID)
     assert set(conflicts(run)) == {"Team", "team"}
     assert not [item for item in whole.sandbox.google_state()["groups"] if item["email"] == mail("team")]
-    assert not foretold_and_done(whole, **BY_ID).result["changed"]
+    assert not predicted_and_done(whole, **BY_ID).result["changed"]
 
 
 def test_two_groups_with_one_address_of_which_one_is_connected(whole):
     whole.converged(**BY_ID)
     whole.control("POST", "authentik/groups", {"name": "team", "members": ["carl"]})
-    run = foretold_and_done(whole, **BY_ID)
+    run = predicted_and_done(whole, **BY_ID)
     assert set(conflicts(run)) == {"team"}
     team = next(item for item in whole.sandbox.google_state()["groups"] if item["email"] == mail("team"))
     assert {item["email"] for item in team["members"]} == {mail("ada"), mail("bob")}

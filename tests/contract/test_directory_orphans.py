@@ -78,9 +78,9 @@ def use(whole, *mappings):
 
 def test_who_left_is_dealt_with_once(whole):
     leave(whole, "bob")
-    foretold = whole.sync(check=True, **ALL)
+    explained = whole.sync(check=True, **ALL)
     real = whole.sync(**ALL)
-    directory_oracle.same_prediction(foretold.result, real.result)
+    directory_oracle.same_prediction(explained.result, real.result)
     assert alive(whole) == EVERYBODY - {"bob"}
     assert [item["name"] for item in real.result["orphans"]] == ["bob"]
     assert mail("bob") not in [row["google_id"] for row in rows(whole)]

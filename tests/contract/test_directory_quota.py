@@ -112,7 +112,7 @@ def test_refusals_slow_down_and_calm_lets_go_again(monkeypatch):
 
     monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(waiting.time, "sleep", sleep)
-    limiter = quota.Limiter(600, 9)
+    limiter = quota.RateLimiter(600, 9)
 
     def pace(requests):
         began = now[0]
@@ -135,7 +135,7 @@ def test_a_small_quota_is_never_exceeded_because_of_a_refusal(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(waiting.time, "monotonic", lambda: now[0])
     monkeypatch.setattr(waiting.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
-    limiter = quota.Limiter(10, 9)
+    limiter = quota.RateLimiter(10, 9)
     limiter.wait()
     now[0] += 10
     limiter.refused(1.0)

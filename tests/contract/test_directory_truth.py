@@ -119,9 +119,9 @@ def test_no_claim_is_false_and_it_converges(whole, seed):
         whole.converged(**options)
     drift(whole, chosen, chosen.randrange(1, 25))
     if chosen.random() < 0.4:
-        foretold = whole.sync(check=True, **options)
+        explained = whole.sync(check=True, **options)
         if chosen.random() < 0.5:
-            directory_oracle.same_prediction(foretold.result, whole.sync(**options).result)
+            directory_oracle.same_prediction(explained.result, whole.sync(**options).result)
             drift(whole, chosen, chosen.randrange(1, 25))
     break_things(whole, chosen, chosen.randrange(1, 7))
     whole.sync(**options)

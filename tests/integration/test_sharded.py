@@ -262,8 +262,8 @@ def test_the_nightly_playbook(sandbox, tmp_path):
     }
     playbook = ROOT / "playbooks" / "sync_all.yml"
     empty = holds(sandbox)
-    foretold = run_playbook(playbook, {}, "--check", "--diff", environment=environment)
-    assert foretold.returncode == 0, foretold.stdout[-4000:]
+    explained = run_playbook(playbook, {}, "--check", "--diff", environment=environment)
+    assert explained.returncode == 0, explained.stdout[-4000:]
     assert holds(sandbox) == empty
     done = run_playbook(playbook, {}, environment=environment)
     assert done.returncode == 0, done.stdout[-4000:]

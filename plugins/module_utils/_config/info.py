@@ -12,7 +12,7 @@ from .._objects.contradictions import compare_rows
 from .._objects.target import check_lookup, find
 from .connection import KINDS, WHY, empty_option
 from .fields import shown_key, shows_credentials
-from .mapping_tests import Case, evaluate, find_subject, subject_problem
+from .mapping_tests import MappingTest, evaluate, find_subject, subject_problem
 from .names import Names, find_provider, need_provider
 from .shown import options_of
 from .work import Work
@@ -67,7 +67,7 @@ class MappingInfo(InfoWork):
         ]
         cases = []
         for item in options.get("evaluate_for") or []:
-            cases.append(Case(find_subject(self.authentik, item), "yields", {}, False, item["creating"]))
+            cases.append(MappingTest(find_subject(self.authentik, item), "yields", {}, False, item["creating"]))
         for item in found:
             shown = {
                 "pk": item.get("pk"),
@@ -84,7 +84,7 @@ class MappingInfo(InfoWork):
             }
             self.report.values["mappings"].append(shown)
 
-    def _result(self, mapping: Json, case: Case) -> Json:
+    def _result(self, mapping: Json, case: MappingTest) -> Json:
         outcome, result = evaluate(
             self.authentik, str(mapping["pk"]), str(mapping.get("name")), case, {"pk": None, "name": None}
         )

@@ -11,7 +11,7 @@ import uuid
 from .._authentik.errors import AuthentikError
 from .._common.masking import mask
 from .._common.types import Json
-from .mapping_tests import Case, evaluate, find_subject, judge, subject_problem
+from .mapping_tests import MappingTest, evaluate, find_subject, judge, subject_problem
 from .names import Names
 from .work import Refused, Work
 
@@ -124,14 +124,16 @@ class MappingWork(Work):
 
     # Tests
 
-    def _cases(self) -> t.List[Case]:
+    def _cases(self) -> t.List[MappingTest]:
         cases = []
         for item in self.options.get("test_against") or []:
             target = find_subject(self.authentik, item)
-            cases.append(Case(target, item["outcome"], item.get("expect") or {}, item["exactly"], item["creating"]))
+            cases.append(
+                MappingTest(target, item["outcome"], item.get("expect") or {}, item["exactly"], item["creating"])
+            )
         return cases
 
-    def _test(self, mapping: t.Optional[Json], changes: Json, cases: t.List[Case]) -> None:
+    def _test(self, mapping: t.Optional[Json], changes: Json, cases: t.List[MappingTest]) -> None:
         """Evaluate what is to be saved. Raises Refused when it is not as expected: then nothing is saved."""
         if not cases:
             return
@@ -160,7 +162,7 @@ class MappingWork(Work):
                     % (name, exc)
                 )
 
-    def _judge(self, pk: str, cases: t.List[Case]) -> None:
+    def _judge(self, pk: str, cases: t.List[MappingTest]) -> None:
         name = str(self.options.get("name") or pk)
         provider = {"pk": None, "name": None}
         wrong: t.List[str] = []
@@ -180,7 +182,7 @@ class MappingWork(Work):
         self.report.values["mapping"] = {key: mapping.get(key) for key in ("pk", "name", "managed")}
 
 
-def _tested(case: Case, outcome: str, result: t.Any, wrong: t.List[str]) -> Json:
+def _tested(case: MappingTest, outcome: str, result: t.Any, wrong: t.List[str]) -> Json:
     return {
         case.target.kind: case.target.name,
         "outcome": outcome,

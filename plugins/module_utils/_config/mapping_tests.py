@@ -15,7 +15,7 @@ from .._objects.target import Target, check_lookup, find
 OUTCOMES = ("yields", "skips", "nothing", "fails")
 
 
-class Case(t.NamedTuple):
+class MappingTest(t.NamedTuple):
     """One test.
 
     Attributes:
@@ -52,7 +52,7 @@ def subject_problem(where: str, entry: Json) -> t.Optional[str]:
     return None if wrong is None else "%s: %s" % (where, wrong)
 
 
-def evaluate(authentik: Authentik, mapping: str, name: str, case: Case, provider: Json) -> t.Tuple[str, t.Any]:
+def evaluate(authentik: Authentik, mapping: str, name: str, case: MappingTest, provider: Json) -> t.Tuple[str, t.Any]:
     """Let authentik evaluate a stored mapping: (what came of it, the result or the reason). Raises AuthentikError."""
     target = case.target
     google_id = None if case.creating else target.email
@@ -63,7 +63,7 @@ def evaluate(authentik: Authentik, mapping: str, name: str, case: Case, provider
     return ("nothing" if result is None else "yields"), result
 
 
-def judge(case: Case, outcome: str, result: t.Any) -> t.List[str]:
+def judge(case: MappingTest, outcome: str, result: t.Any) -> t.List[str]:
     """What is not as expected, in words; empty if all is. Pure."""
     if outcome != case.outcome:
         reason = ": %s" % result if outcome in ("skips", "fails") else ""

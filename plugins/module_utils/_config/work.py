@@ -119,7 +119,7 @@ class Work:
         return answer
 
     def demand_licence(self) -> None:
-        """In check mode: foretell the refusal of a provider's change where there is no licence."""
+        """In check mode: predict the refusal of a provider's change where there is no licence."""
         if not self.check_mode:
             return
         status = str(self.api.licence().get("status"))

@@ -17,7 +17,7 @@ import typing as t
 from .._common.errors import RemoteError
 
 
-class Row(t.NamedTuple):
+class ErrorRule(t.NamedTuple):
     """One row of the table.
 
     Attributes:
@@ -47,56 +47,58 @@ _RIGHTS = (
 _DISABLED = "Enable the Admin SDK API in the service account's Google Cloud project."
 
 # The first row that fits counts.
-TABLE: t.Tuple[Row, ...] = (
-    Row(None, ("dailyLimitExceeded",), "", "exhausted", _USED_UP),
-    Row(
+TABLE: t.Tuple[ErrorRule, ...] = (
+    ErrorRule(None, ("dailyLimitExceeded",), "", "exhausted", _USED_UP),
+    ErrorRule(
         None,
         ("quotaExceeded", "userRateLimitExceeded", "rateLimitExceeded", "RATE_LIMIT_EXCEEDED"),
         "",
         "rate",
         _SLOW_DOWN,
     ),
-    Row(429, (), "", "rate", _SLOW_DOWN),
-    Row(503, (), r"(?i)\bquota\b", "rate", _SLOW_DOWN),
-    Row(500, (), "", "transient", _LATER),
-    Row(502, (), "", "transient", _LATER),
-    Row(503, (), "", "transient", _LATER),
-    Row(504, (), "", "transient", _LATER),
+    ErrorRule(429, (), "", "rate", _SLOW_DOWN),
+    ErrorRule(503, (), r"(?i)\bquota\b", "rate", _SLOW_DOWN),
+    ErrorRule(500, (), "", "transient", _LATER),
+    ErrorRule(502, (), "", "transient", _LATER),
+    ErrorRule(503, (), "", "transient", _LATER),
+    ErrorRule(504, (), "", "transient", _LATER),
     # Seen on members: a transient error in disguise.
-    Row(400, (), r"(?i)a system error has occurred", "transient", _LATER),
-    Row(
+    ErrorRule(400, (), r"(?i)a system error has occurred", "transient", _LATER),
+    ErrorRule(
         401, (), "", "unauthorized", "The access token was refused; check the service account and the clock of {host}."
     ),
-    Row(None, ("insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), "", "scope", _SCOPE),
-    Row(None, ("accessNotConfigured", "SERVICE_DISABLED"), "", "disabled", _DISABLED),
-    Row(
+    ErrorRule(None, ("insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"), "", "scope", _SCOPE),
+    ErrorRule(None, ("accessNotConfigured", "SERVICE_DISABLED"), "", "disabled", _DISABLED),
+    ErrorRule(
         None,
         ("limitExceeded",),
         "",
         "limit",
         "A limit of this Google Workspace is reached (licences, groups of a member, aliases): free some, or ask Google.",
     ),
-    Row(403, ("forbidden",), "", "forbidden", _RIGHTS),
+    ErrorRule(403, ("forbidden",), "", "forbidden", _RIGHTS),
     # Only where Google gives no reason that is known does its text decide.
-    Row(403, (), r"(?i)\bdaily limit\b", "exhausted", _USED_UP),
-    Row(
+    ErrorRule(403, (), r"(?i)\bdaily limit\b", "exhausted", _USED_UP),
+    ErrorRule(
         403,
         (),
         r"(?i)\bquota\b.*\bexceeded\b|\bexceeded\b.*\bquota\b|\brate limit exceeded\b|\brequest rate\b|\btoo many requests\b",
         "rate",
         _SLOW_DOWN,
     ),
-    Row(403, (), "", "forbidden", _RIGHTS),
-    Row(404, (), "", "not_found", ""),
+    ErrorRule(403, (), "", "forbidden", _RIGHTS),
+    ErrorRule(404, (), "", "not_found", ""),
     # Members only: the request was taken and is still being worked on.
-    Row(
+    ErrorRule(
         409, ("conflict", "CONFLICT"), "", "accepted", "Google is still working on an earlier change: try again later."
     ),
-    Row(409, (), "", "conflict", ""),
-    Row(412, (), r"(?i)cyclic", "cycle", "A group cannot be a member of itself, directly or by way of others."),
-    Row(412, (), r"(?i)creation is not complete", "not_ready", "Google has not finished creating it: try again later."),
-    Row(412, (), "", "precondition", ""),
-    Row(None, (), "", "invalid", ""),
+    ErrorRule(409, (), "", "conflict", ""),
+    ErrorRule(412, (), r"(?i)cyclic", "cycle", "A group cannot be a member of itself, directly or by way of others."),
+    ErrorRule(
+        412, (), r"(?i)creation is not complete", "not_ready", "Google has not finished creating it: try again later."
+    ),
+    ErrorRule(412, (), "", "precondition", ""),
+    ErrorRule(None, (), "", "invalid", ""),
 )
 
 # What a remedy says where the run's own credentials are used.
@@ -112,29 +114,29 @@ _IAM_DISABLED = (
     "account."
 )
 # What the IAM Service Account Credentials API answers where a service account is asked to sign.
-IAM_TABLE: t.Tuple[Row, ...] = (
-    Row(429, (), "", "rate", _SLOW_DOWN),
-    Row(500, (), "", "transient", _LATER),
-    Row(502, (), "", "transient", _LATER),
-    Row(503, (), "", "transient", _LATER),
-    Row(504, (), "", "transient", _LATER),
-    Row(None, ("accessNotConfigured", "SERVICE_DISABLED"), "", "disabled", _IAM_DISABLED),
-    Row(
+IAM_TABLE: t.Tuple[ErrorRule, ...] = (
+    ErrorRule(429, (), "", "rate", _SLOW_DOWN),
+    ErrorRule(500, (), "", "transient", _LATER),
+    ErrorRule(502, (), "", "transient", _LATER),
+    ErrorRule(503, (), "", "transient", _LATER),
+    ErrorRule(504, (), "", "transient", _LATER),
+    ErrorRule(None, ("accessNotConfigured", "SERVICE_DISABLED"), "", "disabled", _IAM_DISABLED),
+    ErrorRule(
         None,
         ("insufficientPermissions", "ACCESS_TOKEN_SCOPE_INSUFFICIENT"),
         "",
         "credentials",
         "Give the machine or workload the access scope https://www.googleapis.com/auth/cloud-platform.",
     ),
-    Row(
+    ErrorRule(
         401,
         (),
         "",
         "credentials",
         "The token of the application default credentials was refused; check this host's clock.",
     ),
-    Row(403, (), "", "credentials", _TOKEN_CREATOR),
-    Row(
+    ErrorRule(403, (), "", "credentials", _TOKEN_CREATOR),
+    ErrorRule(
         404,
         (),
         "",
@@ -142,7 +144,7 @@ IAM_TABLE: t.Tuple[Row, ...] = (
         "Google knows no service account {account}, or the identity may not see it. Check service_account_email. "
         + _TOKEN_CREATOR,
     ),
-    Row(None, (), "", "credentials", "Check service_account_email ({account})."),
+    ErrorRule(None, (), "", "credentials", "Check service_account_email ({account})."),
 )
 
 
@@ -205,7 +207,7 @@ def explain(
     raw: t.Union[bytes, str],
     what: str,
     context: t.Mapping[str, t.Any],
-    table: t.Tuple[Row, ...] = TABLE,
+    table: t.Tuple[ErrorRule, ...] = TABLE,
 ) -> GoogleError:
     """The error for an HTTP answer of the Directory API, or of the API that the table is about.
 
@@ -236,7 +238,7 @@ def classify(
     reasons: t.Sequence[str],
     text: str,
     context: t.Mapping[str, str],
-    table: t.Tuple[Row, ...] = TABLE,
+    table: t.Tuple[ErrorRule, ...] = TABLE,
 ) -> GoogleError:
     """The error for an answer of Google's, whoever received it: the one way to the table.
 
@@ -264,7 +266,7 @@ def retry_after(value: str) -> t.Optional[float]:
     return max(0.0, moment - time.time())
 
 
-def _fits(row: Row, status: int, message: str, reasons: t.Sequence[str]) -> bool:
+def _fits(row: ErrorRule, status: int, message: str, reasons: t.Sequence[str]) -> bool:
     return (
         row.status in (None, status)
         and (not row.reasons or bool(set(row.reasons).intersection(reasons)))

@@ -21,7 +21,7 @@ SLOWEST_PER_MINUTE = 30.0
 CREDIT_S = 0.25
 
 
-class Limiter:
+class RateLimiter:
     """Spaces requests evenly, so that no window of a minute holds more than is allowed. Safe for threads.
 
     Args:
@@ -100,4 +100,4 @@ class Unlimited:
         """Nothing to slow down."""
 
 
-AnyLimiter = t.Union[Limiter, Unlimited]
+AnyLimiter = t.Union[RateLimiter, Unlimited]

@@ -44,7 +44,7 @@ class Pages:
         return pk in self._seen
 
 
-class Index:
+class RecordIndex:
     """Google's records of one kind, found by id, address or alias without case."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ def _listed(rows: t.Union[_Row, t.List[_Row], None]) -> t.List[_Row]:
     return rows if isinstance(rows, list) else [rows]
 
 
-class Rows:
+class ConnectionIndex:
     """The connections of one kind, by the primary key of what they connect."""
 
     def __init__(self, kind: str) -> None:

@@ -11,7 +11,7 @@ from .._common.json_lines import Lines, now_text
 from .._common.types import Json
 from .directory_outcome import DirectoryOutcome
 from .engine import Engine
-from .options import DirectoryRequest
+from .options import DirectoryOptions
 from .progress import Progress
 
 # Requests to authentik at once: it serves people, too.
@@ -43,7 +43,7 @@ class RunEnded(Exception):
         self.code = code
 
 
-class DirectoryRun(Engine):
+class DirectoryEngine(Engine):
     """One run.
 
     Args:
@@ -66,11 +66,11 @@ class DirectoryRun(Engine):
         self._report_is_complete = True
 
     @property
-    def options(self) -> DirectoryRequest:
-        return t.cast(DirectoryRequest, self.request)
+    def options(self) -> DirectoryOptions:
+        return t.cast(DirectoryOptions, self.request)
 
     def new_outcome(self) -> DirectoryOutcome:
-        return DirectoryOutcome(self.name, t.cast(DirectoryRequest, self.request).result_limit)
+        return DirectoryOutcome(self.name, t.cast(DirectoryOptions, self.request).result_limit)
 
     def _open_report(self) -> None:
         """Open the report, if one is asked for. Raises RunEnded."""

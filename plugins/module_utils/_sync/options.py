@@ -65,7 +65,7 @@ class SyncOptions:
         return [("provider_name", self.provider_name or "")]
 
 
-class Request(SyncOptions):
+class ObjectOptions(SyncOptions):
     """One object that a user asks for.
 
     Attributes:
@@ -88,7 +88,7 @@ class Request(SyncOptions):
         return [("sync_object_id", self.object_id), *super()._names()]
 
 
-class DirectoryRequest(SyncOptions):
+class DirectoryOptions(SyncOptions):
     """Many objects that a user asks for.
 
     Attributes:

@@ -24,14 +24,14 @@ from ..._common.errors import RemoteError
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
-from ..._google.limiter import Limiter
+from ..._google.limiter import RateLimiter
 from ..._mappings.desired import MappingProblem, default_address
 from ..._mappings.evaluator import MappingEvaluator, MissingLibrary, choose_sample
 from ..._objects.connection import connected_id, first_row, leads_to
 from ..._objects.difference import member_key
 from ..._objects.record import address_of
 from ..._objects.target import Target, described, find, scope
-from ..directory import AUTHENTIK_PARALLEL, DirectoryRun, RunEnded, reason_of, unusable
+from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded, reason_of, unusable
 from ..directory_outcome import MOST_MESSAGES
 from ..guard.safety_limits import Guard, held_against
 from ..journal import Journal
@@ -39,10 +39,10 @@ from ..options import split_object
 from ..outcome import STOPPED, UNEXPECTED, Outcome, stopped_text, unexpected_text
 from .listed_reader import ListedReader
 from .log import EngineLog
-from .object import DirectObject, DirectRun, Evaluated
+from .object import DirectContext, DirectObject, Evaluated
 from .orphans import Orphan, Orphans
-from .planned_users import Item, Shelf
-from .snapshot import Survey
+from .planned_users import Item, PlannedUsers
+from .snapshot import Snapshot
 
 # Objects that are evaluated and compared together.
 BATCH = 200
@@ -66,7 +66,7 @@ HOPELESS = frozenset(
 IN_A_ROW = 10
 
 
-class DirectorySync(DirectoryRun):
+class DirectorySync(DirectoryEngine):
     """One run.
 
     Args:
@@ -129,7 +129,7 @@ class DirectorySync(DirectoryRun):
             self._sync_nothing()
             return
         directory = self.directory = self.open_directory(self._provider)
-        limiter = Limiter(
+        limiter = RateLimiter(
             options.queries_per_minute / options.shard_count, options.user_creations_per_second / options.shard_count
         )
         directory.pace(limiter)
@@ -139,14 +139,14 @@ class DirectorySync(DirectoryRun):
             self.authentik.audit = self._audit
         reader = self._reader = ListedReader(directory, self.authentik, int(self._provider["pk"]))
         reader.visits_users = "user" in options.models and options.shard_count == 1
-        self._shared = DirectRun(self.authentik, self._provider, options, directory, reader)
-        self._work["user"] = Shelf(self._shared)
+        self._shared = DirectContext(self.authentik, self._provider, options, directory, reader)
+        self._work["user"] = PlannedUsers(self._shared)
         with Pool(options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
             try:
-                self._survey = Survey(self.authentik, self._provider, reader, self._pool, self._asking, self.progress)
+                self._survey = Snapshot(self.authentik, self._provider, reader, self._pool, self._asking, self.progress)
                 self._plan()
                 self._guard()
-                if not self._shared.foretells:
+                if not self._shared.predicts:
                     self._write()
                 self._conclude()
             except Stopped as exc:
@@ -522,12 +522,12 @@ class DirectorySync(DirectoryRun):
             self._finish(kind, item)
             return
         if kind == "user" and obj.record_plan.method is not None:
-            self._reader.foretell(obj.foretold())
+            self._reader.explain(obj.explained())
         if obj.differs:
             self.progress.differ()
-        if self._shared.foretells:
-            if not item.attempt(obj.foretell) and kind == "user":
-                self._reader.take_back(obj.foretold())
+        if self._shared.predicts:
+            if not item.attempt(obj.explain) and kind == "user":
+                self._reader.forget(obj.explained())
             if obj.differs or not item.going or item.warnings:
                 self._work[kind][item.target.pk] = item
                 return
@@ -563,7 +563,7 @@ class DirectorySync(DirectoryRun):
             if earlier is not None and mine >= theirs:
                 del self._work[kind][pk]
                 if kind == "user":
-                    self._reader.take_back(earlier.obj.foretold())
+                    self._reader.forget(earlier.obj.explained())
                 self._conflict(earlier, address, str(target))
                 self._finish(kind, earlier)
             if theirs >= mine:
@@ -580,7 +580,7 @@ class DirectorySync(DirectoryRun):
         )
         found = address_of(item.obj.before) or address or "its record"
         what = "account" if item.target.kind == "user" else "group"
-        item.settle(text % (str(item.target).capitalize(), found, what, other), "conflict")
+        item.finish(text % (str(item.target).capitalize(), found, what, other), "conflict")
 
     def _find_orphans(self) -> None:
         """Connected accounts whose object the provider no longer syncs."""
@@ -653,7 +653,7 @@ class DirectorySync(DirectoryRun):
         users, groups = self._work["user"], list(self._work["group"].values())
         # Each is taken off the shelf when its turn has come, and nothing of those that are done stays in memory.
         self._phase("write users", list(users), lambda pk: self._write_user(users.pop(pk)))
-        self._reader.forget_foretold()
+        self._reader.forget_predicted()
         self._phase("write groups", groups, self._write_group)
         pairs = [[(item, address) for address in item.obj.member_plan.add] for item in groups if item.going]
         # A fresh group refuses members for a while: one is tried before the others follow.
@@ -664,8 +664,8 @@ class DirectorySync(DirectoryRun):
         self._phase("remove members", _in_turn(leaving), lambda pair: self._write_member(pair, remove))
         self._phase("settle groups", groups, self._settle_group)
         if self.options.orphans == "apply":
-            deposed = [orphan for orphan in self._orphans if orphan.action]
-            self._phase("apply delete actions", deposed, self._apply_orphan)
+            removed = [orphan for orphan in self._orphans if orphan.action]
+            self._phase("apply delete actions", removed, self._apply_orphan)
 
     def _phase(self, name: str, things: t.List[t.Any], step: t.Callable[[t.Any], t.Any]) -> None:
         """Take a step for each of so many things."""
@@ -704,7 +704,7 @@ class DirectorySync(DirectoryRun):
             fresh = {member_key(member) for member in item.obj.member_plan.remove} - foreseen
             if fresh and guard.exceeded and not self.options.force:
                 # Google has shown a group that nobody had seen before.
-                item.settle("Members of it were left alone: %s; force: true overrides that." % guard.text(), "guard")
+                item.finish("Members of it were left alone: %s; force: true overrides that." % guard.text(), "guard")
 
     def _write_member(self, pair: t.Tuple[Item, t.Any], step: t.Callable[[DirectObject, t.Any], None]) -> None:
         item, member = pair
@@ -766,7 +766,7 @@ class DirectorySync(DirectoryRun):
         status = item.outcome.status
         done = status == "synced" or (kind == "group" and status == "unchanged")
         journal = self._journal
-        if journal is not None and not self._shared.foretells and done:
+        if journal is not None and not self._shared.predicts and done:
             target, mark = item.target, self._mark(item.target)
             self._to_journal(lambda: journal.finish(kind, target.pk, target.name, status, mark))
 
@@ -791,7 +791,7 @@ class DirectorySync(DirectoryRun):
     def _conclude(self) -> None:
         outcome, options = self.outcome, self.options
         self._finish_begun()
-        if self._shared.foretells:
+        if self._shared.predicts:
             self._report_plan()
         else:
             self._report_orphans()

@@ -18,7 +18,7 @@ from ..._objects.connection import first_row
 from ..._objects.target import described, is_primary_key
 from ..engine import Engine
 from .log import EngineLog
-from .object import DirectObject, DirectRun, Evaluated
+from .object import DirectContext, DirectObject, Evaluated
 from .reader import Reader
 
 
@@ -70,7 +70,7 @@ class DirectSync(Engine):
         self.directory = self.open_directory(provider)
         self.directory.session.notice = self.log.info
         reader = Reader(self.directory, self.authentik, int(provider["pk"]))
-        run = DirectRun(self.authentik, provider, request, self.directory, reader)
+        run = DirectContext(self.authentik, provider, request, self.directory, reader)
         return DirectObject(run, target, first_row(rows), outcome, self.log, self.warn, self.keep_secret)
 
     def _observe_google(self, item: DirectObject) -> None:

@@ -8,7 +8,7 @@ import sys
 import typing as t
 
 from ..._common.types import Json
-from ..._objects.index import Index, Rows
+from ..._objects.index import ConnectionIndex, RecordIndex
 from ..._objects.record import address_of
 from .reader import Reader
 
@@ -17,8 +17,8 @@ class ListedReader(Reader):
     """Looks at what was listed first, and asks only about what that does not show: Google's listings trail behind.
 
     Attributes:
-        users, groups: Index, of what was listed, read and written in this run.
-        rows: {"user": Rows, "group": Rows}.
+        users, groups: RecordIndex, of what was listed, read and written in this run.
+        rows: {"user": ConnectionIndex, "group": Rows}.
         listed: set of the kinds whose records and rows were listed as a whole.
         visits_users: bool, whether this run looks for the account of everybody whom the provider syncs, so that whoever
             has none in the index has none.
@@ -28,16 +28,16 @@ class ListedReader(Reader):
 
     def __init__(self, *args: t.Any) -> None:
         super().__init__(*args)
-        self.users = Index()
-        self.groups = Index()
-        self.rows = {"user": Rows("user"), "group": Rows("group")}
+        self.users = RecordIndex()
+        self.groups = RecordIndex()
+        self.rows = {"user": ConnectionIndex("user"), "group": ConnectionIndex("group")}
         self.listed: t.Set[str] = set()
         self.visits_users = False
         self._absent: t.Set[t.Tuple[str, str]] = set()
         # Id and address of each, by either: all that members are found by.
-        self._foretold: t.Dict[str, t.Tuple[str, str]] = {}
+        self._predicted: t.Dict[str, t.Tuple[str, str]] = {}
 
-    def index(self, kind: str) -> Index:
+    def index(self, kind: str) -> RecordIndex:
         """The index of "user" or "group"."""
         return self.users if kind == "user" else self.groups
 
@@ -55,28 +55,28 @@ class ListedReader(Reader):
         return found
 
     def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
-        found = self._foretold.get(key.lower())
+        found = self._predicted.get(key.lower())
         return {"id": found[0], "primaryEmail": found[1]} if found is not None else super().account(key, sure)
 
     def note(self, record: Json) -> None:
         """An account that this run wrote; what members are found by is enough of it from here on."""
         self.users.add({name: record[name] for name in ("id", "primaryEmail", "aliases") if name in record})
 
-    def foretell(self, record: Json) -> None:
+    def explain(self, record: Json) -> None:
         """An account as this run will make or change it, for the groups to be planned with."""
         own = sys.intern(str(record.get("id") or "")), sys.intern(address_of(record))
         for key in (own[0], sys.intern(own[1].lower())):
             if key:
-                self._foretold[key] = own
+                self._predicted[key] = own
 
-    def take_back(self, record: Json) -> None:
-        """It will not come to what was foretold."""
+    def forget(self, record: Json) -> None:
+        """It will not come to what was predicted."""
         for key in (str(record.get("id") or ""), address_of(record).lower()):
-            self._foretold.pop(key, None)
+            self._predicted.pop(key, None)
 
-    def forget_foretold(self) -> None:
+    def forget_predicted(self) -> None:
         """The users are done: what Google answered counts from now on."""
-        self._foretold.clear()
+        self._predicted.clear()
 
     def connections(self, kind: str, pk: str) -> t.List[Json]:
         return self.rows[kind].of(pk) if kind in self.listed else super().connections(kind, pk)

@@ -34,7 +34,7 @@ from .log import EngineLog
 from .members import accounts_of, people_of
 from .passwords import given_hash, random_password
 from .reader import Reader
-from .writer import HeldByAnother, Patience, Unconfirmed, Writer
+from .writer import HeldByAnother, Unconfirmed, WaitBudget, Writer
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
@@ -46,7 +46,7 @@ class Ended(Exception):
     """The matter is settled: the Outcome says how."""
 
 
-class DirectRun:
+class DirectContext:
     """What the objects of one run share.
 
     Attributes:
@@ -83,7 +83,7 @@ class DirectRun:
         return bool(self.provider.get("dry_run")) and not self.options.override_dry_run
 
     @property
-    def foretells(self) -> bool:
+    def predicts(self) -> bool:
         """Whether nothing may be written: the plan is the result."""
         return self.options.check_mode or self.dry
 
@@ -111,7 +111,7 @@ class DirectObject:
     """One user or group.
 
     Args:
-        run: DirectRun.
+        run: DirectContext.
         target: Target.
         row: the connection in authentik, or None.
         outcome: Outcome, filled in on the way.
@@ -128,7 +128,7 @@ class DirectObject:
 
     def __init__(
         self,
-        run: DirectRun,
+        run: DirectContext,
         target: Target,
         row: t.Optional[Json],
         outcome: Outcome,
@@ -143,7 +143,7 @@ class DirectObject:
         self.outcome = outcome
         self.log = log
         self.warn = warn
-        self.writer = Writer(run.directory, target.kind, Patience(run.options.google_wait), log, run.subject)
+        self.writer = Writer(run.directory, target.kind, WaitBudget(run.options.google_wait), log, run.subject)
         self.before: t.Optional[Json] = None
         self.after: t.Optional[Json] = None
         self.members_before: t.Optional[t.Dict[str, str]] = None
@@ -216,7 +216,7 @@ class DirectObject:
         plan = self._row_plan(self.before)
         return plan.remove is not None or plan.google_id is not None
 
-    def foretold(self) -> Json:
+    def explained(self) -> Json:
         """The record as it will be, as far as the plan tells; one that is to be made has no id."""
         return dict(dict({"id": ""}, **(self.before or {})), **overlaid(self.before, self.record_plan.body))
 
@@ -396,7 +396,7 @@ class DirectObject:
             "",
         )
 
-    def foretell(self) -> None:
+    def explain(self) -> None:
         """Check mode, or a provider in dry run: what would be done, without a write to anybody."""
         outcome, kind, record, plan = self.outcome, self.target.kind, self.before, self.record_plan
         address = str(plan.body.get("primaryEmail") or plan.body.get("email") or "")
@@ -453,9 +453,9 @@ class DirectObject:
     # Apply
 
     def apply(self) -> None:
-        """Carry the plan out, or foretell it."""
-        if self.run.foretells:
-            self.foretell()
+        """Carry the plan out, or predict it."""
+        if self.run.predicts:
+            self.explain()
             return
         self.write_record()
         try:
@@ -637,11 +637,11 @@ class DirectObject:
         outcome = self.outcome
         if outcome.object.get("google_id") is None and (self.after or {}).get("id"):
             outcome.object["google_id"] = self._google_id(self.after)
-        if self.run.foretells and outcome.failure:
+        if self.run.predicts and outcome.failure:
             # Nothing was written, whatever was planned by then.
             self.after, self.members_after = self.before, self.members_before
         outcome.note_states(self.target.kind, self.before, self.after, self.members_before, self.members_after)
-        if outcome.status == "dry_run" or (self.run.foretells and not outcome.failure):
+        if outcome.status == "dry_run" or (self.run.predicts and not outcome.failure):
             return
         outcome.changes = self._changes()
         outcome.changed = bool(outcome.changes)

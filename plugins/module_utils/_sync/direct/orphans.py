@@ -21,10 +21,10 @@ from ..._objects.target import Target, described, scope
 from ..directory import RunEnded
 from ..outcome import Outcome, operation
 from .listed_reader import ListedReader
-from .object import DirectRun
+from .object import DirectContext
 
 if t.TYPE_CHECKING:
-    from .snapshot import Survey
+    from .snapshot import Snapshot
 
 
 class Orphan:
@@ -85,7 +85,7 @@ class Orphan:
             self.action = None
             self._fail(exc)
             return
-        self._foretell()
+        self._explain()
 
     def _fail(self, exc: Protected) -> None:
         name = self.outcome.object["name"]
@@ -96,7 +96,7 @@ class Orphan:
         body = {"suspended": True} if self.action == "suspended" else {}
         check(self.kind, self.record, body, subject, deletes=self.action == "deleted")
 
-    def _foretell(self) -> None:
+    def _explain(self) -> None:
         outcome, record = self.outcome, t.cast(Json, self.record)
         after = (
             None if self.action == "deleted" else dict(record, suspended=True) if self.action == "suspended" else record
@@ -105,10 +105,10 @@ class Orphan:
         outcome.changed = bool(outcome.changes)
         outcome.note_states(self.kind, record, after)
 
-    def apply(self, run: DirectRun) -> None:
+    def apply(self, run: DirectContext) -> None:
         """Do it, and then unlink; what Google refuses ends in the outcome."""
         outcome, directory = self.outcome, run.directory
-        foretold, outcome.changes, outcome.changed = outcome.changes, [], False
+        explained, outcome.changes, outcome.changed = outcome.changes, [], False
         sent = directory.session.writes.of_thread
         try:
             self._check(run.subject)
@@ -121,7 +121,7 @@ class Orphan:
                 else:
                     self._delete(run, key)
                     outcome.operations.append(operation("DELETE", self.kind, address_of(record), by="module"))
-                outcome.changes, outcome.changed = foretold, True
+                outcome.changes, outcome.changed = explained, True
                 outcome.status = "synced"
             for row in self.rows:
                 run.authentik.delete_connection(self.kind, str(row["id"]))
@@ -145,7 +145,7 @@ class Orphan:
         self.outcome.changes, self.outcome.changed = [], False
         self.outcome.fail("Not tried, since the run was given up: %s" % why, "not_tried")
 
-    def _delete(self, run: DirectRun, key: str) -> None:
+    def _delete(self, run: DirectContext, key: str) -> None:
         try:
             if self.kind == "user":
                 run.directory.delete_user(key)
@@ -165,7 +165,7 @@ class Orphans:
     """
 
     def __init__(
-        self, run: DirectRun, survey: Survey, reader: ListedReader, holders: t.Mapping[str, t.Mapping[str, str]]
+        self, run: DirectContext, survey: Snapshot, reader: ListedReader, holders: t.Mapping[str, t.Mapping[str, str]]
     ) -> None:
         self._run = run
         self._survey = survey

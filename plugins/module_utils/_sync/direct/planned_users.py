@@ -17,7 +17,7 @@ from ..._common.types import Json
 from ..._objects.target import Target
 from ..outcome import Outcome
 from .log import EngineLog
-from .object import DirectObject, DirectRun, Evaluated
+from .object import DirectContext, DirectObject, Evaluated
 
 
 class Item:
@@ -31,7 +31,7 @@ class Item:
         going: bool, whether nothing has settled the matter yet.
     """
 
-    def __init__(self, run: DirectRun, target: Target, row: t.Optional[Json]) -> None:
+    def __init__(self, run: DirectContext, target: Target, row: t.Optional[Json]) -> None:
         self.target = target
         self.outcome = Outcome("direct")
         self.outcome.object = target.described(True)
@@ -61,9 +61,9 @@ class Item:
     def give_up(self, why: str) -> None:
         """Not tried, or not any further, because the run is given up."""
         if self.going:
-            self.settle("Not synced as a whole, since the run was given up: %s" % why, "not_tried")
+            self.finish("Not synced as a whole, since the run was given up: %s" % why, "not_tried")
 
-    def settle(self, why: str, code: str) -> None:
+    def finish(self, why: str, code: str) -> None:
         """It fails for a reason that lies outside of it."""
         self.outcome.fail(why, code)
         self.going = False
@@ -101,7 +101,7 @@ class Item:
         return zlib.compress(json.dumps(state, separators=(",", ":")).encode("ascii"), 1)
 
     @classmethod
-    def unpack(cls, run: DirectRun, kind: str, packed: bytes) -> Item:
+    def unpack(cls, run: DirectContext, kind: str, packed: bytes) -> Item:
         """What pack() made, as it was."""
         state = json.loads(zlib.decompress(packed).decode("ascii"))
         item = cls(run, Target(kind, state["data"]), state["row"])
@@ -114,10 +114,10 @@ class Item:
         return item
 
 
-class Shelf(t.MutableMapping[str, Item]):
+class PlannedUsers(t.MutableMapping[str, Item]):
     """Planned users by their primary key, in the order of their planning; each access to one gives a fresh Item."""
 
-    def __init__(self, run: DirectRun) -> None:
+    def __init__(self, run: DirectContext) -> None:
         self._run = run
         self._packed: t.Dict[str, bytes] = {}
 

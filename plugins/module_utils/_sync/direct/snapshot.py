@@ -15,7 +15,7 @@ from ..progress import Progress
 from .listed_reader import ListedReader
 
 
-class Survey:
+class Snapshot:
     """What was listed, and what came of it.
 
     Attributes:

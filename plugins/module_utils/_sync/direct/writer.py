@@ -32,7 +32,7 @@ class HeldByAnother(Exception):
     """The wanted address is somebody else's at Google."""
 
 
-class Patience:
+class WaitBudget:
     """One bound for all the waiting of a run.
 
     Args:
@@ -58,7 +58,7 @@ class Writer:
     Args:
         directory: Google's directory.
         kind: "user" or "group".
-        patience: Patience.
+        patience: WaitBudget.
         log: EngineLog.
         subject: Subject, the accounts that the run acts as.
 
@@ -66,7 +66,7 @@ class Writer:
         unknown: bool, whether a write may have been performed of which nobody could see what became.
     """
 
-    def __init__(self, directory: Directory, kind: str, patience: Patience, log: EngineLog, subject: Subject) -> None:
+    def __init__(self, directory: Directory, kind: str, patience: WaitBudget, log: EngineLog, subject: Subject) -> None:
         self.directory = directory
         self.kind = kind
         self.patience = patience

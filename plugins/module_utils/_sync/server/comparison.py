@@ -13,19 +13,19 @@ from ..._google.errors import GoogleError
 from ..._mappings.desired import MappingProblem, default_address, evaluate
 from ..._objects.difference import changes, member_changes
 from ..._objects.target import Target
-from ..options import Request
+from ..options import ObjectOptions
 from ..outcome import Outcome, operation
-from .observation import Look, Observer
+from .observation import Observation, Observer
 
 
-class Case:
+class Comparison:
     """The state of one sync.
 
     Attributes:
         authentik, request, version, provider, target: what the sync is about.
         outcome: Outcome, filled in on the way.
         observer: Observer, the eyes.
-        before: Look, the first look.
+        before: Observation, the first look.
         wanted: dict or None, the record that authentik's mappings give, once it was asked for; secret: its password fields.
         owners_known: bool, whether authentik's connections were asked whether another object has the record.
         warn: callable taking a text.
@@ -34,7 +34,7 @@ class Case:
     def __init__(
         self,
         authentik: Authentik,
-        request: Request,
+        request: ObjectOptions,
         version: Version,
         provider: Json,
         target: Target,
@@ -50,7 +50,7 @@ class Case:
         self.outcome = outcome
         self.observer = observer
         self.warn = warn
-        self.before = Look()
+        self.before = Observation()
         self.wanted: t.Optional[Json] = None
         self.secret: Json = {}
         self.owners_known = False
@@ -91,7 +91,7 @@ class Case:
         kind = "group" if self.target.kind == "user" else "user"
         return "the %s %s" % (kind, other.get("email") or other.get("primaryEmail"))
 
-    def note_google_id(self, look: Look) -> None:
+    def note_google_id(self, look: Observation) -> None:
         row, record = look.row or {}, look.record or {}
         found = row.get("google_id") or (record.get("primaryEmail") if self.target.kind == "user" else record.get("id"))
         if found and not (look.adopting and look is self.before):
@@ -102,9 +102,9 @@ class Case:
         text = "%s %s." % (str(self.target).capitalize(), why)
         self.outcome.leave_out(text, self.request.out_of_scope, self.warn)
 
-    def look_again(self) -> Look:
+    def look_again(self) -> Observation:
         if self.request.verify == "none":
-            return Look()
+            return Observation()
         address = self.target.email if self.target.kind == "user" else str((self.wanted or {}).get("email") or "")
         if not address and self.target.kind == "group":
             # A group whose record was there before is found by its id; this is for one made anew.
@@ -114,7 +114,7 @@ class Case:
         self.note_difference(after)
         return after
 
-    def note_difference(self, after: Look) -> None:
+    def note_difference(self, after: Observation) -> None:
         """Fill in changed, changes, operations and basis from two looks of the same kind."""
         kind, outcome, before = self.target.kind, self.outcome, self.before
         hidden = self._was_hidden(after)
@@ -136,7 +136,7 @@ class Case:
         outcome.changed = bool(found)
         outcome.operations = [] if outcome.basis == "assumed" else self._writes(before, after)
 
-    def _was_hidden(self, after: Look) -> bool:
+    def _was_hidden(self, after: Observation) -> bool:
         """Whether Google did not show a record that was there: authentik has kept its row, or it has the row's very id.
 
         A row whose record is gone is dropped by authentik and made anew; ids are never given twice.
@@ -150,13 +150,13 @@ class Case:
             after.rows = self.observer.rows()
         return after.row is not None and after.row.get("id") == before.row.get("id")
 
-    def states(self, before: Look, after: Look) -> t.Tuple[t.Any, ...]:
+    def states(self, before: Observation, after: Observation) -> t.Tuple[t.Any, ...]:
         if before.seen and after.seen:
             group = self.target.kind == "group"
             return before.record, after.record, before.roles if group else None, after.roles if group else None
         return before.attributes or None, after.attributes or None
 
-    def _writes(self, before: Look, after: Look) -> t.List[Json]:
+    def _writes(self, before: Observation, after: Observation) -> t.List[Json]:
         """The writes that two looks at Google prove."""
         kind = self.target.kind
         if after.record is None:
@@ -171,7 +171,7 @@ class Case:
             found.extend(operation("POST", "member", member, group=key) for member in sorted(added))
         return found
 
-    def compare_rows(self, after: Look) -> str:
+    def compare_rows(self, after: Observation) -> str:
         """changed, changes and basis from authentik's rows before and after; what was written is not told by them.
 
         Returns:
@@ -199,16 +199,16 @@ class Case:
                 return "authentik kept no record of what stood at Google before, so that it changed is assumed."
         return ""
 
-    def is_renewed(self, after: Look) -> bool:
+    def is_renewed(self, after: Observation) -> bool:
         """Whether authentik's row is another one than before."""
         return (self.before.row or {}).get("id") != (after.row or {}).get("id")
 
-    def _was_missing(self, after: Look) -> bool:
+    def _was_missing(self, after: Observation) -> bool:
         """Whether Google was seen not to hold what authentik has a new row for."""
         before = self.before
         return before.seen and before.record is None and not before.incomplete and self.is_renewed(after)
 
-    def row_operations(self, after: Look) -> t.List[Json]:
+    def row_operations(self, after: Observation) -> t.List[Json]:
         """The write that authentik's row proves, of a sync that is known to have written."""
         kind, row = self.target.kind, after.row or {}
         if not self.is_renewed(after):
@@ -220,7 +220,7 @@ class Case:
         # Made or taken over: the row does not tell, so the method is not claimed.
         return [{"method": None, "resource": kind, "key": str(row.get("google_id")), "by": "authentik"}]
 
-    def wait(self, after: Look, done: t.Callable[[Look], bool]) -> t.Optional[Look]:
+    def wait(self, after: Observation, done: t.Callable[[Observation], bool]) -> t.Optional[Observation]:
         """Read Google again until it shows what it has confirmed, within a bound: the look that does, or None."""
         deadline = waiting.now() + min(self.request.google_wait, self.request.sync_timeout)
         fresh = after
@@ -240,7 +240,7 @@ class Case:
         self.note_google_id(fresh)
         return fresh
 
-    def settle(self) -> None:
+    def finish(self) -> None:
         """Google holds what is wanted: synced where something changed, else unchanged."""
         self.outcome.status = "synced" if self.outcome.changed else "unchanged"
 

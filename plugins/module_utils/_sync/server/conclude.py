@@ -10,12 +10,12 @@ from ..._common.types import Json
 from ..._mappings.desired import MappingProblem
 from ..._objects.difference import changes, unmet
 from . import members
-from .comparison import Case
+from .comparison import Comparison
 from .messages import Verdict
-from .observation import Look
+from .observation import Observation
 
 
-def conclude(case: Case, after: Look, verdict: Verdict) -> None:
+def conclude(case: Comparison, after: Observation, verdict: Verdict) -> None:
     """Fill in the outcome of a sync of which the messages say nothing bad.
 
     Args:
@@ -33,7 +33,7 @@ def conclude(case: Case, after: Look, verdict: Verdict) -> None:
         _from_connection(case, after, verdict)
 
 
-def _from_google(case: Case, after: Look, verdict: Verdict) -> None:
+def _from_google(case: Comparison, after: Observation, verdict: Verdict) -> None:
     outcome = case.outcome
     if verdict.started is False:
         # Whatever differs between the looks, this sync did not write it.
@@ -54,11 +54,11 @@ def _from_google(case: Case, after: Look, verdict: Verdict) -> None:
     if missing:
         _unmet(case, missing, after, verdict)
         return
-    case.settle()
+    case.finish()
     members.check(case, after)
 
 
-def _from_connection(case: Case, after: Look, verdict: Verdict) -> None:
+def _from_connection(case: Comparison, after: Observation, verdict: Verdict) -> None:
     outcome = case.outcome
     if after.rows is None:
         after.rows = case.observer.rows()
@@ -87,7 +87,7 @@ def _from_connection(case: Case, after: Look, verdict: Verdict) -> None:
         members.assume(case)
 
 
-def _changed_row(case: Case, after: Look, verdict: Verdict) -> bool:
+def _changed_row(case: Comparison, after: Observation, verdict: Verdict) -> bool:
     """Status for a row that is another one than before; False when that ended the matter.
 
     From 2025.10 on authentik's listing alone renews a row, before it comes to the object and its mappings.
@@ -111,7 +111,7 @@ def _changed_row(case: Case, after: Look, verdict: Verdict) -> bool:
     return True
 
 
-def _missing(case: Case, after: Look, verdict: Verdict) -> None:
+def _missing(case: Comparison, after: Observation, verdict: Verdict) -> None:
     """authentik reported nothing bad, and Google shows no record."""
     outcome = case.outcome
     if after.rows is None:
@@ -136,7 +136,7 @@ def _missing(case: Case, after: Look, verdict: Verdict) -> None:
     _nothing(case, "Google has no such %s after the sync" % case.target.kind, linked=after.row is not None)
 
 
-def _nothing(case: Case, found: str, linked: bool) -> None:
+def _nothing(case: Comparison, found: str, linked: bool) -> None:
     """Nothing was written, silently: name why, as far as it can be known."""
     try:
         case.wanted_now(creating=True)
@@ -164,7 +164,7 @@ def _nothing(case: Case, found: str, linked: bool) -> None:
     )
 
 
-def _unmapped(case: Case, exc: MappingProblem, verdict: Verdict) -> None:
+def _unmapped(case: Comparison, exc: MappingProblem, verdict: Verdict) -> None:
     """Nothing changed (or a record was adopted) by a sync that may have begun, and what was wanted is not known."""
     outcome = case.outcome
     if exc.kind == "skip" and not outcome.changed:
@@ -177,7 +177,7 @@ def _unmapped(case: Case, exc: MappingProblem, verdict: Verdict) -> None:
     case.warn("Whether Google holds what authentik wants could not be checked: %s." % exc)
 
 
-def _unmet(case: Case, missing: t.List[Json], after: Look, verdict: Verdict) -> None:
+def _unmet(case: Comparison, missing: t.List[Json], after: Observation, verdict: Verdict) -> None:
     """The sync reported nothing bad, and Google does not hold what is wanted."""
     outcome, kind = case.outcome, case.target.kind
     fields = ", ".join(item["path"] for item in missing)
@@ -191,7 +191,7 @@ def _unmet(case: Case, missing: t.List[Json], after: Look, verdict: Verdict) -> 
     if answered and renewed and not unmet(kind, wanted, answered):
         fresh = case.wait(after, lambda look: not unmet(kind, wanted, look.record))
         if fresh is not None:
-            case.settle()
+            case.finish()
             members.check(case, fresh)
             return
         outcome.changed = True
@@ -220,7 +220,7 @@ def _unmet(case: Case, missing: t.List[Json], after: Look, verdict: Verdict) -> 
     )
 
 
-def _linked_remedy(case: Case) -> str:
+def _linked_remedy(case: Comparison) -> str:
     """What to do about a record that authentik has linked without writing to it."""
     text = "authentik only linked the record that Google already had and wrote nothing"
     if case.owners_known:
@@ -232,7 +232,7 @@ def _linked_remedy(case: Case) -> str:
     )
 
 
-def _unchanged_row(case: Case, after: Look, verdict: Verdict) -> bool:
+def _unchanged_row(case: Comparison, after: Observation, verdict: Verdict) -> bool:
     """Status for a row that is as it was; False when that ended the matter."""
     outcome = case.outcome
     if verdict.started is False:
@@ -257,7 +257,7 @@ def _unchanged_row(case: Case, after: Look, verdict: Verdict) -> bool:
     return True
 
 
-def _unmet_row(case: Case, missing: t.List[Json], verdict: Verdict) -> None:
+def _unmet_row(case: Comparison, missing: t.List[Json], verdict: Verdict) -> None:
     fields = ", ".join(item["path"] for item in missing)
     if verdict.started:
         case.outcome.status = "unconfirmed"
@@ -274,7 +274,7 @@ def _unmet_row(case: Case, missing: t.List[Json], verdict: Verdict) -> None:
     )
 
 
-def _not_reached(case: Case) -> str:
+def _not_reached(case: Comparison) -> str:
     return (
         "authentik did not begin to sync %s and gave no reason: it could not reach Google (its list of domains) or was "
         "refused there for the moment. Nothing was written. See authentik's worker log, and run the task again later."

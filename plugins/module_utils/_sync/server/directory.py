@@ -20,16 +20,16 @@ from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.errors import GoogleError
-from ..._google.limiter import Limiter
+from ..._google.limiter import RateLimiter
 from ..._objects.contradictions import stale_text
 from ..._objects.difference import changes, member_changes, unmet
 from ..._objects.protection import Subject
 from ..._objects.target import described
-from ..directory import AUTHENTIK_PARALLEL, DirectoryRun, RunEnded
+from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded
 from ..outcome import Outcome, overlaid
-from .full_sync import LONGEST_PAUSE_S, Run, new_run
-from .snapshot import KINDS, Looker, Objects
-from .task_report import Failure, PageFailure, Reading
+from .full_sync import LONGEST_PAUSE_S, FullSync, new_run
+from .snapshot import KINDS, Objects, SnapshotReader
+from .task_report import Failure, PageFailure, TaskReport
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
@@ -40,7 +40,7 @@ FIRST_PAUSE_S = 2.0
 ATTEMPTS = 3
 
 
-class FullServerSync(DirectoryRun):
+class FullServerSync(DirectoryEngine):
     """One run."""
 
     name = "server"
@@ -84,7 +84,7 @@ class FullServerSync(DirectoryRun):
         for kind in KINDS:
             outcome.count(kind, "total", len(self._objects.names[kind]))
             outcome.count(kind, "out_of_scope", len(self._objects.rules[kind]))
-        self._looker = Looker(
+        self._looker = SnapshotReader(
             self.authentik,
             provider,
             self._objects,
@@ -99,7 +99,7 @@ class FullServerSync(DirectoryRun):
             if options.orphans == "report":
                 self._looker.look_before()
             self._foresee_protected()
-            self._cannot_foretell()
+            self._cannot_predict()
             self._report_orphans()
             return
         # What another one still writes belongs before our first look.
@@ -112,7 +112,7 @@ class FullServerSync(DirectoryRun):
         self._judge(run)
         self._report_orphans()
         if self.directory is not None:
-            limiter = t.cast(Limiter, self.directory.session.limiter)
+            limiter = t.cast(RateLimiter, self.directory.session.limiter)
             outcome.rate = {
                 "queries_per_minute": limiter.reached(),
                 "limit": options.queries_per_minute,
@@ -121,7 +121,7 @@ class FullServerSync(DirectoryRun):
 
     # Before
 
-    def _check(self, run: Run) -> None:
+    def _check(self, run: FullSync) -> None:
         """See that a full sync can be started and would do something. Raises RunEnded, AuthentikError."""
         if not self.authentik.is_assigned(self._provider):
             raise RunEnded(
@@ -149,14 +149,14 @@ class FullServerSync(DirectoryRun):
             return None
         try:
             self.directory = self.open_directory(self._provider)
-            self.directory.pace(Limiter(self.options.queries_per_minute, self.options.user_creations_per_second))
+            self.directory.pace(RateLimiter(self.options.queries_per_minute, self.options.user_creations_per_second))
         except GoogleError as exc:
             if self.options.verify == "google":
                 raise
             self.warn("Google is not read, so the result is based on authentik's own record. %s" % exc)
         return self.directory
 
-    def _cannot_foretell(self) -> None:
+    def _cannot_predict(self) -> None:
         """Check mode: what authentik would change is known to nobody before it has done so."""
         outcome = self.outcome
         outcome.changed = True
@@ -232,7 +232,7 @@ class FullServerSync(DirectoryRun):
 
     # The sync itself
 
-    def _go(self, run: Run, deadline: float) -> None:
+    def _go(self, run: FullSync, deadline: float) -> None:
         """Start a full sync and follow it to its end."""
         for attempt in range(ATTEMPTS):
             if attempt:
@@ -285,7 +285,7 @@ class FullServerSync(DirectoryRun):
 
     # After
 
-    def _judge(self, run: Run) -> None:
+    def _judge(self, run: FullSync) -> None:
         outcome = self.outcome
         if run.task is None:
             self._report_unknown(run)
@@ -293,7 +293,7 @@ class FullServerSync(DirectoryRun):
         for line in normalise(run.lines):
             outcome.log(line)
         outcome.messages_source = "task_log"
-        reading = self._reading = Reading(run, self._objects, self.options.fail_on, self._version.has_tasks)
+        reading = self._reading = TaskReport(run, self._objects, self.options.fail_on, self._version.has_tasks)
         self._failures, self._doubtful = reading.failed, reading.doubtful
         self._untouched = {(page.kind, pk) for page in reading.pages if page.untouched for pk in page.objects}
         if reading.unassigned:
@@ -479,7 +479,7 @@ class FullServerSync(DirectoryRun):
             item.note_states(kind, said_before or None, said)
         return "created" if renewed else "updated"
 
-    def _report_dry_run(self, reading: Reading) -> None:
+    def _report_dry_run(self, reading: TaskReport) -> None:
         """A provider in dry run: what authentik would have sent, against what stands there."""
         outcome, looker = self.outcome, self._looker
         outcome.basis = (
@@ -503,7 +503,7 @@ class FullServerSync(DirectoryRun):
                 outcome.count(kind, "out_of_scope")
                 continue
             else:
-                action = self._foretold(kind, pk, held[key], item)
+                action = self._predicted(kind, pk, held[key], item)
             if item.changes or item.failure:
                 outcome.add(kind, item, action)
             else:
@@ -511,7 +511,7 @@ class FullServerSync(DirectoryRun):
         if any(self._objects.members.values()):
             self.warn("authentik does not report the members of groups in a dry run.")
 
-    def _foretold(self, kind: str, pk: str, request: Json, item: Outcome) -> str:
+    def _predicted(self, kind: str, pk: str, request: Json, item: Outcome) -> str:
         """What a request that was held back would have changed."""
         before, body = self._looker.before, request["body"]
         row = before.row(kind, pk)
@@ -528,7 +528,7 @@ class FullServerSync(DirectoryRun):
 
     # Conclusions
 
-    def _conclude(self, run: Run, reading: Reading) -> None:
+    def _conclude(self, run: FullSync, reading: TaskReport) -> None:
         outcome = self.outcome
         for page in reading.pages:
             self._add_page(page)
@@ -589,7 +589,7 @@ class FullServerSync(DirectoryRun):
             outcome.failed_objects.append(entry)
         outcome.report(dict(entry, kind="page"))
 
-    def _fail_unfinished(self, run: Run) -> None:
+    def _fail_unfinished(self, run: FullSync) -> None:
         crashed = [page for page in self._reading.pages if page.failure.code == "crashed" and page.number]
         shown = ["%s: %s" % (page.name, page.failure.reason) for page in crashed]
         if self._reading.crash is not None:
@@ -607,7 +607,7 @@ class FullServerSync(DirectoryRun):
             "sync_unfinished",
         )
 
-    def _fail_pages(self, reading: Reading) -> None:
+    def _fail_pages(self, reading: TaskReport) -> None:
         by_reason: t.Dict[str, t.List[str]] = {}
         for page in reading.pages:
             by_reason.setdefault(page.failure.reason, []).append(page.name)
@@ -636,7 +636,7 @@ class FullServerSync(DirectoryRun):
                 found.append(failure.remedy)
         return " ".join(found)
 
-    def _fail_objects(self, reading: Reading) -> None:
+    def _fail_objects(self, reading: TaskReport) -> None:
         """Single objects failed, or could not be confirmed."""
         doubtful = [key for key in sorted(self._looker.unconfirmed) if key not in reading.failed]
         if reading.failed:
@@ -663,7 +663,7 @@ class FullServerSync(DirectoryRun):
     def _trailing_text(self) -> str:
         return "Google answered authentik with more than it shows after %g seconds." % self.options.google_wait
 
-    def _report_unknown(self, run: Run) -> None:
+    def _report_unknown(self, run: FullSync) -> None:
         """Which of authentik's full syncs was ours, if any, is not known."""
         outcome = self.outcome
         self._doubtful = set(self._all())

@@ -25,9 +25,9 @@ from ..._objects.difference import changes, unmet
 from ..engine import Engine
 from ..outcome import overlaid
 from . import conclude, members
-from .comparison import Case
+from .comparison import Comparison
 from .messages import Verdict, judge
-from .observation import Look, Observer
+from .observation import Observation, Observer
 from .predict import predict
 from .protection import refusal
 
@@ -50,7 +50,7 @@ class ServerSync(Engine):
             else:
                 self._apply(case)
 
-    def _observe(self) -> t.Optional[Case]:
+    def _observe(self) -> t.Optional[Comparison]:
         """Provider, object, scope and the first look; None when that already ended the matter."""
         request, outcome = self.request, self.outcome
         version = self.authentik.version()
@@ -58,7 +58,7 @@ class ServerSync(Engine):
         provider = self._find_provider("authentik %s" % version)
         target, rule = self._find_target(provider)
         observer = Observer(self.authentik, provider, target, request.verify == "google", self.warn)
-        case = Case(self.authentik, request, version, provider, target, outcome, observer, self.warn)
+        case = Comparison(self.authentik, request, version, provider, target, outcome, observer, self.warn)
         if rule is not None:
             case.leave_out("is not synced: %s" % rule)
             return None
@@ -76,7 +76,7 @@ class ServerSync(Engine):
             return None
         return case
 
-    def _open_eyes(self, case: Case) -> None:
+    def _open_eyes(self, case: Comparison) -> None:
         if self.request.verify not in ("auto", "google"):
             return
         try:
@@ -86,7 +86,7 @@ class ServerSync(Engine):
                 raise
             self.warn("Google is not read, so the result is based on authentik's own record. %s" % exc)
 
-    def _apply(self, case: Case) -> None:
+    def _apply(self, case: Comparison) -> None:
         """Post the sync, find out what authentik did, and look again."""
         request, outcome = self.request, self.outcome
         override = request.override_dry_run and not request.check_mode
@@ -125,7 +125,7 @@ class ServerSync(Engine):
             conclude.conclude(case, after, verdict)
 
     def _recover_messages(
-        self, case: Case, answer: Json, question: t.Optional[AuthentikError], since: float, deadline: float
+        self, case: Comparison, answer: Json, question: t.Optional[AuthentikError], since: float, deadline: float
     ) -> t.Tuple[Verdict, bool]:
         """Fill in the messages, from the answer or from the task's own log.
 
@@ -173,7 +173,7 @@ class ServerSync(Engine):
             verdict.fails_task = True
         return verdict, found.task.ended
 
-    def _report_dry_run(self, case: Case, verdict: Verdict) -> None:
+    def _report_dry_run(self, case: Comparison, verdict: Verdict) -> None:
         """A provider in dry run: what authentik would have sent, against what stands there."""
         outcome, kind = self.outcome, case.target.kind
         outcome.status = "dry_run"
@@ -198,7 +198,7 @@ class ServerSync(Engine):
                 outcome.operations = []
             members.predict(case, record is None)
 
-    def _report_failed(self, case: Case, verdict: Verdict, after: Look) -> None:
+    def _report_failed(self, case: Comparison, verdict: Verdict, after: Observation) -> None:
         remedy = verdict.remedy
         if verdict.bad_domain and self.directory is not None and after.seen:
             try:
@@ -218,7 +218,7 @@ class ServerSync(Engine):
         if not verdict.fails_task:
             self.warn(self.outcome.failure)
 
-    def _note_partial(self, case: Case, after: Look) -> None:
+    def _note_partial(self, case: Comparison, after: Observation) -> None:
         """A failed sync may have written before it failed; without Google only authentik's row can tell."""
         if after.seen and case.before.seen:
             return
@@ -230,7 +230,9 @@ class ServerSync(Engine):
         if assumption:
             self.warn(assumption)
 
-    def _report_unanswered(self, case: Case, question: AuthentikError, after: Look, deadline: float) -> None:
+    def _report_unanswered(
+        self, case: Comparison, question: AuthentikError, after: Observation, deadline: float
+    ) -> None:
         """The call gave no usable answer, and the task has not ended or is not to be seen."""
         outcome = self.outcome
         self._note_partial(case, after)
@@ -265,7 +267,7 @@ class ServerSync(Engine):
             return
         outcome.fail("%s %s" % (start, self._unanswered_remedy(case, question)), "sync_unanswered")
 
-    def _unanswered_remedy(self, case: Case, question: AuthentikError) -> str:
+    def _unanswered_remedy(self, case: Comparison, question: AuthentikError) -> str:
         if case.version.has_tasks:
             return (
                 "Without its task it is not known whether the sync is still running; find it in authentik (System, Tasks), or "
@@ -283,17 +285,17 @@ class ServerSync(Engine):
             "may still run." % case.version
         )
 
-    def _stale_text(self, case: Case) -> str:
+    def _stale_text(self, case: Comparison) -> str:
         return stale_text(self.authentik, case.version, case.provider, case.target.kind, self.directory, self.warn)
 
-    def _becomes_wanted(self, case: Case, after: Look, deadline: float) -> bool:
+    def _becomes_wanted(self, case: Comparison, after: Observation, deadline: float) -> bool:
         """Wait until Google holds what the mappings give; for a sync whose task cannot be seen."""
         try:
             wanted = case.wanted_now(creating=case.before.record is None)
         except MappingProblem:
             return False
 
-        def holds(look: Look) -> bool:
+        def holds(look: Observation) -> bool:
             return look.record is not None and not unmet(case.target.kind, wanted, look.record)
 
         return holds(after) or waiting.poll(lambda: holds(case.look_again()), deadline, 0.5, 1.5, 5.0, at_once=False)

@@ -48,7 +48,7 @@ class Page(t.NamedTuple):
     crash: t.List[Json]
 
 
-class Run:
+class FullSync:
     """One full sync. Reads and starts; says nothing of what became of the objects.
 
     Attributes:
@@ -107,12 +107,12 @@ class Run:
         raise NotImplementedError
 
 
-def new_run(authentik: Authentik, version: Version, provider: Json) -> Run:
+def new_run(authentik: Authentik, version: Version, provider: Json) -> FullSync:
     """The Run for a version of the server."""
     return (ScheduledRun if version.has_tasks else RowRun)(authentik, version, provider)
 
 
-class ScheduledRun(Run):
+class ScheduledRun(FullSync):
     """From 2025.8 on."""
 
     def prepare(self) -> None:
@@ -205,7 +205,7 @@ class ScheduledRun(Run):
         ]
 
 
-class RowRun(Run):
+class RowRun(FullSync):
     """Up to 2025.6.
 
     Before a provider's first full sync there is no row to run again. Saving the provider would start one, too; but that

@@ -10,14 +10,14 @@ from ..._authentik.errors import AuthentikError
 from ..._common.types import Json
 from ..._objects.difference import member_key
 from ..outcome import operation
-from .comparison import Case
-from .observation import Look
+from .comparison import Comparison
+from .observation import Observation
 
 # Up to so many members are asked for one by one; more are cheaper as one list.
 FEW_MEMBERS = 10
 
 
-def check(case: Case, after: Look) -> None:
+def check(case: Comparison, after: Observation) -> None:
     """Name the members that authentik skipped, and do not claim those that Google does not show."""
     if case.target.kind != "group":
         return
@@ -29,13 +29,13 @@ def check(case: Case, after: Look) -> None:
             "first, then the group again." % (len(unlinked), ", ".join(sorted(unlinked)))
         )
     if absent and case.wait(after, lambda look: not missing(case, look)[1]) is not None:
-        case.settle()
+        case.finish()
     elif absent:
         case.outcome.status = "unconfirmed"
         case.warn("Google does not show these members of %s yet: %s." % (case.target, ", ".join(sorted(absent))))
 
 
-def predict(case: Case, creating: bool) -> None:
+def predict(case: Comparison, creating: bool) -> None:
     """The members that a sync would insert."""
     outcome, before = case.outcome, case.before
     if case.target.kind != "group":
@@ -65,7 +65,7 @@ def predict(case: Case, creating: bool) -> None:
             outcome.after["members"] = sorted((outcome.after.get("members") or []) + addresses)
 
 
-def assume(case: Case) -> None:
+def assume(case: Comparison) -> None:
     """A group's members are not in authentik's row: without Google nobody knows whether one was new."""
     if case.target.kind == "group" and case.target.data.get("users") and not case.outcome.changed:
         case.outcome.changed = True
@@ -76,7 +76,7 @@ def assume(case: Case) -> None:
         )
 
 
-def missing(case: Case, look: Look) -> t.Tuple[t.List[str], t.List[str]]:
+def missing(case: Comparison, look: Observation) -> t.Tuple[t.List[str], t.List[str]]:
     """authentik's members that Google's group lacks: (usernames without a connection, usernames with one)."""
     there = set(look.roles) | {str(item.get("id")) for item in look.members}
     lacking = [
@@ -103,7 +103,7 @@ def missing(case: Case, look: Look) -> t.Tuple[t.List[str], t.List[str]]:
     return unlinked, absent
 
 
-def _rows_of(case: Case, people: t.List[Json]) -> t.Iterator[t.Tuple[Json, t.List[Json]]]:
+def _rows_of(case: Comparison, people: t.List[Json]) -> t.Iterator[t.Tuple[Json, t.List[Json]]]:
     """Each person with the rows that connect them; nobody where the rows cannot be read."""
     if case.member_rows is None:
         case.member_rows = {}

@@ -19,7 +19,7 @@ if t.TYPE_CHECKING:
     from ..._google.directory import Directory
 
 
-class Look:
+class Observation:
     """One look.
 
     Attributes:
@@ -104,14 +104,14 @@ class Observer:
             self.warn("authentik's record of the connection cannot be read. %s" % exc)
             return None
 
-    def before(self, wanted: t.Callable[[], Json]) -> Look:
+    def before(self, wanted: t.Callable[[], Json]) -> Observation:
         """The look before anything is written.
 
         Args:
             wanted: gives a group's wanted ``email`` (and may cost requests); called only for groups without a
                 connection that works.
         """
-        look = Look()
+        look = Observation()
         look.rows = self.rows()
         if self.directory is not None:
             try:
@@ -124,13 +124,13 @@ class Observer:
                 self._lose_sight(exc)
         return look
 
-    def after(self, before: Look, wanted_address: str) -> Look:
+    def after(self, before: Observation, wanted_address: str) -> Observation:
         """The look after a sync: Google where it could be read before, else authentik's row.
 
         Args:
             wanted_address: the address a created record has, as far as known.
         """
-        look = Look()
+        look = Observation()
         if self.directory is not None and before.seen:
             try:
                 self._record_after(look, before, wanted_address)
@@ -142,9 +142,9 @@ class Observer:
         look.rows = self.rows()
         return look
 
-    def again(self, look: Look) -> Look:
+    def again(self, look: Observation) -> Observation:
         """Read the same Google record once more."""
-        fresh = Look()
+        fresh = Observation()
         fresh.rows = look.rows
         fresh.seen = True
         key = str((look.record or {}).get("id") or (look.row or {}).get("google_id") or "")
@@ -158,7 +158,7 @@ class Observer:
         self.directory = None
         self.warn("Google could not be looked at, so the result rests on authentik's own record. %s" % exc)
 
-    def _read(self, look: Look, key: str) -> None:
+    def _read(self, look: Observation, key: str) -> None:
         directory = t.cast("Directory", self.directory)
         if self.target.kind == "user":
             look.record = directory.account(key) if key else None
@@ -168,7 +168,7 @@ class Observer:
             # None: Google shows a new group before it lists its members.
             look.members = directory.members(str(look.record["id"])) or []
 
-    def _user_before(self, look: Look) -> None:
+    def _user_before(self, look: Observation) -> None:
         row = look.row
         address = self.target.email
         if row is not None:
@@ -199,7 +199,7 @@ class Observer:
         left = "which authentik would overwrite. Nothing was sent"
         return held_text(address, "another account", record, left, setting)
 
-    def _group_before(self, look: Look, wanted: t.Callable[[], Json]) -> None:
+    def _group_before(self, look: Observation, wanted: t.Callable[[], Json]) -> None:
         if look.row is not None:
             self._read(look, str(look.row.get("google_id") or ""))
             if look.record is not None:
@@ -222,7 +222,7 @@ class Observer:
             look.adopting = True
             self._read(look, str(named[0]["id"]))
 
-    def _record_after(self, look: Look, before: Look, address: str) -> None:
+    def _record_after(self, look: Observation, before: Observation, address: str) -> None:
         tried = []
         for key in (str((before.record or {}).get("id") or ""), address):
             if key and key not in tried and look.record is None:

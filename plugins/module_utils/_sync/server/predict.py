@@ -12,10 +12,10 @@ from ..._mappings.desired import MappingProblem
 from ..._objects.difference import changes, unmet
 from ..outcome import operation, overlaid
 from . import members
-from .comparison import Case
+from .comparison import Comparison
 
 
-def predict(case: Case) -> None:
+def predict(case: Comparison) -> None:
     """What a real run would do, without posting anything that could write."""
     outcome, before, kind = case.outcome, case.before, case.target.kind
     if case.version.has_tasks and not case.authentik.is_assigned(case.provider):
@@ -69,7 +69,7 @@ def predict(case: Case) -> None:
     members.predict(case, record is None)
 
 
-def _settled_adoption(case: Case, record: Json, found: t.List[Json]) -> bool:
+def _settled_adoption(case: Comparison, record: Json, found: t.List[Json]) -> bool:
     """Whether authentik would write to a record that no connection of its leads to; how it ends where it would not.
 
     It links what its listing of Google shows it (a user by the e-mail, a group by the name, with their case), and writes
@@ -104,7 +104,7 @@ def _settled_adoption(case: Case, record: Json, found: t.List[Json]) -> bool:
     return False
 
 
-def _cannot_predict(case: Case, why: str) -> None:
+def _cannot_predict(case: Comparison, why: str) -> None:
     case.outcome.changed = True
     case.outcome.status = "unconfirmed"
     case.outcome.basis = "assumed"
@@ -113,7 +113,7 @@ def _cannot_predict(case: Case, why: str) -> None:
     )
 
 
-def _would_be_accepted(case: Case, wanted: Json, creating: bool) -> bool:
+def _would_be_accepted(case: Comparison, wanted: Json, creating: bool) -> bool:
     """Whether authentik and Google would take the wanted record, as far as that is known beforehand."""
     if case.target.kind == "user":
         addresses = [str(wanted.get("primaryEmail") or "")]

@@ -19,14 +19,14 @@ from ..._objects.connection import connected_id, first_row, leads_to, proves
 from ..._objects.protection import Protected, Subject, addresses_of, check, listed, standing
 from ..._objects.record import address_of
 from ..._objects.target import Target
-from .comparison import Case
+from .comparison import Comparison
 
 # What authentik does with an object of which the mappings give this: it does not write.
 _NOT_WRITTEN = ("skip", "failed", "empty")
 Refusal = t.Optional[t.Tuple[str, str]]
 
 
-def refusal(case: Case) -> Refusal:
+def refusal(case: Comparison) -> Refusal:
     """Why a sync of one object must not be asked for: (text, code), or None. Raises AuthentikError."""
     text = _protected(case)
     if text:
@@ -35,7 +35,7 @@ def refusal(case: Case) -> Refusal:
     return (text, "conflict") if text else None
 
 
-def _protected(case: Case) -> str:
+def _protected(case: Comparison) -> str:
     if case.target.kind != "user":
         return ""
     before, directory = case.before, case.observer.directory
@@ -61,7 +61,7 @@ def _protected(case: Case) -> str:
     )
 
 
-def _listed_by_address(case: Case, record: t.Optional[Json], subject: Subject) -> str:
+def _listed_by_address(case: Comparison, record: t.Optional[Json], subject: Subject) -> str:
     """authentik connects a user with the account that has the user's e-mail, even where there is a connection already."""
     address, directory = case.target.email, case.observer.directory
     if record is None or directory is None or not case.before.seen or address.lower() in addresses_of(record):
@@ -194,7 +194,7 @@ def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optio
     return evaluate(authentik, provider, "user", target.data, str((row or {}).get("google_id") or ""))
 
 
-def _owned_by_another(case: Case) -> str:
+def _owned_by_another(case: Comparison) -> str:
     """Whether another object of authentik is connected with the record; empty if none is, or nobody can tell."""
     record, kind = case.before.record, case.target.kind
     if record is None or connected_id(first_row(case.before.rows or [])) == str(record.get("id")):

@@ -121,7 +121,7 @@ class Records:
         return self._earlier is not None and self._texts[own_id] is self._earlier._texts.get(own_id)
 
 
-class State:
+class Snapshot:
     """What one look found.
 
     Attributes:
@@ -158,7 +158,7 @@ class State:
         return self.record(kind, row) or {}
 
 
-class Looker:
+class SnapshotReader:
     """Looks twice.
 
     Args:
@@ -170,7 +170,7 @@ class Looker:
         google_map, authentik_map: like ``map``, for requests to Google and to authentik; may work in several threads.
 
     Attributes:
-        before, after: State.
+        before, after: Snapshot.
         unconfirmed: set of (kind, primary key): Google has answered authentik with what it does not show yet.
     """
 
@@ -196,8 +196,8 @@ class Looker:
         self.warn = warn
         self._google_map = google_map
         self._authentik_map = authentik_map
-        self.before = State()
-        self.after = State()
+        self.before = Snapshot()
+        self.after = Snapshot()
         self.unconfirmed: t.Set[Key] = set()
         self._rows_refused = False
 
@@ -291,7 +291,7 @@ class Looker:
             return None
         return {"id": row.id, "google_id": row.google_id, "attributes": {"id": row.own_id} if row.own_id else {}}
 
-    def record(self, state: State, kind: str, pk: str) -> t.Optional[Json]:
+    def record(self, state: Snapshot, kind: str, pk: str) -> t.Optional[Json]:
         """The record at Google of an object: the one that its connection leads to.
 
         Without a connection, or where none can be read, it is the one that authentik would connect: a group's by its name,
@@ -426,7 +426,7 @@ class Looker:
             waiting.poll(shown, deadline, FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S, at_once=False)
         self.unconfirmed.update(("group", pk) for pk, _record in lagging)
 
-    def _groups_with_members(self, state: State) -> t.List[t.Tuple[str, Json]]:
+    def _groups_with_members(self, state: Snapshot) -> t.List[t.Tuple[str, Json]]:
         """The groups in scope that have members in authentik and a record at Google: authentik adds members to no other."""
         found = []
         for pk in self.objects.in_scope["group"]:
@@ -458,7 +458,7 @@ class Looker:
     # Both
 
     @staticmethod
-    def _list_google(directory: Directory, state: State, earlier: t.Optional[t.Dict[str, Records]]) -> None:
+    def _list_google(directory: Directory, state: Snapshot, earlier: t.Optional[t.Dict[str, Records]]) -> None:
         found: t.Dict[str, Records] = {}
         named: t.Dict[str, str] = {}
         administrators: t.List[Json] = []
@@ -473,7 +473,7 @@ class Looker:
                         named.setdefault(str(record.get("name")), str(record.get("id")))
         state.records, state.named, state.administrators = found, named, administrators
 
-    def _list_rows(self, state: State, keep: bool = False) -> t.Optional[t.Dict[str, t.Dict[str, t.List[Row]]]]:
+    def _list_rows(self, state: Snapshot, keep: bool = False) -> t.Optional[t.Dict[str, t.Dict[str, t.List[Row]]]]:
         """authentik's connections; None (and one warning) where the token may not read them.
 
         Args:
@@ -506,7 +506,7 @@ class Looker:
         return found
 
     @staticmethod
-    def _compared(kind: str, row: Row, state: State) -> Row:
+    def _compared(kind: str, row: Row, state: Snapshot) -> Row:
         """A row without its text, where Google's listing holds all that it says."""
         record = state.record(kind, row) if row.text else None
         return row._replace(text=None) if record is not None and not unmet(kind, row.attributes, record) else row
@@ -523,7 +523,7 @@ class Looker:
                 return record
         return None
 
-    def _read_members(self, state: State, groups: t.Sequence[Json]) -> None:
+    def _read_members(self, state: Snapshot, groups: t.Sequence[Json]) -> None:
         directory = t.cast("Directory", self.directory)
         ids = [str(record["id"]) for record in groups]
         # None: Google shows a new group before it lists its members.

@@ -17,7 +17,7 @@ from ..._common.types import Json
 from .messages import DRY_RUN, FAILED_OBJECT, NO_PROVIDER, STARTED, STOPPED, judge
 
 if t.TYPE_CHECKING:
-    from .full_sync import Page, Run
+    from .full_sync import FullSync, Page
     from .snapshot import Key, Objects
 UNFINISHED = "It may still write."
 
@@ -65,7 +65,7 @@ class PageFailure(t.NamedTuple):
         return "page %d of %ss" % (self.number, self.kind) if self.number else "%ss" % self.kind
 
 
-class Reading:
+class TaskReport:
     """What was read.
 
     Attributes:
@@ -78,7 +78,7 @@ class Reading:
         tells: bool, whether a page that did not reach Google would show (2025.8 and later).
     """
 
-    def __init__(self, run: Run, objects: Objects, fail_on: t.Collection[str], tells: bool) -> None:
+    def __init__(self, run: FullSync, objects: Objects, fail_on: t.Collection[str], tells: bool) -> None:
         self._objects = objects
         self._fail_on = fail_on
         self.failed: t.Dict[Key, Failure] = {}
@@ -129,7 +129,7 @@ class Reading:
             )
             self._leave(page, failure, pks, untouched=True)
 
-    def _read_missing(self, kind: str, run: Run) -> None:
+    def _read_missing(self, kind: str, run: FullSync) -> None:
         """The pages that the full sync did not come to."""
         if self.unassigned:
             return

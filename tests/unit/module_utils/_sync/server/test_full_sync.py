@@ -14,7 +14,7 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api i
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server import full_sync
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.full_sync import Page, ScheduledRun
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.task_report import Reading
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.task_report import TaskReport
 
 START = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)
 PARENT = "authentik.enterprise.providers.google_workspace.tasks.google_workspace_sync:gws"
@@ -60,7 +60,7 @@ def read(*pages, crash=(), problem="", earlier=(), size=3, tells=True, lines=())
         lines=list(lines), pages=list(pages), crash=list(crash), problem=problem, task=task, page_size=size
     )
     objects: typing.Any = Objects()
-    return Reading(run, objects, FAIL_ON, tells)
+    return TaskReport(run, objects, FAIL_ON, tells)
 
 
 def users(number, *lines, state="done", crash=()):
