@@ -124,7 +124,7 @@ LIES = (
     ),
     Lie(
         "a retry that hides an error",
-        UTILS + "_sync/direct/writer.py",
+        UTILS + "_sync/direct/executor.py",
         "                    return found, maybe_done\n",
         "                    return found, False\n",
     ),
@@ -189,7 +189,7 @@ LIES = (
     Lie(
         "an unexpected error that hides a write",
         UTILS + "_sync/direct/object.py",
-        "self.writer.unknown = self.writer.unknown or self._unshown_writes(sent, shown)",
+        "self.executor.unknown = self.executor.unknown or self._unshown_writes(sent, shown)",
         "pass",
         EXCEPTIONS,
     ),

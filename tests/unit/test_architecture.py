@@ -208,8 +208,8 @@ PLANTED = (
     ("module_utils/_module", "from ..modules.google_workspace_sync import main", "modules is not below"),
     ("modules/google_workspace_sync", "from . import google_workspace_sync_object", "do not import each other"),
     # Siblings, in every form in which an import can be written.
-    ("module_utils/_sync/server/engine", "from ..direct.writer import Writer", "only _sync/direct"),
-    ("module_utils/_sync/server/engine", "from ..direct import writer", "only _sync/direct"),
+    ("module_utils/_sync/server/engine", "from ..direct.executor import Executor", "only _sync/direct"),
+    ("module_utils/_sync/server/engine", "from ..direct import executor", "only _sync/direct"),
     ("module_utils/_sync/direct/engine", "from ..server.predict import predict", "only _sync/server"),
     ("module_utils/_sync/direct/engine", "def late():\n    from ..server import predict\n", "only _sync/server"),
     (
@@ -218,9 +218,13 @@ PLANTED = (
         "only _sync/server",
     ),
     ("module_utils/_sync/direct/a/b/new", "from ....server.predict import predict", "only _sync/server"),
-    ("module_utils/_sync/plan", f"import {COLLECTION}module_utils._sync.direct.writer as writer", "only _sync/direct"),
-    ("module_utils/_sync/plan", f"from {COLLECTION}module_utils._sync.direct import writer", "only _sync/direct"),
-    ("module_utils/_sync/plan", "from .direct.writer import Writer", "only _sync/direct"),
+    (
+        "module_utils/_sync/plan",
+        f"import {COLLECTION}module_utils._sync.direct.executor as executor",
+        "only _sync/direct",
+    ),
+    ("module_utils/_sync/plan", f"from {COLLECTION}module_utils._sync.direct import executor", "only _sync/direct"),
+    ("module_utils/_sync/plan", "from .direct.executor import Executor", "only _sync/direct"),
     ("module_utils/_sync/direct/directory", "from ..._mappings.local.planted import run", "only the evaluator"),
     ("module_utils/_mappings/desired", "from .local.planted import run", "only the evaluator"),
     # Libraries.

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._authentik.api import Authentik
 from ..._common.types import Json
 from ..._objects.connection import leads_to
 from ..._objects.record import address_of
+from .executor import Executor
 
 
 class RowPlan(t.NamedTuple):
@@ -67,9 +67,9 @@ def plan_row(
     return RowPlan(row, google_id, "")
 
 
-def apply_row(authentik: Authentik, kind: str, provider: int, pk: str, plan: RowPlan) -> None:
+def apply_row(executor: Executor, provider: int, pk: str, plan: RowPlan) -> None:
     """Carry a plan out. Raises AuthentikError."""
     if plan.remove is not None:
-        authentik.delete_connection(kind, str(plan.remove["id"]))
+        executor.disconnect(plan.remove)
     if plan.google_id is not None:
-        authentik.create_connection(kind, provider, pk, plan.google_id)
+        executor.connect(provider, pk, plan.google_id)

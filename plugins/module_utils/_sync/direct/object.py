@@ -30,11 +30,11 @@ from ..directory import RunEnded
 from ..options import SyncOptions
 from ..outcome import Outcome, operation, overlaid
 from .connection import RowPlan, apply_row, plan_row
+from .executor import Executor, HeldByAnother, Unconfirmed, WaitBudget
 from .log import EngineLog
 from .members import accounts_of, people_of
 from .passwords import given_hash, random_password
 from .reader import Reader
-from .writer import HeldByAnother, Unconfirmed, WaitBudget, Writer
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
@@ -76,6 +76,11 @@ class DirectContext:
         self.server_version: t.Optional[str] = None
         self._tolerant: t.Optional[bool] = None
         self._lock = threading.Lock()
+
+    def executor(self, kind: str, log: EngineLog) -> Executor:
+        """What writes one object of this run."""
+        budget = WaitBudget(self.options.google_wait)
+        return Executor(self.authentik, self.directory, kind, budget, log, self.subject)
 
     @property
     def dry(self) -> bool:
@@ -143,7 +148,7 @@ class DirectObject:
         self.outcome = outcome
         self.log = log
         self.warn = warn
-        self.writer = Writer(run.directory, target.kind, WaitBudget(run.options.google_wait), log, run.subject)
+        self.executor = run.executor(target.kind, log)
         self.before: t.Optional[Json] = None
         self.after: t.Optional[Json] = None
         self.members_before: t.Optional[t.Dict[str, str]] = None
@@ -178,7 +183,7 @@ class DirectObject:
         except RunEnded as exc:
             self.outcome.fail("%s was not synced as a whole: %s" % (title, exc), exc.code)
         except Exception as exc:  # noqa: BLE001
-            self.writer.unknown = self.writer.unknown or self._unshown_writes(sent, shown)
+            self.executor.unknown = self.executor.unknown or self._unshown_writes(sent, shown)
             self.outcome.fail_unexpectedly(exc)
         return False
 
@@ -338,7 +343,7 @@ class DirectObject:
         record = self.before
         if record is not None:
             takes_over = not proves(self.row, record, default_address(self.target, self.run.provider))
-            self.writer.check(record, self.record_plan.body, takes_over)
+            self.executor.check(record, self.record_plan.body, takes_over)
 
     def plan_members(self) -> None:
         """Compare a group's members, as they were observed, with those in authentik."""
@@ -473,7 +478,7 @@ class DirectObject:
         if plan.method is None:
             return
         if plan.method == "POST":
-            record, made = self.writer.create(self._new_body(plan.body))
+            record, made = self.executor.create(self._new_body(plan.body))
             self.after = record
             if made:
                 outcome.operations.append(operation("POST", kind, address_of(record), by="module"))
@@ -486,7 +491,7 @@ class DirectObject:
                 return
         key = address_of(self.before)
         try:
-            self.after = self.writer.update(t.cast(Json, self.before), plan.body, self._wanted)
+            self.after = self.executor.update(t.cast(Json, self.before), plan.body, self._wanted)
         except GoogleError as exc:
             if exc.kind == "not_found":
                 exc.remedy = "It was deleted at Google a moment ago: run the task again to create it."
@@ -527,7 +532,7 @@ class DirectObject:
         """Add one of those of the plan."""
         members, record = t.cast(t.Any, self.members_after), t.cast(Json, self.after)
         try:
-            found = self.writer.add_member(str(record["id"]), item)
+            found = self.executor.add_member(str(record["id"]), item)
         except GoogleError as exc:
             if exc.affects_all:
                 raise
@@ -550,7 +555,7 @@ class DirectObject:
         """Remove one of those of the plan."""
         record, key = t.cast(Json, self.after), member_key(member)
         try:
-            done = self.writer.remove_member(str(record["id"]), member)
+            done = self.executor.remove_member(str(record["id"]), member)
         except GoogleError as exc:
             if exc.affects_all:
                 raise
@@ -594,7 +599,7 @@ class DirectObject:
             return
         try:
             plan = self._row_plan(self.after)
-            apply_row(self.run.authentik, self.target.kind, int(self.run.provider["pk"]), self.target.pk, plan)
+            apply_row(self.executor, int(self.run.provider["pk"]), self.target.pk, plan)
         except AuthentikError as exc:
             self.warn("authentik's connection of %s is not in step with Google. %s" % (self.target, exc))
             return
@@ -645,7 +650,7 @@ class DirectObject:
             return
         outcome.changes = self._changes()
         outcome.changed = bool(outcome.changes)
-        if self.writer.unknown and not outcome.changed:
+        if self.executor.unknown and not outcome.changed:
             outcome.changed = True
             outcome.basis = "assumed"
             self.warn(

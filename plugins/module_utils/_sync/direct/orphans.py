@@ -20,7 +20,9 @@ from ..._objects.record import address_of, is_at
 from ..._objects.target import Target, described, scope
 from ..directory import RunEnded
 from ..outcome import Outcome, operation
+from .executor import Unconfirmed
 from .listed_reader import ListedReader
+from .log import EngineLog
 from .object import DirectContext
 
 if t.TYPE_CHECKING:
@@ -108,27 +110,29 @@ class Orphan:
     def apply(self, run: DirectContext) -> None:
         """Do it, and then unlink; what Google refuses ends in the outcome."""
         outcome, directory = self.outcome, run.directory
+        executor = run.executor(self.kind, EngineLog())
         explained, outcome.changes, outcome.changed = outcome.changes, [], False
         sent = directory.session.writes.of_thread
         try:
             self._check(run.subject)
             if self.action in ("deleted", "suspended"):
                 record = t.cast(Json, self.record)
-                key = str(record["id"])
                 if self.action == "suspended":
-                    directory.update_user(key, {"suspended": True})
+                    executor.update(record, {"suspended": True}, {"suspended": True})
                     outcome.operations.append(operation("PUT", "user", address_of(record), by="module"))
                 else:
-                    self._delete(run, key)
+                    executor.delete(record)
                     outcome.operations.append(operation("DELETE", self.kind, address_of(record), by="module"))
                 outcome.changes, outcome.changed = explained, True
                 outcome.status = "synced"
             for row in self.rows:
-                run.authentik.delete_connection(self.kind, str(row["id"]))
+                executor.disconnect(row)
                 outcome.operations.append(operation("DELETE", "connection", str(row.get("google_id")), by="module"))
             outcome.status = "synced"
         except Protected as exc:
             self._fail(exc)
+        except Unconfirmed as exc:
+            outcome.fail(str(exc), "not_ready")
         except RemoteError as exc:
             outcome.fail_by(exc)
             if isinstance(exc, GoogleError) and exc.may_have_been_applied and not outcome.changed:
@@ -144,17 +148,6 @@ class Orphan:
         """The run was given up before it."""
         self.outcome.changes, self.outcome.changed = [], False
         self.outcome.fail("Not tried, since the run was given up: %s" % why, "not_tried")
-
-    def _delete(self, run: DirectContext, key: str) -> None:
-        try:
-            if self.kind == "user":
-                run.directory.delete_user(key)
-            else:
-                run.directory.delete_group(key)
-        except GoogleError as exc:
-            # The trace of an attempt whose answer was lost; else somebody else was faster.
-            if exc.kind != "not_found" or not exc.may_have_been_applied:
-                raise
 
 
 class Orphans:

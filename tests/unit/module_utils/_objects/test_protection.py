@@ -115,13 +115,36 @@ def test_which_connection_proves_whose_account_it_is(connection, address, proven
     assert proves(connection, BOSS, address) is proven
 
 
-def test_only_files_that_ask_write_accounts_at_google():
-    """Who adds a way to a write at Google has to ask _objects/protection.py there, and then to name the file here."""
-    found = set()
-    for path in sorted(ROOT.rglob("*.py")):
-        if path.name == "directory.py" and path.parent.name == "_google":
+WRITING = (
+    "create_user",
+    "update_user",
+    "delete_user",
+    "create_group",
+    "update_group",
+    "delete_group",
+    "add_member",
+    "remove_member",
+    "create_connection",
+    "delete_connection",
+)
+
+
+def test_one_file_of_the_engines_writes():
+    """Who adds a way to a write has to put it into the executor, which asks protection.py before each."""
+    writing = {}
+    for path in sorted((ROOT / "module_utils").rglob("*.py")):
+        name = str(path.relative_to(ROOT / "module_utils"))
+        if name.startswith(("_google/", "_authentik/")):
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Attribute) and node.attr in ("create_user", "update_user", "delete_user"):
-                found.add(path.name)
-    assert found == {"writer.py", "orphans.py"}
+            if isinstance(node, ast.Attribute) and node.attr in WRITING and _is_client(node.value):
+                writing.setdefault(name, set()).add(node.attr)
+    assert set(writing) == {"_sync/direct/executor.py", "_config/connection.py"}
+    assert writing["_sync/direct/executor.py"] == set(WRITING)
+    # What a user asks of the connection module; it asks protection.py itself.
+    assert writing["_config/connection.py"] == {"create_connection", "delete_connection"}
+
+
+def _is_client(node):
+    """Whether a value is Google's directory or authentik's API, by the name that they have everywhere."""
+    return getattr(node, "attr", getattr(node, "id", "")) in ("directory", "authentik")

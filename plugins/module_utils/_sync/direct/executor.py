@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writing one record or membership at Google, never blindly: every refusal and every lost answer is looked at.
+"""The only code of the direct engine that writes: records and memberships at Google, and connections in authentik.
+
+Every refusal is read, and if a response is lost, the executor checks what became of the write before it retries.
 
 Google is eventually consistent: a fresh group refuses members (404), a fresh account is not complete (412), a renamed one
 answers 409 for a while, a deleted one holds its address. That is waited for, with one bound for the whole run.
@@ -10,6 +12,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._authentik.api import Authentik
 from ..._common.types import Json
 from ..._common.waiting import Pauses
 from ..._google.errors import GoogleError
@@ -52,10 +55,11 @@ class WaitBudget:
         return True
 
 
-class Writer:
-    """Writes one object's record and a group's members.
+class Executor:
+    """Writes one object's record, a group's members and the object's connections.
 
     Args:
+        authentik: Authentik.
         directory: Google's directory.
         kind: "user" or "group".
         patience: WaitBudget.
@@ -66,7 +70,16 @@ class Writer:
         unknown: bool, whether a write may have been performed of which nobody could see what became.
     """
 
-    def __init__(self, directory: Directory, kind: str, patience: WaitBudget, log: EngineLog, subject: Subject) -> None:
+    def __init__(
+        self,
+        authentik: Authentik,
+        directory: Directory,
+        kind: str,
+        patience: WaitBudget,
+        log: EngineLog,
+        subject: Subject,
+    ) -> None:
+        self.authentik = authentik
         self.directory = directory
         self.kind = kind
         self.patience = patience
@@ -79,7 +92,7 @@ class Writer:
         return self.directory.account(key) if self.kind == "user" else self.directory.group(key)
 
     def check(self, record: t.Optional[Json], body: Json, takes_over: bool = False) -> None:
-        """See that a write leaves a protected account alone, before it is sent; update() does so by itself.
+        """See that a write leaves a protected account alone, before it is sent; update() and delete() do so by themselves.
 
         Raises:
             Protected.
@@ -164,6 +177,33 @@ class Writer:
                         "%s That is so for some minutes after an account was created or renamed; it still was after %g "
                         "seconds (google_wait). Run the task again later." % (exc.message, self.patience.seconds)
                     ) from None
+
+    def delete(self, record: Json) -> None:
+        """Delete a record.
+
+        Raises:
+            Protected, GoogleError.
+        """
+        check(self.kind, record, {}, self.subject, deletes=True)
+        key = str(record["id"])
+        send = self.directory.delete_user if self.kind == "user" else self.directory.delete_group
+        try:
+            send(key)
+        except GoogleError as exc:
+            if not exc.may_have_been_applied:
+                # Refused; or gone already, since somebody else was faster.
+                raise
+            if exc.kind != "not_found" and self._look(key, exc) is not None:
+                raise
+            self.log.info("%s Google does not have it any more." % exc.message)
+
+    def connect(self, provider: int, pk: str, google_id: str) -> None:
+        """Make a connection in authentik. Raises AuthentikError."""
+        self.authentik.create_connection(self.kind, provider, pk, google_id)
+
+    def disconnect(self, row: Json) -> None:
+        """Remove a connection in authentik. Raises AuthentikError."""
+        self.authentik.delete_connection(self.kind, str(row["id"]))
 
     def add_member(self, group: str, address: str) -> t.Optional[Json]:
         """Let an account be a member.
