@@ -813,7 +813,7 @@ def test_a_dry_run_tells_what_it_would_send(tasks_server):
     assert changed(run)["zoe"][0] == "created"
     assert counted(run, "users") == {"total": 8, "unchanged": 6, "created": 1, "updated": 1}
     assert counted(run, "groups") == {"total": 4, "unchanged": 4}
-    assert any("members of groups are not part" in text for text in run.warnings)
+    assert any("does not report the members of groups" in text for text in run.warnings)
     written = [item for item in server.sandbox.google_requests() if item["method"] not in ("GET",)]
     assert {item["path"] for item in written} == {"/token"}
     # What authentik would not send stays as it is at Google, in the diff, too.

@@ -206,7 +206,9 @@ def test_locally_nobody_is_asked(fresh):
 
 # -- people whom nobody thought of ------------------------------------------------------------------------------------
 
-TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=24)
+# Characters that this Python's Unicode does not know yet are printable or not by the version: authentik's own Python and the
+# interpreter know more of them than the Python of the sandbox.
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cn"], exclude_characters="\0"), max_size=24)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),

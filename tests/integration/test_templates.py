@@ -229,7 +229,7 @@ PLAYS: dict[str, dict[str, Any]] = {
             }
         ],
     },
-    "demo": {"demo_person": "6", "demo_group": "@group", "demo_outsider": "11", "demo_robot": "12"},
+    "demo": {"demo_user": "6", "demo_group": "@group", "demo_outsider": "11", "demo_robot": "12"},
 }
 PLAYED = [("sync_all", True), ("sync_all", False), ("sync_sharded", False), ("drift_report", False), ("setup", True)]
 PLAYED += [("setup", False), ("demo", False)]

@@ -36,7 +36,7 @@ class MappingTest(t.NamedTuple):
 def find_subject(authentik: Authentik, entry: Json) -> Target:
     """The user or group that an entry with user or group, and lookup, names. Raises AuthentikError."""
     kind = "user" if entry.get("user") else "group"
-    return find(authentik, kind, entry[kind], entry["lookup"])
+    return find(authentik, kind, entry[kind], entry["lookup"], "test_against")
 
 
 def subject_problem(where: str, entry: Json) -> t.Optional[str]:

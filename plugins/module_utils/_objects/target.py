@@ -70,8 +70,11 @@ def check_lookup(kind: str, value: str, lookup: str) -> t.Optional[str]:
     return None
 
 
-def find(authentik: Authentik, kind: str, value: str, lookup: str) -> Target:
+def find(authentik: Authentik, kind: str, value: str, lookup: str, option: str = "sync_object_id") -> Target:
     """Resolve an identifier to exactly one object.
+
+    Args:
+        option: the option of the module that the identifier stands in.
 
     Raises:
         AuthentikError: kinds ``not_found`` and ``ambiguous`` (the candidates listed), or a request's failure.
@@ -82,8 +85,8 @@ def find(authentik: Authentik, kind: str, value: str, lookup: str) -> Target:
         raise AuthentikError(
             "not_found",
             "authentik has no %s '%s' (looked up%s)." % (kind, value, by or " automatically"),
-            "Check the name and lookup; upper and lower case differ. authentik gives the same answer if the token's user may "
-            "not view the %s. Nothing was sent to be synced." % kind,
+            "Check %s and lookup; upper and lower case differ. authentik gives the same answer if the token's user may "
+            "not view the %s. Nothing was sent to be synced." % (option, kind),
         )
     return Target(kind, data)
 

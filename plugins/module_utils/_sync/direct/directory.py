@@ -348,7 +348,7 @@ class DirectorySync(DirectoryEngine):
             if kind not in (None, model):
                 continue
             try:
-                found.append(find(self.authentik, model, value, self.options.lookup))
+                found.append(find(self.authentik, model, value, self.options.lookup, "objects"))
             except AuthentikError as exc:
                 if exc.kind != "not_found":
                     return text, [], exc
