@@ -131,7 +131,7 @@ WRITING = (
 
 def test_one_file_of_the_engines_writes():
     """Who adds a way to a write has to put it into the executor, which asks protection.py before each."""
-    writing = {}
+    writing: dict[str, set[str]] = {}
     for path in sorted((ROOT / "module_utils").rglob("*.py")):
         name = str(path.relative_to(ROOT / "module_utils"))
         if name.startswith(("_google/", "_authentik/")):
