@@ -140,6 +140,14 @@ def sandbox(sandboxes):
         yield running
 
 
+@pytest.fixture(autouse=True, scope="module")
+def a_folder_of_its_own(tmp_path_factory):
+    """Some options name files: relative ones are written into the current folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("fuzz"))
+        yield
+
+
 def judged(sandbox, run, option, value, key):
     """What holds of every run, whatever it was asked for."""
     assert "Traceback" not in run.output

@@ -26,8 +26,9 @@ LISTED_PAGE = {"user": 500, "group": 200}
 # that changes by itself.
 USER_FIELDS = (
     "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,name,suspended,archived,orgUnitPath,"
-    "changePasswordAtNextLogin,includeInGlobalAddressList,ipWhitelisted,recoveryEmail,recoveryPhone,emails,addresses,customSchemas,externalIds,gender,ims,keywords,languages,"
-    "locations,notes,organizations,phones,posixAccounts,relations,sshPublicKeys,websites"
+    "changePasswordAtNextLogin,includeInGlobalAddressList,ipWhitelisted,recoveryEmail,recoveryPhone,emails,addresses,"
+    "customSchemas,externalIds,gender,ims,keywords,languages,locations,notes,organizations,phones,posixAccounts,"
+    "relations,sshPublicKeys,websites"
 )
 GROUP_FIELDS = "id,email,name,description,aliases"
 ONE_MEMBER_FIELDS = "id,email,role,type"
