@@ -22,7 +22,7 @@ CORPUS = {
     entry["name"]: entry for entry in yaml.safe_load((HERE / "mappings" / "corpus.yml").read_text(encoding="utf-8"))
 }
 DEFAULTS = {model: expression for _name, model, expression in DEFAULT_MAPPINGS}
-# Subjects that were recorded before the mapping was changed, or that the recorded server itself answered differently to.
+# A mapping that came into the corpus after the recording has no answers.
 RECORDED_NAMES = sorted(set(RECORDED["answers"]) & set(CORPUS))
 
 

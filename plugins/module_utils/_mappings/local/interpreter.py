@@ -120,14 +120,14 @@ class Interpreter:
         if len(tasks) > 1:
             try:
                 return self._evaluate(page, tasks, self._seconds * PAGE_FACTOR)
-            except (_Stopped, MissingLibrary):
+            except (_Stopped, MissingLibrary, Unsupported):
                 # Which of them it was shows when each has a limit of its own.
                 pass
         answers: t.List[Answer] = []
         for task in tasks:
             try:
                 answers.extend(self._evaluate(page, [task], self._seconds))
-            except (_Stopped, MissingLibrary) as exc:
+            except (_Stopped, MissingLibrary, Unsupported) as exc:
                 answers.append(Answer("exceeded", str(exc)))
                 break
         return answers
