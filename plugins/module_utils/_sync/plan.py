@@ -119,6 +119,7 @@ class ObjectPlan(t.NamedTuple):
         record, members, connections: what to do about each.
         skipped_members: the usernames of members without an account.
         warnings: what to tell about the object.
+        adopts: whether the record was found by its address, without a connection that leads to it.
     """
 
     kind: Kind
@@ -135,6 +136,7 @@ class ObjectPlan(t.NamedTuple):
     connections: ConnectionPlan = NO_CONNECTION
     skipped_members: t.Tuple[str, ...] = ()
     warnings: t.Tuple[str, ...] = ()
+    adopts: bool = False
 
     def __str__(self) -> str:
         return "%s %s" % (self.kind, self.name)
