@@ -15,10 +15,14 @@ from hypothesis import settings
 
 from tests.sandbox.pool import Sandboxes
 from tests.support.check import TIMES, Pace
+from tests.support.piecemeal import import_piecemeal
 
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
+
+# Before any test imports it.
+import_piecemeal("authentik_client", "authentik_client.api", "authentik_client.models")
 
 VERSION = re.compile(r"20\d\d\.\d+\.\d+")
 # A real playbook costs as much as 40 runs in process, and tests/contract has every server version.
