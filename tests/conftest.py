@@ -16,6 +16,7 @@ from hypothesis import settings
 from tests.sandbox.pool import Sandboxes
 from tests.support.check import TIMES, Pace
 from tests.support.piecemeal import import_piecemeal
+from tests.support.tree import ROOT
 
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("no clock", deadline=None)
@@ -28,6 +29,13 @@ VERSION = re.compile(r"20\d\d\.\d+\.\d+")
 # A real playbook costs as much as 40 runs in process, and tests/contract has every server version.
 PLAYBOOKS = ("tests/integration/", "tests/truth/")
 ON_EVERY_SERVER = "lifecycle"
+# Tasks of playbooks need not compile what they import: see there.
+BYTECODE = ROOT / "tests" / "support" / "bytecode"
+
+
+def pytest_configure() -> None:
+    """Give it to every Python that a test starts and does not give a PYTHONPATH of its own."""
+    os.environ["PYTHONPATH"] = str(BYTECODE)
 
 
 @pytest.fixture(scope="session")

@@ -77,13 +77,8 @@ def run_module(
     args = dict(params, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
     entry = importlib.import_module(f"{PACKAGE}.{module}")
     out = io.StringIO()
-    with (
-        _environment(env or {}),
-        _as_on_a_target(),
-        patch_module_args(args),
-        mock.patch.object(serialization, "load_pem_private_key", _read_key),
-        contextlib.redirect_stdout(out),
-    ):
+    keys = mock.patch.object(serialization, "load_pem_private_key", _read_key)
+    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), keys, contextlib.redirect_stdout(out):
         _forget_warnings()
         with contextlib.suppress(SystemExit):
             entry.main()

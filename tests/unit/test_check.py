@@ -102,7 +102,16 @@ def test_it_is_told_in_front_of_the_closing_line(tmp_path):
     times = {"begun": 0.0, "checks_begun": 0.0, "tests_begun": 0.0, "steps": []}
     file = tmp_path / "times.json"
     file.write_text(json.dumps(times))
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/unit/module_utils/_common/test_listing.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "tests/unit/module_utils/_common/test_listing.py",
+    ]
     environment = {"PATH": "/usr/bin:/bin", check.TIMES: str(file)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

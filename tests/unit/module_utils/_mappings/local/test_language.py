@@ -347,10 +347,7 @@ def test_the_interpreter_has_every_name(both):
     raised = sorted(NAMES - known - {"ak_logger"})
     used = [f"x = {name}\nreturn {{'x': 1}}" for name in sorted(known)]
     used += [f"try:\n    1 + 1\nexcept {name}:\n    pass\nreturn {{'x': 1}}" for name in raised]
-    caught = [
-        f"try:\n    raise {name}('x')\nexcept {name} as exc:\n    return {{'x': str(exc)}}"
-        for name in raised
-    ]
+    caught = [f"try:\n    raise {name}('x')\nexcept {name} as exc:\n    return {{'x': str(exc)}}" for name in raised]
     found = both([*used, *caught])
     assert [text for text, _one, _other in found] == [*used, *caught]
     # That one wants five arguments.
