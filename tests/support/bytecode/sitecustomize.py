@@ -14,12 +14,13 @@ import importlib
 import marshal
 import os
 import sys
+from typing import Any
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), *[os.pardir] * 3, ".cache", "bytecode")
 
-zipimport = importlib.import_module("zipimport")
-relocate = importlib.import_module("_imp")._fix_co_filename
-compile_source = getattr(zipimport, "_compile_source", None)
+zipimport: Any = importlib.import_module("zipimport")
+relocate: Any = importlib.import_module("_imp")._fix_co_filename
+compile_source: Any = getattr(zipimport, "_compile_source", None)
 
 
 def cached(pathname, source):
