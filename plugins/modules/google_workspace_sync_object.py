@@ -382,6 +382,7 @@ http_status:
 """
 
 from ..module_utils._authentik.log_events import LEVELS
+from ..module_utils._common.kind import MODELS
 from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS, check_lookup
 from ..module_utils._sync.direct.engine import DirectSync
@@ -390,12 +391,6 @@ from ..module_utils._sync.outcome import Outcome
 from ..module_utils._sync.plan import KEEPABLE
 from ..module_utils._sync.server.engine import ServerSync
 
-MODELS = {
-    "authentik.core.models.User": "user",
-    "authentik.core.models.Group": "group",
-    "user": "user",
-    "group": "group",
-}
 ENGINES = {"server": ServerSync, "direct": DirectSync}
 
 

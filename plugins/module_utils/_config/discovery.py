@@ -10,10 +10,11 @@ other way to write these. A sync of an object that does not exist does just that
 from __future__ import annotations
 
 from .._authentik.errors import AuthentikError
+from .._common.kind import GROUP, USER, Kind
 from .._common.types import Json
 from .work import Work
 
-NOBODY = {"user": "2147483647", "group": "00000000-0000-4000-8000-000000000000"}
+NOBODY = {USER: "2147483647", GROUP: "00000000-0000-4000-8000-000000000000"}
 # The answer may take as long as the listing; from 2025.8 on authentik answers after ten seconds in any case.
 LONGEST_S = 60.0
 
@@ -27,7 +28,7 @@ def can_discover(work: Work, provider: Json) -> str:
     return ""
 
 
-def discover(work: Work, provider: Json, kind: str) -> bool:
+def discover(work: Work, provider: Json, kind: Kind) -> bool:
     """Ask for it; False where authentik did not say that it was done. Raises AuthentikError for a missing right."""
     pk = int(provider["pk"])
     what = "let authentik list the %ss at Google" % kind

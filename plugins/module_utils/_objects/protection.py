@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.kind import USER, Kind
 from .._common.types import Json
 from .difference import own_addresses
 
@@ -143,7 +144,7 @@ def refused_acts(record: Json, body: Json, takes_over: bool = False, deletes: bo
 
 
 def check(
-    kind: str,
+    kind: Kind,
     record: t.Optional[Json],
     body: Json,
     subject: Subject,
@@ -153,11 +154,11 @@ def check(
     """Raise Protected if a write would do to an account what must not be done to it.
 
     Args:
-        kind: "user" or "group"; groups are not protected.
+        kind: Kind; groups are not protected.
         record: the account as Google shows it, or None where there is none.
         body, takes_over, deletes: see refused_acts().
     """
-    if kind != "user" or record is None:
+    if kind != USER or record is None:
         return
     why = standing(record, subject)
     if not why:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.kind import GROUP, KINDS, USER, Kind
 from .._objects.target import name_problem
 from .guard.safety_limits import Limit
 
@@ -69,13 +70,13 @@ class ObjectOptions(SyncOptions):
     """One object that a user asks for.
 
     Attributes:
-        kind: "user" or "group".
+        kind: Kind.
         object_id, lookup: str.
     """
 
     def __init__(self, **values: t.Any) -> None:
         super().__init__(**values)
-        self.kind: str = values["kind"]
+        self.kind: Kind = values["kind"]
         self.object_id: str = values["object_id"]
         self.lookup: str = values["lookup"]
 
@@ -109,7 +110,7 @@ class DirectoryOptions(SyncOptions):
 
     def __init__(self, **values: t.Any) -> None:
         super().__init__(**values)
-        self.models: t.Tuple[str, ...] = tuple(kind for kind in ("user", "group") if kind in values["models"])
+        self.models: t.Tuple[Kind, ...] = tuple(kind for kind in KINDS if kind in values["models"])
         self.objects: t.Optional[t.List[str]] = None if values["objects"] is None else list(values["objects"])
         self.lookup: str = values["lookup"]
         self.orphans: str = values["orphans"]
@@ -168,7 +169,7 @@ class DirectoryOptions(SyncOptions):
         remedy = " needs engine: direct; authentik's own full sync has no such option."
         if self.objects is not None:
             return "objects" + remedy
-        if self.models != ("user", "group"):
+        if self.models != KINDS:
             return "models: %s" % ", ".join(self.models) + remedy
         if self.orphans == "apply":
             return "orphans: apply" + remedy
@@ -182,9 +183,9 @@ class DirectoryOptions(SyncOptions):
         return [*(("objects", item) for item in self.objects or ()), *super()._names()]
 
 
-def split_object(text: str) -> t.Tuple[t.Optional[str], str]:
+def split_object(text: str) -> t.Tuple[t.Optional[Kind], str]:
     """An entry of objects: (kind, or None where it does not say, id or name)."""
     kind, colon, rest = text.strip().partition(":")
-    if colon and kind in ("user", "group"):
-        return kind, rest.strip()
+    if colon and kind in (USER, GROUP):
+        return Kind(kind), rest.strip()
     return None, text.strip()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._common.errors import RemoteError
+from .._common.kind import Kind
 from .._common.masking import mask_text
 from .._common.types import Json
 from .._objects.difference import comparable
@@ -103,7 +104,7 @@ class Outcome(BaseOutcome):
 
     def note_states(
         self,
-        kind: str,
+        kind: Kind,
         before: t.Optional[Json],
         after: t.Optional[Json],
         members_before: t.Optional[t.Mapping[str, str]] = None,
@@ -133,7 +134,7 @@ class Outcome(BaseOutcome):
         return found
 
 
-def _state(kind: str, record: t.Optional[Json], members: t.Optional[t.Mapping[str, str]]) -> Json:
+def _state(kind: Kind, record: t.Optional[Json], members: t.Optional[t.Mapping[str, str]]) -> Json:
     state = comparable(kind, record)
     if members is not None and (record is not None or members):
         state["members"] = sorted(

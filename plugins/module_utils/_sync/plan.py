@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.kind import USER, Kind
 from .._common.types import Json
 from .._objects.difference import changes, member_key, unmet, writable
 
@@ -46,7 +47,7 @@ class MemberPlan(t.NamedTuple):
     kept: t.List[str]
 
 
-def plan_record(kind: str, wanted: Json, record: t.Optional[Json]) -> RecordPlan:
+def plan_record(kind: Kind, wanted: Json, record: t.Optional[Json]) -> RecordPlan:
     """Compare the wanted resource with Google's (None: there is none), managed fields only."""
     if record is None:
         body = {key: value for key, value in wanted.items() if key in writable(kind)}
@@ -57,9 +58,9 @@ def plan_record(kind: str, wanted: Json, record: t.Optional[Json]) -> RecordPlan
     return RecordPlan("PUT" if found else None, body, found)
 
 
-def refused_value(kind: str, plan: RecordPlan) -> str:
+def refused_value(kind: Kind, plan: RecordPlan) -> str:
     """A value of a plan that Google is known to refuse, in words with the remedy; empty if there is none."""
-    address = "primaryEmail" if kind == "user" else "email"
+    address = kind.address_field
     if address in plan.body or plan.method == "POST":
         value = str(plan.body.get(address) or "")
         if not value:
@@ -70,7 +71,7 @@ def refused_value(kind: str, plan: RecordPlan) -> str:
                 value,
                 address,
             )
-    if kind != "user" or (plan.method != "POST" and "name" not in plan.body):
+    if kind != USER or (plan.method != "POST" and "name" not in plan.body):
         return ""
     name = plan.body.get("name")
     if not isinstance(name, dict):
@@ -91,7 +92,7 @@ def refused_value(kind: str, plan: RecordPlan) -> str:
     return ""
 
 
-def unwritable(kind: str, wanted: Json) -> t.List[str]:
+def unwritable(kind: Kind, wanted: Json) -> t.List[str]:
     """The fields that mappings set and that nobody can write at Google, sorted."""
     return sorted(set(wanted) - writable(kind))
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._common.kind import Kind
 from ..._common.types import Json
 from ..._objects.connection import leads_to
-from ..._objects.record import address_of
 from .executor import Executor
 
 
@@ -32,7 +32,7 @@ class RowPlan(t.NamedTuple):
 
 
 def plan_row(
-    kind: str,
+    kind: Kind,
     row: t.Optional[Json],
     record: Json,
     earlier: t.Optional[Json],
@@ -63,7 +63,7 @@ def plan_row(
         )
     if row is not None and leads_to(row, record, earlier):
         return RowPlan(None, None, "")
-    google_id = address_of(record) if kind == "user" else str(record["id"])
+    google_id = kind.google_id(record)
     return RowPlan(row, google_id, "")
 
 

@@ -21,6 +21,7 @@ import typing as t
 
 from ..._authentik.errors import AuthentikError
 from ..._common.errors import RemoteError
+from ..._common.kind import GROUP, USER, Kind
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
@@ -83,11 +84,11 @@ class DirectorySync(DirectoryEngine):
         self._in_a_row = 0
         self._hopeless = ""
         # What is being written, or was when something unexpected happened.
-        self._begun: t.Dict[t.Tuple[str, str], Item] = {}
+        self._begun: t.Dict[t.Tuple[Kind, str], Item] = {}
         # By kind: who has a record, by its id, or is to get an address, by "@" and the address.
-        self._holders: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
+        self._holders: t.Dict[Kind, t.Dict[str, str]] = {USER: {}, GROUP: {}}
         # By kind: what is to be done, by the object's primary key.
-        self._work: t.Dict[str, t.MutableMapping[str, Item]] = {"user": {}, "group": {}}
+        self._work: t.Dict[Kind, t.MutableMapping[str, Item]] = {USER: {}, GROUP: {}}
         self._orphans: t.List[Orphan] = []
 
     # The run
@@ -138,9 +139,9 @@ class DirectorySync(DirectoryEngine):
             directory.session.audit = self._audit
             self.authentik.audit = self._audit
         reader = self._reader = ListedReader(directory, self.authentik, int(self._provider["pk"]))
-        reader.visits_users = "user" in options.models and options.shard_count == 1
+        reader.visits_users = USER in options.models and options.shard_count == 1
         self._shared = DirectContext(self.authentik, self._provider, options, directory, reader)
-        self._work["user"] = PlannedUsers(self._shared)
+        self._work[USER] = PlannedUsers(self._shared)
         with Pool(options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
             try:
                 self._survey = Snapshot(self.authentik, self._provider, reader, self._pool, self._asking, self.progress)
@@ -260,7 +261,7 @@ class DirectorySync(DirectoryEngine):
         if options.orphans != "ignore":
             self._find_orphans()
 
-    def _mine(self, kind: str, pk: str) -> bool:
+    def _mine(self, kind: Kind, pk: str) -> bool:
         """Whether an object belongs to this shard: by its key, so that it is the same in every run."""
         count = self.options.shard_count
         if count == 1:
@@ -268,7 +269,7 @@ class DirectorySync(DirectoryEngine):
         digest = hashlib.sha256(("%s:%s" % (kind, pk)).encode("utf-8")).hexdigest()
         return int(digest[:8], 16) % count == self.options.shard_index
 
-    def _in_scope(self, kind: str) -> t.Iterator[Target]:
+    def _in_scope(self, kind: Kind) -> t.Iterator[Target]:
         """The objects of this run, as authentik lists them."""
         for page in self._survey.pages(kind):
             for data in page:
@@ -285,7 +286,7 @@ class DirectorySync(DirectoryEngine):
                     # Its account is no orphan of this shard's, either.
                     self._claim(target)
                     continue
-                if kind == "group":
+                if kind == GROUP:
                     self._survey.fill_members(data)
                     if self._journal is not None and self._journal.was_done(kind, target.pk, self._mark(target)):
                         # Saves the listing of its members; people are in the listing anyway.
@@ -315,7 +316,7 @@ class DirectorySync(DirectoryEngine):
 
     def _named(self) -> t.List[Target]:
         """The objects that were named, each once; those that cannot be found are reported as failed."""
-        found: t.Dict[t.Tuple[str, str], Target] = {}
+        found: t.Dict[t.Tuple[Kind, str], Target] = {}
         names = self.options.objects or []
         self.progress.begin("find the objects", len(names))
         for text, targets, problem in self._asking.map(self._find_named, names):
@@ -377,7 +378,7 @@ class DirectorySync(DirectoryEngine):
         for kind in self.options.models:
             rows = self._reader.rows[kind]
             index = self._reader.index(kind)
-            if kind == "user" and not len(index):
+            if kind == USER and not len(index):
                 self._stop_by("Google lists no user at all, though every workspace has an administrator")
             if len(rows) and not self._survey.count(kind):
                 self._stop_by("authentik lists no %s, though %d are connected to Google" % (kind, len(rows)))
@@ -397,7 +398,7 @@ class DirectorySync(DirectoryEngine):
             )
         self._hold(guards)
 
-    def _is_listed(self, kind: str, pk: str) -> bool:
+    def _is_listed(self, kind: Kind, pk: str) -> bool:
         index = self._reader.index(kind)
         return any(
             index.has(key)
@@ -416,7 +417,7 @@ class DirectorySync(DirectoryEngine):
             "guard",
         )
 
-    def _plan_kind(self, kind: str, targets: t.Iterable[Target]) -> None:
+    def _plan_kind(self, kind: Kind, targets: t.Iterable[Target]) -> None:
         """Observe and plan all objects of a kind; keep those that something is to be done about."""
         total = len(targets) if isinstance(targets, list) else self._survey.count(kind)
         self.progress.begin("compare %ss" % kind, total)
@@ -440,7 +441,7 @@ class DirectorySync(DirectoryEngine):
     def _item(self, target: Target) -> Item:
         return Item(self._shared, target, first_row(self._reader.connections(target.kind, target.pk)))
 
-    def _evaluator(self, kind: str) -> MappingEvaluator:
+    def _evaluator(self, kind: Kind) -> MappingEvaluator:
         options = self.options
         mode = options.mapping_evaluation
         if mode == "auto" and options.objects and len(options.objects) <= FEW_OBJECTS:
@@ -454,7 +455,7 @@ class DirectorySync(DirectoryEngine):
             raise RunEnded("mapping_evaluation: local is not possible here. %s" % exc, "libraries") from None
         return evaluator
 
-    def _sample(self, kind: str) -> t.List[t.Tuple[Json, t.Optional[str]]]:
+    def _sample(self, kind: Kind) -> t.List[t.Tuple[Json, t.Optional[str]]]:
         """Objects to try the mappings with, chosen from some of each page."""
         size = self.options.mapping_sample
         candidates: t.List[t.Tuple[Json, t.Optional[str]]] = []
@@ -503,7 +504,7 @@ class DirectorySync(DirectoryEngine):
             item.look(given)
             self._watch(item.outcome)
 
-    def _take(self, kind: str, item: Item) -> None:
+    def _take(self, kind: Kind, item: Item) -> None:
         """Plan for an observed object, and keep it if there is something to do."""
         obj, outcome = item.obj, item.outcome
         item.attempt(obj.plan)
@@ -521,12 +522,12 @@ class DirectorySync(DirectoryEngine):
         if not item.going:
             self._finish(kind, item)
             return
-        if kind == "user" and obj.record_plan.method is not None:
+        if kind == USER and obj.record_plan.method is not None:
             self._reader.explain(obj.explained())
         if obj.differs:
             self.progress.differ()
         if self._shared.predicts:
-            if not item.attempt(obj.explain) and kind == "user":
+            if not item.attempt(obj.explain) and kind == USER:
                 self._reader.forget(obj.explained())
             if obj.differs or not item.going or item.warnings:
                 self._work[kind][item.target.pk] = item
@@ -544,11 +545,11 @@ class DirectorySync(DirectoryEngine):
 
     # Two objects, one record
 
-    def _contend(self, kind: str, item: Item) -> None:
+    def _contend(self, kind: Kind, item: Item) -> None:
         """See that no two objects write to one record, nor make two with one address: who is connected to it has it."""
         obj, target = item.obj, item.target
         keys = [] if obj.before is None else [str(obj.before.get("id"))]
-        address = str(obj.record_plan.body.get("primaryEmail") or obj.record_plan.body.get("email") or "")
+        address = kind.address(obj.record_plan.body)
         if obj.record_plan.method is not None and address:
             keys.append("@" + address.lower())
         holders = self._holders[kind]
@@ -562,7 +563,7 @@ class DirectorySync(DirectoryEngine):
             theirs = _tie(row, obj.before)
             if earlier is not None and mine >= theirs:
                 del self._work[kind][pk]
-                if kind == "user":
+                if kind == USER:
                     self._reader.forget(earlier.obj.explained())
                 self._conflict(earlier, address, str(target))
                 self._finish(kind, earlier)
@@ -579,7 +580,7 @@ class DirectorySync(DirectoryEngine):
             "address, or remove the connection in authentik that is wrong."
         )
         found = address_of(item.obj.before) or address or "its record"
-        what = "account" if item.target.kind == "user" else "group"
+        what = item.target.kind.record
         item.finish(text % (str(item.target).capitalize(), found, what, other), "conflict")
 
     def _find_orphans(self) -> None:
@@ -606,20 +607,20 @@ class DirectorySync(DirectoryEngine):
         applied = self._orphans if options.orphans == "apply" else []
         totals = self._survey.found
         shard = (options.shard_index, options.shard_count)
-        suspended = sum(1 for item in self._work["user"].values() if item.obj.suspends)
+        suspended = sum(1 for item in self._work[USER].values() if item.obj.suspends)
         suspended += sum(1 for orphan in applied if orphan.action == "suspended")
         guards: t.List[Guard] = []
         limit = options.limits["max_suspensions"]
         # Who is named is not listed: there is nothing to take a share of.
         if not (options.objects and limit.percent):
             text = "accounts would be suspended"
-            guards.append(held_against("max_suspensions", limit, suspended, totals["user"], text, shard))
+            guards.append(held_against("max_suspensions", limit, suspended, totals[USER], text, shard))
         limit = options.limits["max_deletions"]
         for kind in () if options.objects else options.models:
             deleted = sum(1 for orphan in applied if orphan.kind == kind and orphan.action == "deleted")
             text = "%ss would be deleted" % kind
             guards.append(held_against("max_deletions", limit, deleted, totals[kind], text, shard))
-        guards.extend(guard for guard in map(self._removals, self._work["group"].values()) if guard.exceeded)
+        guards.extend(guard for guard in map(self._removals, self._work[GROUP].values()) if guard.exceeded)
         self._hold(guards)
 
     def _removals(self, item: Item) -> Guard:
@@ -650,7 +651,7 @@ class DirectorySync(DirectoryEngine):
     # Write
 
     def _write(self) -> None:
-        users, groups = self._work["user"], list(self._work["group"].values())
+        users, groups = self._work[USER], list(self._work[GROUP].values())
         # Each is taken off the shelf when its turn has come, and nothing of those that are done stays in memory.
         self._phase("write users", list(users), lambda pk: self._write_user(users.pop(pk)))
         self._reader.forget_predicted()
@@ -688,15 +689,15 @@ class DirectorySync(DirectoryEngine):
 
     def _write_user(self, item: Item) -> None:
         obj = item.obj
-        self._begun["user", item.target.pk] = item
+        self._begun[USER, item.target.pk] = item
         if self._try(item, obj.write_record):
             item.attempt(obj.keep_row, obj.verify)
         if obj.after is not None:
             self._reader.note(obj.after)
-        self._finish("user", item)
+        self._finish(USER, item)
 
     def _write_group(self, item: Item) -> None:
-        self._begun["group", item.target.pk] = item
+        self._begun[GROUP, item.target.pk] = item
         foreseen = {member_key(member) for member in item.obj.member_plan.remove}
         # Who has an account is known for certain only now.
         if self._try(item, item.obj.write_record, item.obj.plan_members):
@@ -726,7 +727,7 @@ class DirectorySync(DirectoryEngine):
         # Whatever became of the members, the record is there.
         item.going = obj.attempt(obj.keep_row) and item.going
         item.attempt(obj.verify)
-        self._finish("group", item)
+        self._finish(GROUP, item)
 
     def _apply_orphan(self, orphan: Orphan) -> None:
         if self._hopeless:
@@ -750,7 +751,7 @@ class DirectorySync(DirectoryEngine):
 
     # Report
 
-    def _finish(self, kind: str, item: Item) -> None:
+    def _finish(self, kind: Kind, item: Item) -> None:
         """An object is settled: into the result, the report and the journal."""
         item.obj.report()
         item.masked()
@@ -761,10 +762,10 @@ class DirectorySync(DirectoryEngine):
         else:
             self._note_done(kind, item)
 
-    def _note_done(self, kind: str, item: Item) -> None:
+    def _note_done(self, kind: Kind, item: Item) -> None:
         """Let an interrupted run know that this object needs no second look."""
         status = item.outcome.status
-        done = status == "synced" or (kind == "group" and status == "unchanged")
+        done = status == "synced" or (kind == GROUP and status == "unchanged")
         journal = self._journal
         if journal is not None and not self._shared.predicts and done:
             target, mark = item.target, self._mark(item.target)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 import typing as t
 
+from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._objects.index import ConnectionIndex, RecordIndex
 from ..._objects.record import address_of
@@ -30,21 +31,21 @@ class ListedReader(Reader):
         super().__init__(*args)
         self.users = RecordIndex()
         self.groups = RecordIndex()
-        self.rows = {"user": ConnectionIndex("user"), "group": ConnectionIndex("group")}
+        self.rows = {USER: ConnectionIndex(USER), GROUP: ConnectionIndex(GROUP)}
         self.listed: t.Set[str] = set()
         self.visits_users = False
-        self._absent: t.Set[t.Tuple[str, str]] = set()
+        self._absent: t.Set[t.Tuple[Kind, str]] = set()
         # Id and address of each, by either: all that members are found by.
         self._predicted: t.Dict[str, t.Tuple[str, str]] = {}
 
-    def index(self, kind: str) -> RecordIndex:
+    def index(self, kind: Kind) -> RecordIndex:
         """The index of "user" or "group"."""
-        return self.users if kind == "user" else self.groups
+        return self.users if kind == USER else self.groups
 
-    def record(self, kind: str, key: str, sure: bool = True) -> t.Optional[Json]:
+    def record(self, kind: Kind, key: str, sure: bool = True) -> t.Optional[Json]:
         index = self.index(kind)
         found = index.get(key)
-        enough = not sure and kind in self.listed and (kind != "user" or self.visits_users)
+        enough = not sure and kind in self.listed and (kind != USER or self.visits_users)
         if found is not None or enough or (kind, key.lower()) in self._absent:
             return found
         found = super().record(kind, key)
@@ -78,5 +79,5 @@ class ListedReader(Reader):
         """The users are done: what Google answered counts from now on."""
         self._predicted.clear()
 
-    def connections(self, kind: str, pk: str) -> t.List[Json]:
+    def connections(self, kind: Kind, pk: str) -> t.List[Json]:
         return self.rows[kind].of(pk) if kind in self.listed else super().connections(kind, pk)

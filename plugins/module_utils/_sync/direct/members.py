@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.errors import AuthentikError
+from ..._common.kind import USER
 from ..._common.types import Json
 from ..._objects.connection import connected_id
 from ..._objects.difference import member_key
@@ -72,7 +73,7 @@ def _account(person: Json, address: str, reader: Reader, sure: bool) -> t.Option
     found = reader.account(address, sure) if address else None
     if found is not None and is_at(found, address):
         return found
-    for row in reader.connections("user", str(person["pk"])):
+    for row in reader.connections(USER, str(person["pk"])):
         own_id = connected_id(row)
         for key in (own_id, str(row.get("google_id") or "")):
             found = reader.account(key, sure) if key else None

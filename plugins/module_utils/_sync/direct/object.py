@@ -16,6 +16,7 @@ import typing as t
 from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
 from ..._common.errors import RemoteError
+from ..._common.kind import GROUP, Kind
 from ..._common.texts import listed
 from ..._common.types import Json
 from ..._google.errors import GoogleError
@@ -77,7 +78,7 @@ class DirectContext:
         self._tolerant: t.Optional[bool] = None
         self._lock = threading.Lock()
 
-    def executor(self, kind: str, log: EngineLog) -> Executor:
+    def executor(self, kind: Kind, log: EngineLog) -> Executor:
         """What writes one object of this run."""
         budget = WaitBudget(self.options.google_wait)
         return Executor(self.authentik, self.directory, kind, budget, log, self.subject)
@@ -239,7 +240,7 @@ class DirectObject:
             record = self._read(key)
         asked = self._google_id(record)
         self._take((yield asked))
-        address = str(self._wanted.get("primaryEmail") or self._wanted.get("email") or "")
+        address = self.target.kind.address(self._wanted)
         if record is not None and not self._is_ours(record, key, address):
             # Found by somebody's alias: a mapping may have another address for this object.
             if address.lower() in self._tried:
@@ -253,7 +254,7 @@ class DirectObject:
             # authentik evaluates with the connection that there is, and without one for what it makes anew.
             self._take((yield self._google_id(record)))
         self.before = self.after = record
-        if self.target.kind == "group" and self.run.options.membership != "ignore":
+        if self.target.kind == GROUP and self.run.options.membership != "ignore":
             self._observe_members()
         self.outcome.basis = "google"
         self.outcome.object["google_id"] = self._google_id(record)
@@ -297,7 +298,7 @@ class DirectObject:
             return None
         if self.row is not None and self.row.get("google_id"):
             return str(self.row["google_id"])
-        return address_of(record) if self.target.kind == "user" else str(record["id"])
+        return self.target.kind.google_id(record)
 
     def _take(self, given: Evaluated) -> None:
         """What the mappings give."""
@@ -348,7 +349,7 @@ class DirectObject:
     def plan_members(self) -> None:
         """Compare a group's members, as they were observed, with those in authentik."""
         options = self.run.options
-        if self.target.kind != "group" or options.membership == "ignore":
+        if self.target.kind != GROUP or options.membership == "ignore":
             return
         reader = self.run.reader
         people = people_of(self.target)
@@ -389,7 +390,7 @@ class DirectObject:
 
     def _outside(self, body: Json) -> str:
         """The first address to be written that is in none of the workspace's domains; empty if all are."""
-        addresses = [str(body.get("primaryEmail") or body.get("email") or "")]
+        addresses = [self.target.kind.address(body)]
         addresses += [str(item.get("address") or "") for item in body.get("emails") or [] if isinstance(item, dict)]
         known = address_of(self.before).rpartition("@")[2].lower()
         return next(
@@ -404,7 +405,7 @@ class DirectObject:
     def explain(self) -> None:
         """Check mode, or a provider in dry run: what would be done, without a write to anybody."""
         outcome, kind, record, plan = self.outcome, self.target.kind, self.before, self.record_plan
-        address = str(plan.body.get("primaryEmail") or plan.body.get("email") or "")
+        address = kind.address(plan.body)
         if address and not is_at(record, address):
             self._refuse_held(address, record)
         key = address_of(record) or address
@@ -432,7 +433,7 @@ class DirectObject:
             holder = self.run.reader.record(self.target.kind, address)
             if holder is not None and holder.get("id") != record.get("id"):
                 raise HeldByAnother(held_text(address, "another %s" % self.target.kind, holder))
-        other = "group" if self.target.kind == "user" else "user"
+        other = self.target.kind.other
         holder = self.run.reader.record(other, address, self.run.reader.sure)
         if holder is not None:
             raise HeldByAnother(held_text(address, "the %s" % other, holder))
@@ -511,7 +512,7 @@ class DirectObject:
 
     def _new_body(self, body: Json) -> Json:
         """A new account's body with a password; nothing for a group."""
-        if self.target.kind == "group":
+        if self.target.kind == GROUP:
             return body
         given = given_hash(self._secret)
         if given is None and self._secret.get("hashFunction"):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._common.errors import RemoteError
+from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._objects.connection import connected_id, first_row
@@ -33,7 +34,7 @@ class Orphan:
     """One.
 
     Attributes:
-        kind: "user" or "group".
+        kind: Kind.
         rows: the connections that lead to the record, or to none.
         record: Google's record, or None where there is none that is surely the connected one.
         why: str, why it is out of scope.
@@ -44,7 +45,7 @@ class Orphan:
 
     def __init__(
         self,
-        kind: str,
+        kind: Kind,
         pk: str,
         name: t.Optional[str],
         rows: t.List[Json],
@@ -74,12 +75,12 @@ class Orphan:
         if self.record is None:
             return
         if wanted == "delete":
-            if self.kind == "group" and not allow_group_deletion:
+            if self.kind == GROUP and not allow_group_deletion:
                 self.action = None
                 self.why += "; deleting groups, which Google cannot restore, needs allow_group_deletion: true"
                 return
             self.action = "deleted"
-        elif wanted == "suspend" and self.kind == "user" and not self.record.get("suspended"):
+        elif wanted == "suspend" and self.kind == USER and not self.record.get("suspended"):
             self.action = "suspended"
         try:
             self._check(subject)
@@ -119,7 +120,7 @@ class Orphan:
                 record = t.cast(Json, self.record)
                 if self.action == "suspended":
                     executor.update(record, {"suspended": True}, {"suspended": True})
-                    outcome.operations.append(operation("PUT", "user", address_of(record), by="module"))
+                    outcome.operations.append(operation("PUT", USER, address_of(record), by="module"))
                 else:
                     executor.delete(record)
                     outcome.operations.append(operation("DELETE", self.kind, address_of(record), by="module"))
@@ -158,14 +159,14 @@ class Orphans:
     """
 
     def __init__(
-        self, run: DirectContext, survey: Snapshot, reader: ListedReader, holders: t.Mapping[str, t.Mapping[str, str]]
+        self, run: DirectContext, survey: Snapshot, reader: ListedReader, holders: t.Mapping[Kind, t.Mapping[str, str]]
     ) -> None:
         self._run = run
         self._survey = survey
         self._reader = reader
         self._holders = holders
 
-    def look(self, kind: str, pk: str) -> t.List[Orphan]:
+    def look(self, kind: Kind, pk: str) -> t.List[Orphan]:
         """The orphans behind the connections of an object that was not found in scope; none if it is there after all."""
         rows = self._reader.rows[kind].of(pk)
         try:
@@ -175,9 +176,9 @@ class Orphans:
             found.outcome.fail_by(exc)
             return [found]
 
-    def _look(self, kind: str, pk: str, rows: t.List[Json]) -> t.List[Orphan]:
+    def _look(self, kind: Kind, pk: str, rows: t.List[Json]) -> t.List[Orphan]:
         authentik = self._run.authentik
-        data = authentik.user(int(pk)) if kind == "user" else authentik.group(pk)
+        data = authentik.get(kind, pk)
         if data is None:
             # With an object authentik removes its connections, so that this one is hidden rather than gone.
             why = (
@@ -206,7 +207,7 @@ class Orphans:
                 found[own_id] = Orphan(kind, pk, target.name, [row], record, reason)
         return list(found.values())
 
-    def _record(self, kind: str, row: Json) -> t.Optional[Json]:
+    def _record(self, kind: Kind, row: Json) -> t.Optional[Json]:
         """The record that is surely the connected one."""
         own_id, google_id = connected_id(row), str(row.get("google_id") or "")
         for key in (own_id, google_id):

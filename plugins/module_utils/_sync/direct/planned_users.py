@@ -12,6 +12,7 @@ import json
 import typing as t
 import zlib
 
+from ..._common.kind import USER, Kind
 from ..._common.masking import MASK
 from ..._common.types import Json
 from ..._objects.target import Target
@@ -101,7 +102,7 @@ class Item:
         return zlib.compress(json.dumps(state, separators=(",", ":")).encode("ascii"), 1)
 
     @classmethod
-    def unpack(cls, run: DirectContext, kind: str, packed: bytes) -> Item:
+    def unpack(cls, run: DirectContext, kind: Kind, packed: bytes) -> Item:
         """What pack() made, as it was."""
         state = json.loads(zlib.decompress(packed).decode("ascii"))
         item = cls(run, Target(kind, state["data"]), state["row"])
@@ -122,7 +123,7 @@ class PlannedUsers(t.MutableMapping[str, Item]):
         self._packed: t.Dict[str, bytes] = {}
 
     def __getitem__(self, pk: str) -> Item:
-        return Item.unpack(self._run, "user", self._packed[pk])
+        return Item.unpack(self._run, USER, self._packed[pk])
 
     def __setitem__(self, pk: str, item: Item) -> None:
         self._packed[pk] = item.pack()

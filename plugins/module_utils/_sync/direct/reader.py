@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.api import Authentik
+from ..._common.kind import USER, Kind
 from ..._common.types import Json
 
 if t.TYPE_CHECKING:
@@ -32,22 +33,22 @@ class Reader:
         self.authentik = authentik
         self.provider = provider
 
-    def record(self, kind: str, key: str, sure: bool = True) -> t.Optional[Json]:
+    def record(self, kind: Kind, key: str, sure: bool = True) -> t.Optional[Json]:
         """Google's record of a "user" or "group" with this id, address or alias, or None.
 
         Args:
             sure: whether None must be Google's own answer, and not only that of a listing.
         """
-        return self.directory.account(key) if kind == "user" else self.directory.group(key)
+        return self.directory.get(kind, key)
 
     def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
         """As record() for a "user", as it will be once this run has written the users."""
-        return self.record("user", key, sure)
+        return self.record(USER, key, sure)
 
     def members(self, group: str) -> t.List[Json]:
         """A group's direct members at Google; none for a group that Google does not show yet."""
         return self.directory.members(group) or []
 
-    def connections(self, kind: str, pk: str) -> t.List[Json]:
+    def connections(self, kind: Kind, pk: str) -> t.List[Json]:
         """The rows that connect one user or group of authentik."""
         return self.authentik.connections(kind, self.provider, pk)

@@ -8,6 +8,7 @@ import typing as t
 
 from ..._authentik.api import Authentik, Version
 from ..._common import waiting
+from ..._common.kind import GROUP, USER
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import MappingProblem, default_address, evaluate
@@ -69,7 +70,7 @@ class Comparison:
     def wanted_group(self) -> Json:
         """A group's wanted record, or what it is by default, marked as guessed where the mappings cannot be asked."""
         try:
-            self.wanted, _password = evaluate(self.authentik, self.provider, "group", self.target.data, None)
+            self.wanted, _password = evaluate(self.authentik, self.provider, GROUP, self.target.data, None)
             return self.wanted
         except MappingProblem as exc:
             return {"email": default_address(self.target, self.provider), "guessed": exc.kind != "skip"}
@@ -82,18 +83,18 @@ class Comparison:
         if directory is None or not address:
             return ""
         try:
-            other = directory.group(address) if self.target.kind == "user" else directory.user(address)
+            other = directory.get(self.target.kind.other, address)
         except GoogleError:
             # It would only have given the reason a name.
             return ""
         if other is None:
             return ""
-        kind = "group" if self.target.kind == "user" else "user"
+        kind = self.target.kind.other
         return "the %s %s" % (kind, other.get("email") or other.get("primaryEmail"))
 
     def note_google_id(self, look: Observation) -> None:
         row, record = look.row or {}, look.record or {}
-        found = row.get("google_id") or (record.get("primaryEmail") if self.target.kind == "user" else record.get("id"))
+        found = row.get("google_id") or (self.target.kind.google_id(record))
         if found and not (look.adopting and look is self.before):
             self.outcome.object["google_id"] = found
 
@@ -105,8 +106,8 @@ class Comparison:
     def look_again(self) -> Observation:
         if self.request.verify == "none":
             return Observation()
-        address = self.target.email if self.target.kind == "user" else str((self.wanted or {}).get("email") or "")
-        if not address and self.target.kind == "group":
+        address = self.target.email if self.target.kind == USER else str((self.wanted or {}).get("email") or "")
+        if not address and self.target.kind == GROUP:
             # A group whose record was there before is found by its id; this is for one made anew.
             address = str(self.before.attributes.get("email") or "")
         after = self.observer.after(self.before, address)
@@ -124,7 +125,7 @@ class Comparison:
         if not (before.seen and after.seen):
             return
         found = changes(kind, before.record, after.record)
-        if kind == "group":
+        if kind == GROUP:
             found.extend(member_changes(before.roles, after.roles))
         outcome.basis = "connection" if hidden else "google"
         if hidden and not before.attributes:
@@ -152,7 +153,7 @@ class Comparison:
 
     def states(self, before: Observation, after: Observation) -> t.Tuple[t.Any, ...]:
         if before.seen and after.seen:
-            group = self.target.kind == "group"
+            group = self.target.kind == GROUP
             return before.record, after.record, before.roles if group else None, after.roles if group else None
         return before.attributes or None, after.attributes or None
 
@@ -166,7 +167,7 @@ class Comparison:
         found = []
         if renewed or changes(kind, before.record, after.record):
             found.append(operation("POST" if renewed else "PUT", kind, key))
-        if kind == "group":
+        if kind == GROUP:
             added = set(after.roles) - (set() if renewed else set(before.roles))
             found.extend(operation("POST", "member", member, group=key) for member in sorted(added))
         return found
@@ -212,9 +213,9 @@ class Comparison:
         """The write that authentik's row proves, of a sync that is known to have written."""
         kind, row = self.target.kind, after.row or {}
         if not self.is_renewed(after):
-            key = row.get("google_id") if kind == "user" else after.attributes.get("email") or row.get("google_id")
+            key = row.get("google_id") if kind == USER else after.attributes.get("email") or row.get("google_id")
             return [operation("PUT", kind, str(key))]
-        if kind == "group":
+        if kind == GROUP:
             # One whose making was refused is linked as it stands, and nothing is written.
             return [operation("POST", kind, str(after.attributes.get("email")))] if self._was_missing(after) else []
         # Made or taken over: the row does not tell, so the method is not claimed.

@@ -16,6 +16,7 @@ from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import normalise
 from ..._common import waiting
 from ..._common.errors import RemoteError
+from ..._common.kind import GROUP, KINDS, Kind
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
@@ -28,7 +29,7 @@ from ..._objects.target import described
 from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded
 from ..outcome import Outcome, overlaid
 from .full_sync import LONGEST_PAUSE_S, FullSync, new_run
-from .snapshot import KINDS, Objects, SnapshotReader
+from .snapshot import Objects, SnapshotReader
 from .task_report import Failure, PageFailure, TaskReport
 
 if t.TYPE_CHECKING:
@@ -47,9 +48,9 @@ class FullServerSync(DirectoryEngine):
 
     def __init__(self, *args: t.Any, **more: t.Any) -> None:
         super().__init__(*args, **more)
-        self._failures: t.Mapping[t.Tuple[str, str], Failure] = {}
-        self._doubtful: t.Set[t.Tuple[str, str]] = set()
-        self._untouched: t.Set[t.Tuple[str, str]] = set()
+        self._failures: t.Mapping[t.Tuple[Kind, str], Failure] = {}
+        self._doubtful: t.Set[t.Tuple[Kind, str]] = set()
+        self._untouched: t.Set[t.Tuple[Kind, str]] = set()
         self._left_out: t.List[str] = []
         self._skipped: t.Set[str] = set()
 
@@ -310,7 +311,7 @@ class FullServerSync(DirectoryEngine):
             self._look_and_compare(reading.written)
         self._conclude(run, reading)
 
-    def _look_and_compare(self, written: t.Callable[[str, str], bool]) -> None:
+    def _look_and_compare(self, written: t.Callable[[Kind, str], bool]) -> None:
         """Look again, and fill in what changed."""
         outcome, looker = self.outcome, self._looker
         self.progress.begin("look again", 0)
@@ -357,7 +358,7 @@ class FullServerSync(DirectoryEngine):
                 "the module read Google (verify: google) to know."
             )
 
-    def _all(self) -> t.Iterator[t.Tuple[str, str]]:
+    def _all(self) -> t.Iterator[t.Tuple[Kind, str]]:
         """(kind, primary key) of all objects in scope, and of those that came into it since and failed."""
         for kind in KINDS:
             known = self._objects.in_scope[kind]
@@ -368,7 +369,7 @@ class FullServerSync(DirectoryEngine):
                 if found == kind and pk not in listed:
                     yield kind, pk
 
-    def _compare(self, kind: str, pk: str) -> None:
+    def _compare(self, kind: Kind, pk: str) -> None:
         """One object: what differs between the two looks, and what authentik says of it."""
         outcome, looker, key = self.outcome, self._looker, (kind, pk)
         item = Outcome("server")
@@ -396,7 +397,7 @@ class FullServerSync(DirectoryEngine):
             return
         else:
             item.status = "synced" if item.changes else "unchanged"
-        if kind == "group" and item.object["google_id"] is not None:
+        if kind == GROUP and item.object["google_id"] is not None:
             item.skipped_members = looker.unlinked_members(pk)
             self._skipped.update(item.skipped_members)
         if item.status == "unchanged" and not item.skipped_members:
@@ -405,7 +406,7 @@ class FullServerSync(DirectoryEngine):
         else:
             outcome.add(kind, item, action if item.changes else None)
 
-    def _described(self, kind: str, pk: str) -> Json:
+    def _described(self, kind: Kind, pk: str) -> Json:
         return described(kind, pk, self._objects.names[kind].get(pk, pk), True)
 
     @staticmethod
@@ -416,7 +417,7 @@ class FullServerSync(DirectoryEngine):
     def _leave_out(self, item: Outcome) -> None:
         self._left_out.append("%s %s" % (item.object["model"].rpartition(".")[2].lower(), item.object["name"]))
 
-    def _see(self, kind: str, pk: str, item: Outcome) -> t.Optional[str]:
+    def _see(self, kind: Kind, pk: str, item: Outcome) -> t.Optional[str]:
         """Compare Google's records and a group's members before and after; returns what was done."""
         looker, before, after = self._looker, self._looker.before, self._looker.after
         item.basis = "google"
@@ -457,7 +458,7 @@ class FullServerSync(DirectoryEngine):
             item.note_states(kind, earlier, record, *roles)
         return "created" if earlier is None else "updated"
 
-    def _see_row(self, kind: str, pk: str, item: Outcome) -> t.Optional[str]:
+    def _see_row(self, kind: Kind, pk: str, item: Outcome) -> t.Optional[str]:
         """Compare authentik's rows before and after; returns what was done, as far as they tell."""
         before, after = self._looker.before, self._looker.after
         item.basis = "connection"
@@ -511,7 +512,7 @@ class FullServerSync(DirectoryEngine):
         if any(self._objects.members.values()):
             self.warn("authentik does not report the members of groups in a dry run.")
 
-    def _predicted(self, kind: str, pk: str, request: Json, item: Outcome) -> str:
+    def _predicted(self, kind: Kind, pk: str, request: Json, item: Outcome) -> str:
         """What a request that was held back would have changed."""
         before, body = self._looker.before, request["body"]
         row = before.row(kind, pk)

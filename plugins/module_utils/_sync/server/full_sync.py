@@ -16,6 +16,7 @@ import typing as t
 from ..._authentik import tasks as tasklog
 from ..._authentik.api import Authentik, Version
 from ..._authentik.errors import AuthentikError
+from ..._common.kind import KINDS, Kind
 from ..._common.types import Json
 from ..._mappings.desired import slug
 from ..directory import RunEnded
@@ -35,13 +36,13 @@ class Page(t.NamedTuple):
     """One page of a full sync.
 
     Attributes:
-        kind: "user" or "group"; number: int, from 1 on.
+        kind: Kind; number: int, from 1 on.
         lines: its LogEvents as authentik has them, of the attempt that counts, in order.
         state: "done", "crashed" or "unfinished".
         crash: LogEvents that say why an earlier attempt crashed; empty if none did.
     """
 
-    kind: str
+    kind: Kind
     number: int
     lines: t.List[Json]
     state: str
@@ -186,7 +187,7 @@ class ScheduledRun(FullSync):
             if str(line.get("event")).startswith("Task is being processed")
         ]
         first, last = (min(begun), max(begun)) if begun else (parent.queued, parent.queued)
-        newest: t.Dict[t.Tuple[str, int], tasklog.Task] = {}
+        newest: t.Dict[t.Tuple[Kind, int], tasklog.Task] = {}
         seen: t.Set[str] = set()
         for data in self.authentik.full_sync_pages(self.schedule):
             if (tasklog.seconds_of(data.get("mtime")) or 0.0) < first:
@@ -198,10 +199,10 @@ class ScheduledRun(FullSync):
             self.lines += task.earlier + task.lines
             match = _PAGE_UID.search(task.uid)
             if match and task.queued >= last:
-                newest[match.group(1), int(match.group(2))] = task
+                newest[Kind(match.group(1)), int(match.group(2))] = task
         self.pages = [
             Page(kind, number, task.lines, _state(task), _errors(task.earlier)[-1:])
-            for (kind, number), task in sorted(newest.items(), key=lambda item: (item[0][0] != "user", item[0][1]))
+            for (kind, number), task in sorted(newest.items(), key=lambda item: (KINDS.index(item[0][0]), item[0][1]))
         ]
 
 
@@ -274,7 +275,7 @@ class RowRun(FullSync):
         for line in self.lines:
             match = _OLD_PAGE.match(str(line.get("event")))
             if match:
-                self.pages.append(Page(match.group(2), int(match.group(1)), [], "done", []))
+                self.pages.append(Page(Kind(match.group(2)), int(match.group(1)), [], "done", []))
             if self.pages:
                 self.pages[-1].lines.append(line)
 

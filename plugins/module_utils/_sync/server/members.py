@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.errors import AuthentikError
+from ..._common.kind import GROUP, USER
 from ..._common.types import Json
 from ..._objects.difference import member_key
 from ..outcome import operation
@@ -19,7 +20,7 @@ FEW_MEMBERS = 10
 
 def check(case: Comparison, after: Observation) -> None:
     """Name the members that authentik skipped, and do not claim those that Google does not show."""
-    if case.target.kind != "group":
+    if case.target.kind != GROUP:
         return
     unlinked, absent = missing(case, after)
     case.outcome.skipped_members = sorted(unlinked)
@@ -38,7 +39,7 @@ def check(case: Comparison, after: Observation) -> None:
 def predict(case: Comparison, creating: bool) -> None:
     """The members that a sync would insert."""
     outcome, before = case.outcome, case.before
-    if case.target.kind != "group":
+    if case.target.kind != GROUP:
         return
     if not before.seen:
         if not creating:
@@ -67,7 +68,7 @@ def predict(case: Comparison, creating: bool) -> None:
 
 def assume(case: Comparison) -> None:
     """A group's members are not in authentik's row: without Google nobody knows whether one was new."""
-    if case.target.kind == "group" and case.target.data.get("users") and not case.outcome.changed:
+    if case.target.kind == GROUP and case.target.data.get("users") and not case.outcome.changed:
         case.outcome.changed = True
         case.outcome.basis = "assumed"
         case.warn(
@@ -110,12 +111,12 @@ def _rows_of(case: Comparison, people: t.List[Json]) -> t.Iterator[t.Tuple[Json,
         provider = int(case.provider["pk"])
         try:
             if len(people) > FEW_MEMBERS:
-                for row in case.authentik.all_connections("user", provider):
+                for row in case.authentik.all_connections(USER, provider):
                     case.member_rows.setdefault(str(row.get("user")), []).append(row)
             else:
                 for person in people:
                     pk = str(person["pk"])
-                    case.member_rows[pk] = case.authentik.connections("user", provider, pk)
+                    case.member_rows[pk] = case.authentik.connections(USER, provider, pk)
         except AuthentikError as exc:
             case.member_rows_readable = False
             case.warn(

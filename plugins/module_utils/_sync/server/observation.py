@@ -8,6 +8,7 @@ import typing as t
 
 from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
+from ..._common.kind import GROUP, USER
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._objects.connection import first_row
@@ -115,7 +116,7 @@ class Observer:
         look.rows = self.rows()
         if self.directory is not None:
             try:
-                if self.target.kind == "user":
+                if self.target.kind == USER:
                     self._user_before(look)
                 else:
                     self._group_before(look, wanted)
@@ -160,10 +161,10 @@ class Observer:
 
     def _read(self, look: Observation, key: str) -> None:
         directory = t.cast("Directory", self.directory)
-        if self.target.kind == "user":
-            look.record = directory.account(key) if key else None
+        if self.target.kind == USER:
+            look.record = directory.get(USER, key) if key else None
             return
-        look.record = directory.group(key) if key else None
+        look.record = directory.get(GROUP, key) if key else None
         if look.record is not None:
             # None: Google shows a new group before it lists its members.
             look.members = directory.members(str(look.record["id"])) or []

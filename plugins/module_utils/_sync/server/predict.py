@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._common.kind import GROUP, USER
 from ..._common.texts import listed
 from ..._common.types import Json
 from ..._mappings.desired import MappingProblem
@@ -59,11 +60,11 @@ def predict(case: Comparison) -> None:
         return
     outcome.changes = found
     outcome.changed = bool(found)
-    key = str(wanted.get("primaryEmail") or wanted.get("email") or "")
+    key = kind.address(wanted)
     if found:
         old = str((record or {}).get("primaryEmail") or (record or {}).get("email") or key)
         outcome.operations = [operation("POST" if record is None else "PUT", kind, key if record is None else old)]
-    roles = before.roles if kind == "group" and before.seen else None
+    roles = before.roles if kind == GROUP and before.seen else None
     outcome.note_states(kind, record, dict(record or {}, **overlaid(record, wanted)), roles, roles)
     outcome.status = "synced" if outcome.changed else "unchanged"
     members.predict(case, record is None)
@@ -76,16 +77,16 @@ def _settled_adoption(case: Comparison, record: Json, found: t.List[Json]) -> bo
     then. Anything else it tries to make, is refused by Google for the address, and links without writing.
     """
     outcome, target = case.outcome, case.target
-    name = record.get("primaryEmail") if target.kind == "user" else record.get("name")
+    name = record.get("primaryEmail") if target.kind == USER else record.get("name")
     # From 2026.8 on, which has this setting, a sync of one object lists nothing beforehand.
     lists = "discovery_enabled" not in case.provider
-    if lists and name == (target.email if target.kind == "user" else target.name):
+    if lists and name == (target.email if target.kind == USER else target.name):
         if case.before.row is None:
             return True
         _cannot_predict(case, "it has a connection to a record that is gone, and would get a second one")
         return False
     outcome.status = "unchanged"
-    roles = case.before.roles if target.kind == "group" else None
+    roles = case.before.roles if target.kind == GROUP else None
     outcome.note_states(target.kind, record, record, roles, roles)
     members.predict(case, False)
     outcome.fail(
@@ -115,7 +116,7 @@ def _cannot_predict(case: Comparison, why: str) -> None:
 
 def _would_be_accepted(case: Comparison, wanted: Json, creating: bool) -> bool:
     """Whether authentik and Google would take the wanted record, as far as that is known beforehand."""
-    if case.target.kind == "user":
+    if case.target.kind == USER:
         addresses = [str(wanted.get("primaryEmail") or "")]
         addresses += [str(item.get("address") or "") for item in wanted.get("emails") or [] if isinstance(item, dict)]
     else:
@@ -140,7 +141,7 @@ def _would_be_accepted(case: Comparison, wanted: Json, creating: bool) -> bool:
     elif not addresses[0]:
         case.outcome.fail("authentik could not sync %s: it has no e-mail." % case.target, "sync_failed")
         return False
-    if creating and case.target.kind == "user":
+    if creating and case.target.kind == USER:
         # No mapping may give a name at all.
         name: Json = wanted["name"] if isinstance(wanted.get("name"), dict) else {}
         empty = [field for field in ("givenName", "familyName") if not str(name.get(field) or "").strip()]

@@ -12,6 +12,7 @@ import typing as t
 
 from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
+from ..._common.kind import USER, Kind
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import MappingProblem, evaluate
@@ -36,7 +37,7 @@ def refusal(case: Comparison) -> Refusal:
 
 
 def _protected(case: Comparison) -> str:
-    if case.target.kind != "user":
+    if case.target.kind != USER:
         return ""
     before, directory = case.before, case.observer.directory
     subject = Subject(
@@ -68,7 +69,7 @@ def _listed_by_address(case: Comparison, record: t.Optional[Json], subject: Subj
         # Without a record the look before has asked for the address.
         return ""
     try:
-        other = directory.account(address) if address else None
+        other = directory.get(USER, address) if address else None
     except GoogleError as exc:
         if case.request.verify == "google":
             raise
@@ -117,12 +118,12 @@ def _see(
     """Raise Protected if authentik would harm an account; else why that is not known, or an empty text."""
     if not standing(record, subject):
         return ""
-    check("user", record, {}, subject, takes_over=not proves(row, record, target.email))
+    check(USER, record, {}, subject, takes_over=not proves(row, record, target.email))
     try:
         resource, secret = wanted()
     except MappingProblem as exc:
         return "" if exc.kind in _NOT_WRITTEN else str(exc)
-    check("user", record, dict(resource, **secret), subject)
+    check(USER, record, dict(resource, **secret), subject)
     return ""
 
 
@@ -175,10 +176,10 @@ class Scoped(t.NamedTuple):
 def _of_full_sync(
     authentik: Authentik, provider: Json, user: Scoped, account: Json, subject: Subject
 ) -> t.Iterator[str]:
-    data = authentik.user(int(user.pk))
+    data = authentik.get(USER, user.pk)
     if data is None:
         return
-    target = Target("user", data)
+    target = Target(USER, data)
     why = "%s (%s)" % (address_of(account), standing(account, subject))
     try:
         unknown = _see(account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row))
@@ -191,7 +192,7 @@ def _of_full_sync(
 
 def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optional[Json]) -> t.Tuple[Json, Json]:
     """What the mappings yield for a user who has a connection. Raises MappingProblem, AuthentikError."""
-    return evaluate(authentik, provider, "user", target.data, str((row or {}).get("google_id") or ""))
+    return evaluate(authentik, provider, USER, target.data, str((row or {}).get("google_id") or ""))
 
 
 def _owned_by_another(case: Comparison) -> str:
@@ -215,11 +216,11 @@ def _owned_by_another(case: Comparison) -> str:
         _what(kind),
         "Give one of them another %s in authentik. Only if the %s belongs to the other one no longer, remove that "
         "connection (google_workspace_connection, state: absent)."
-        % ("e-mail" if kind == "user" else "name or address", _what(kind)),
+        % ("e-mail" if kind == USER else "name or address", _what(kind)),
     )
 
 
-def owners(authentik: Authentik, kind: str, provider: int, pk: str, record: Json) -> t.List[str]:
+def owners(authentik: Authentik, kind: Kind, provider: int, pk: str, record: Json) -> t.List[str]:
     """The other objects of authentik that are connected with a record: by immutable id, or by address where no id is known."""
     found = set()
     for row in authentik.all_connections(kind, provider):
@@ -227,10 +228,10 @@ def owners(authentik: Authentik, kind: str, provider: int, pk: str, record: Json
         theirs = own_id == str(record.get("id")) if own_id else leads_to(row, record)
         if theirs and str(row.get(kind)) != pk:
             obj = row.get("%s_obj" % kind)
-            name = (obj or {}).get("username" if kind == "user" else "name") if isinstance(obj, dict) else None
+            name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
             found.add("%s %s" % (kind, name or row.get(kind)))
     return sorted(found)
 
 
-def _what(kind: str) -> str:
-    return "account" if kind == "user" else "group"
+def _what(kind: Kind) -> str:
+    return kind.record

@@ -15,6 +15,7 @@ from ..._authentik.api import Authentik
 from ..._authentik.client import Map
 from ..._authentik.errors import AuthentikError
 from ..._common import waiting
+from ..._common.kind import GROUP, KINDS, USER, Kind
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import default_address
@@ -25,8 +26,7 @@ from .protection import Scoped, full_sync_refusals
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
-Key = t.Tuple[str, str]
-KINDS = ("user", "group")
+Key = t.Tuple[Kind, str]
 # Up to so many records are asked for one by one; of more, the whole is listed again.
 FEW_RECORDS = 200
 FIRST_PAUSE_S = 0.5
@@ -45,13 +45,13 @@ class Objects:
     """
 
     def __init__(self, authentik: Authentik, provider: Json, pool_map: Map = map) -> None:
-        self.names: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
-        self.rules: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
-        self.in_scope: t.Dict[str, t.List[str]] = {"user": [], "group": []}
+        self.names: t.Dict[Kind, t.Dict[str, str]] = {USER: {}, GROUP: {}}
+        self.rules: t.Dict[Kind, t.Dict[str, str]] = {USER: {}, GROUP: {}}
+        self.in_scope: t.Dict[Kind, t.List[str]] = {USER: [], GROUP: []}
         self.members: t.Dict[str, t.List[str]] = {}
-        self.addresses: t.Dict[str, t.Dict[str, str]] = {"user": {}, "group": {}}
-        for kind, pages in (("user", authentik.all_users(pool_map)), ("group", authentik.all_groups(pool_map))):
-            for page in pages:
+        self.addresses: t.Dict[Kind, t.Dict[str, str]] = {USER: {}, GROUP: {}}
+        for kind in KINDS:
+            for page in authentik.listed(kind, pool_map):
                 for data in page:
                     target = Target(kind, data)
                     self.names[kind][target.pk] = target.name
@@ -61,13 +61,13 @@ class Objects:
                         self.addresses[kind][target.pk] = default_address(target, provider)
                     else:
                         self.rules[kind][target.pk] = rule
-                    if kind == "group":
+                    if kind == GROUP:
                         self.members[target.pk] = [str(pk) for pk in data.get("users") or []]
         # Lists that were read page by page may name an object twice.
-        self.in_scope["user"] = sorted(set(self.in_scope["user"]), key=int)
-        self.in_scope["group"] = sorted(set(self.in_scope["group"]))
+        self.in_scope[USER] = sorted(set(self.in_scope[USER]), key=int)
+        self.in_scope[GROUP] = sorted(set(self.in_scope[GROUP]))
 
-    def page(self, kind: str, number: int, size: int) -> t.List[str]:
+    def page(self, kind: Kind, number: int, size: int) -> t.List[str]:
         """The primary keys on one page of a full sync."""
         return self.in_scope[kind][(number - 1) * size : number * size]
 
@@ -134,24 +134,24 @@ class Snapshot:
 
     def __init__(self) -> None:
         self.records: t.Optional[t.Dict[str, Records]] = None
-        self.rows: t.Optional[t.Dict[str, t.Dict[str, t.List[Row]]]] = None
+        self.rows: t.Optional[t.Dict[Kind, t.Dict[str, t.List[Row]]]] = None
         self.named: t.Dict[str, str] = {}
         self.administrators: t.List[Json] = []
         self.roles: t.Dict[str, t.Dict[str, str]] = {}
         self.present: t.Dict[str, t.Set[str]] = {}
 
-    def row(self, kind: str, pk: str) -> t.Optional[Row]:
+    def row(self, kind: Kind, pk: str) -> t.Optional[Row]:
         """The row that authentik uses: the first by its id, where an old address left a second one."""
         rows = (self.rows or {}).get(kind, {}).get(pk)
         return min(rows, key=lambda row: row.id) if rows else None
 
-    def record(self, kind: str, row: t.Optional[Row]) -> t.Optional[Json]:
+    def record(self, kind: Kind, row: t.Optional[Row]) -> t.Optional[Json]:
         """The record that a row leads to, or None."""
         if row is None or self.records is None:
             return None
         return self.records[kind].get(row.own_id) if row.own_id else self.records[kind].get(row.google_id)
 
-    def said(self, kind: str, row: t.Optional[Row]) -> Json:
+    def said(self, kind: Kind, row: t.Optional[Row]) -> Json:
         """Google's last answer as authentik's row keeps it; empty where it keeps none."""
         if row is None or row.text is not None or not row.own_id:
             return row.attributes if row is not None else {}
@@ -230,7 +230,7 @@ class SnapshotReader:
         for kind in KINDS:
             for pk in self.objects.in_scope[kind]:
                 row, address = self.before.row(kind, pk), self.objects.addresses[kind][pk]
-                if kind == "group" and (row is not None or self.objects.names[kind][pk] in self.before.named):
+                if kind == GROUP and (row is not None or self.objects.names[kind][pk] in self.before.named):
                     # Groups are connected by an immutable id, and at first by their name.
                     continue
                 key = row.google_id if row is not None else address
@@ -255,7 +255,7 @@ class SnapshotReader:
             return []
         accounts: t.Dict[str, Json] = {str(record.get("id")): record for record in self.before.administrators}
         for address in subjects:
-            record = self.before.records["user"].get(address)
+            record = self.before.records[USER].get(address)
             if record is not None:
                 accounts[str(record.get("id"))] = record
         return self._protected(list(accounts.values()), subject)
@@ -268,7 +268,7 @@ class SnapshotReader:
         """
         accounts = {str(record.get("id")): record for record in directory.administrators()}
         for address in subjects:
-            record = directory.account(address)
+            record = directory.get(USER, address)
             if record is not None:
                 accounts[str(record.get("id"))] = record
         if accounts and self.before.rows is None:
@@ -278,20 +278,20 @@ class SnapshotReader:
     def _protected(self, accounts: t.Sequence[Json], subject: Subject) -> t.List[str]:
         if not accounts:
             return []
-        addresses = self.objects.addresses["user"]
-        users = (Scoped(pk, addresses[pk], self._connection(pk)) for pk in self.objects.in_scope["user"])
+        addresses = self.objects.addresses[USER]
+        users = (Scoped(pk, addresses[pk], self._connection(pk)) for pk in self.objects.in_scope[USER])
         return full_sync_refusals(self.authentik, self._shown, users, accounts, subject)
 
     def _connection(self, pk: str) -> t.Optional[Json]:
         """A user's connection before the sync, as authentik shows it; where none can be read, one by the address is supposed."""
         if self.before.rows is None:
-            return {"google_id": self.objects.addresses["user"][pk]}
-        row = self.before.row("user", pk)
+            return {"google_id": self.objects.addresses[USER][pk]}
+        row = self.before.row(USER, pk)
         if row is None:
             return None
         return {"id": row.id, "google_id": row.google_id, "attributes": {"id": row.own_id} if row.own_id else {}}
 
-    def record(self, state: Snapshot, kind: str, pk: str) -> t.Optional[Json]:
+    def record(self, state: Snapshot, kind: Kind, pk: str) -> t.Optional[Json]:
         """The record at Google of an object: the one that its connection leads to.
 
         Without a connection, or where none can be read, it is the one that authentik would connect: a group's by its name,
@@ -300,7 +300,7 @@ class SnapshotReader:
         row = state.row(kind, pk)
         if row is not None or state.records is None:
             return state.record(kind, row)
-        own_id = state.named.get(self.objects.names[kind].get(pk, "")) if kind == "group" else None
+        own_id = state.named.get(self.objects.names[kind].get(pk, "")) if kind == GROUP else None
         return state.records[kind].get(own_id or self.objects.addresses[kind].get(pk, ""))
 
     def _confirm_before(self) -> None:
@@ -327,7 +327,7 @@ class SnapshotReader:
 
     # After
 
-    def look_after(self, written: t.Callable[[str, str], bool]) -> None:
+    def look_after(self, written: t.Callable[[Kind, str], bool]) -> None:
         """The look after the sync.
 
         Args:
@@ -354,7 +354,7 @@ class SnapshotReader:
         """Whether Google was read before and after."""
         return self.before.records is not None and self.after.records is not None
 
-    def _look_at_google(self, directory: Directory, written: t.Callable[[str, str], bool]) -> None:
+    def _look_at_google(self, directory: Directory, written: t.Callable[[Kind, str], bool]) -> None:
         state = self.after
         deadline = waiting.now() + self.wait
         lagging: t.Dict[Key, Row] = {}
@@ -381,7 +381,7 @@ class SnapshotReader:
                 self.unconfirmed.add(key)
         self._look_at_members(written, deadline)
 
-    def _trailing(self, written: t.Callable[[str, str], bool]) -> t.Dict[Key, Row]:
+    def _trailing(self, written: t.Callable[[Kind, str], bool]) -> t.Dict[Key, Row]:
         """The objects whose rows hold more than Google's listing shows."""
         found = {}
         for kind, by_pk in (self.after.rows or {}).items():
@@ -409,11 +409,11 @@ class SnapshotReader:
 
         return waiting.poll(shown, deadline, FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S)
 
-    def _look_at_members(self, written: t.Callable[[str, str], bool], deadline: float) -> None:
+    def _look_at_members(self, written: t.Callable[[Kind, str], bool], deadline: float) -> None:
         groups = self._groups_with_members(self.after)
         self._read_members(self.after, [record for _pk, record in groups])
         lagging = [
-            (pk, record) for pk, record in groups if written("group", pk) and self.absent_members(pk, str(record["id"]))
+            (pk, record) for pk, record in groups if written(GROUP, pk) and self.absent_members(pk, str(record["id"]))
         ]
 
         def shown() -> bool:
@@ -424,13 +424,13 @@ class SnapshotReader:
 
         if lagging:
             waiting.poll(shown, deadline, FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S, at_once=False)
-        self.unconfirmed.update(("group", pk) for pk, _record in lagging)
+        self.unconfirmed.update((GROUP, pk) for pk, _record in lagging)
 
     def _groups_with_members(self, state: Snapshot) -> t.List[t.Tuple[str, Json]]:
         """The groups in scope that have members in authentik and a record at Google: authentik adds members to no other."""
         found = []
-        for pk in self.objects.in_scope["group"]:
-            record = self.record(state, "group", pk) if self.objects.members.get(pk) else None
+        for pk in self.objects.in_scope[GROUP]:
+            record = self.record(state, GROUP, pk) if self.objects.members.get(pk) else None
             if record is not None:
                 found.append((pk, record))
         return found
@@ -439,9 +439,9 @@ class SnapshotReader:
         """The usernames of a group's members that have a connection and that Google's group lacks."""
         there = self.after.present.get(group, set())
         return sorted(
-            self.objects.names["user"].get(member, member)
+            self.objects.names[USER].get(member, member)
             for member in self.objects.members[pk]
-            for rows in [(self.after.rows or {}).get("user", {}).get(member)]
+            for rows in [(self.after.rows or {}).get(USER, {}).get(member)]
             if rows and not any(row.google_id.lower() in there or (row.own_id and row.own_id in there) for row in rows)
         )
 
@@ -450,9 +450,9 @@ class SnapshotReader:
         if self.after.rows is None:
             return []
         return sorted(
-            self.objects.names["user"].get(member, member)
+            self.objects.names[USER].get(member, member)
             for member in self.objects.members.get(pk, ())
-            if not self.after.rows["user"].get(member)
+            if not self.after.rows[USER].get(member)
         )
 
     # Both
@@ -469,11 +469,11 @@ class SnapshotReader:
                     records.add(record)
                     if record.get("isAdmin") or record.get("isDelegatedAdmin"):
                         administrators.append(record)
-                    if kind == "group":
+                    if kind == GROUP:
                         named.setdefault(str(record.get("name")), str(record.get("id")))
         state.records, state.named, state.administrators = found, named, administrators
 
-    def _list_rows(self, state: Snapshot, keep: bool = False) -> t.Optional[t.Dict[str, t.Dict[str, t.List[Row]]]]:
+    def _list_rows(self, state: Snapshot, keep: bool = False) -> t.Optional[t.Dict[Kind, t.Dict[str, t.List[Row]]]]:
         """authentik's connections; None (and one warning) where the token may not read them.
 
         Args:
@@ -481,7 +481,7 @@ class SnapshotReader:
         """
         if self._rows_refused:
             return None
-        found: t.Dict[str, t.Dict[str, t.List[Row]]] = {"user": {}, "group": {}}
+        found: t.Dict[Kind, t.Dict[str, t.List[Row]]] = {USER: {}, GROUP: {}}
         try:
             for kind in KINDS:
                 for data in self.authentik.all_connections(kind, self.provider, self._authentik_map):
@@ -506,19 +506,18 @@ class SnapshotReader:
         return found
 
     @staticmethod
-    def _compared(kind: str, row: Row, state: Snapshot) -> Row:
+    def _compared(kind: Kind, row: Row, state: Snapshot) -> Row:
         """A row without its text, where Google's listing holds all that it says."""
         record = state.record(kind, row) if row.text else None
         return row._replace(text=None) if record is not None and not unmet(kind, row.attributes, record) else row
 
-    def _ask(self, kind: str, row: Row) -> t.Optional[Json]:
+    def _ask(self, kind: Kind, row: Row) -> t.Optional[Json]:
         """The record that a row leads to, as Google shows it by itself."""
         directory = t.cast("Directory", self.directory)
-        get = directory.user if kind == "user" else directory.group
         # Just after its creation a record may be found by its address and not yet by its id.
-        address = row.google_id if kind == "user" else str(row.attributes.get("email") or "")
+        address = row.google_id if kind == USER else str(row.attributes.get("email") or "")
         for key in (row.own_id, address):
-            record = get(key) if key else None
+            record = directory.get(kind, key) if key else None
             if record is not None and (not row.own_id or record.get("id") == row.own_id):
                 return record
         return None

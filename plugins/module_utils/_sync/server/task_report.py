@@ -13,6 +13,7 @@ import typing as t
 import uuid
 
 from ..._authentik.log_events import LEVELS, normalise
+from ..._common.kind import GROUP, KINDS, Kind
 from ..._common.types import Json
 from .messages import DRY_RUN, FAILED_OBJECT, NO_PROVIDER, STARTED, STOPPED, judge
 
@@ -53,7 +54,7 @@ class PageFailure(t.NamedTuple):
         untouched: bool, whether it is known that none of them was written.
     """
 
-    kind: str
+    kind: Kind
     number: int
     failure: Failure
     objects: t.List[str]
@@ -92,10 +93,10 @@ class TaskReport:
             self.crash = self._crashed(run.crash)
         for page in run.pages:
             self._read(page, objects.page(page.kind, page.number, run.page_size))
-        for kind in ("user", "group"):
+        for kind in KINDS:
             self._read_missing(kind, run)
 
-    def written(self, kind: str, pk: str) -> bool:
+    def written(self, kind: Kind, pk: str) -> bool:
         """Whether authentik is known to have written an object, or to have skipped it by its own mappings."""
         return (kind, pk) not in self.failed and (kind, pk) not in self.doubtful
 
@@ -129,7 +130,7 @@ class TaskReport:
             )
             self._leave(page, failure, pks, untouched=True)
 
-    def _read_missing(self, kind: str, run: FullSync) -> None:
+    def _read_missing(self, kind: Kind, run: FullSync) -> None:
         """The pages that the full sync did not come to."""
         if self.unassigned:
             return
@@ -176,12 +177,12 @@ class TaskReport:
         return Failure(code, reason.rstrip("."), verdict.remedy or "See messages.", fails_task, verdict.rows_stop)
 
 
-def _primary_key(kind: str, event: Json) -> str:
+def _primary_key(kind: Kind, event: Json) -> str:
     """Which object a line is about."""
     attributes = event["attributes"] if isinstance(event["attributes"], dict) else {}
     shown = attributes.get("obj")
     pk = str(shown.get("pk") or "") if isinstance(shown, dict) else ""
-    if kind == "group":
+    if kind == GROUP:
         try:
             return str(uuid.UUID(pk))
         except ValueError:

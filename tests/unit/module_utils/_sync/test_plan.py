@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.connection import tolerates_rows
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.difference import unmet
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import plan
@@ -64,35 +65,35 @@ def turned(value):
 @given(wanted_users)
 def test_a_created_account_is_what_was_wanted(wanted):
     directory = fresh()
-    found = plan.plan_record("user", wanted, None)
+    found = plan.plan_record(USER, wanted, None)
     assert found.method == "POST"
-    assert not plan.refused_value("user", found)
+    assert not plan.refused_value(USER, found)
     resource = directory.create_user({**found.body, **SECRET}).resource
-    assert unmet("user", wanted, resource) == []
-    assert plan.plan_record("user", wanted, resource) == (None, {}, [])
+    assert unmet(USER, wanted, resource) == []
+    assert plan.plan_record(USER, wanted, resource) == (None, {}, [])
 
 
 @given(wanted_users, wanted_users)
 def test_an_updated_account_is_what_was_wanted_and_then_nothing_is_left_to_plan(present, wanted):
     directory = fresh()
     user = directory.create_user({**present, **SECRET})
-    found = plan.plan_record("user", wanted, user.resource)
+    found = plan.plan_record(USER, wanted, user.resource)
     if found.method is None:
-        assert unmet("user", wanted, user.resource) == []
+        assert unmet(USER, wanted, user.resource) == []
     else:
         assert found.changes
         assert {item["path"].split(".")[0] for item in found.changes} == set(found.body)
         directory.update_user(user, found.body)
-    assert unmet("user", wanted, user.resource) == []
-    assert plan.plan_record("user", wanted, user.resource).method is None
-    assert plan.plan_record("user", turned(wanted), user.resource).method is None
+    assert unmet(USER, wanted, user.resource) == []
+    assert plan.plan_record(USER, wanted, user.resource).method is None
+    assert plan.plan_record(USER, turned(wanted), user.resource).method is None
 
 
 @given(wanted_users, wanted_users)
 def test_what_is_not_managed_is_never_written(present, wanted):
-    found = plan.plan_record("user", wanted, {**present, "id": "1"})
+    found = plan.plan_record(USER, wanted, {**present, "id": "1"})
     assert set(found.body) <= set(wanted)
-    assert set(found.body) <= {item["path"].split(".")[0] for item in unmet("user", wanted, present)}
+    assert set(found.body) <= {item["path"].split(".")[0] for item in unmet(USER, wanted, present)}
 
 
 groups = st.fixed_dictionaries({"email": addresses, "name": texts}, optional={"description": st.none() | texts})
@@ -102,11 +103,11 @@ groups = st.fixed_dictionaries({"email": addresses, "name": texts}, optional={"d
 def test_groups_alike(present, wanted):
     directory = fresh()
     group = directory.create_group(present)
-    found = plan.plan_record("group", wanted, group.resource)
+    found = plan.plan_record(GROUP, wanted, group.resource)
     if found.method:
         directory.update_group(group, found.body)
-    assert unmet("group", wanted, group.resource) == []
-    assert plan.plan_record("group", turned(wanted), group.resource).method is None
+    assert unmet(GROUP, wanted, group.resource) == []
+    assert plan.plan_record(GROUP, turned(wanted), group.resource).method is None
 
 
 people = st.lists(st.integers(0, 9), unique=True, max_size=8)
@@ -161,13 +162,13 @@ def test_members(wanted, present, role, membership, keep):
     ],
 )
 def test_values_that_google_refuses_are_known_before(wanted, says):
-    assert says in plan.refused_value("user", plan.plan_record("user", wanted, None))
+    assert says in plan.refused_value(USER, plan.plan_record(USER, wanted, None))
 
 
 def test_only_what_is_written_is_judged():
     record = {"id": "1", "primaryEmail": "a@b.test", "name": {"givenName": "A", "familyName": ""}, "suspended": True}
-    found = plan.plan_record("user", {"primaryEmail": "a@b.test", "suspended": False}, record)
-    assert (found.method, found.body, plan.refused_value("user", found)) == ("PUT", {"suspended": False}, "")
+    found = plan.plan_record(USER, {"primaryEmail": "a@b.test", "suspended": False}, record)
+    assert (found.method, found.body, plan.refused_value(USER, found)) == ("PUT", {"suspended": False}, "")
 
 
 def test_a_random_password_is_one_that_google_takes():
@@ -219,7 +220,7 @@ RECORD = {"id": "7", "primaryEmail": "a@b.test", "aliases": ["old@b.test"]}
     ],
 )
 def test_rows(row, written, tolerant, removed, google_id):
-    found = plan_row("user", row, RECORD, None, written, lambda: tolerant)
+    found = plan_row(USER, row, RECORD, None, written, lambda: tolerant)
     assert (found.remove == row if removed else found.remove is None, found.google_id) == (True, google_id)
 
 
