@@ -21,8 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from .cores import CANDIDATES, available
-from .cores import CORES as CORES_OF_ANSIBLE
+from .cores import ends
 from .tree import ROOT
 from .venvs import SKIPPED
 
@@ -49,9 +48,7 @@ class Step:
 
 def steps() -> list[Step]:
     """The checks: ``ansible-test sanity`` on the oldest and the newest ansible-core that runs here, and the others."""
-    cores = available([core for core in CORES_OF_ANSIBLE if core not in CANDIDATES])
-    ends = list(dict.fromkeys([*cores[:1], *cores[-1:]]))
-    sanity = [Step(f"sanity, ansible-core {core}", ("sanity", f"SANITY=--core {core} --ends")) for core in ends]
+    sanity = [Step(f"sanity, ansible-core {core}", ("sanity", f"SANITY=--core {core} --ends")) for core in ends()]
     return [*sanity, *(Step(name, (name,)) for name in CHECKS)]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import check, sanity, venvs
+from tests.support import check, cores, sanity, venvs
 from tests.support.tree import ROOT
 
 PLAYBOOK = ROOT / "tests" / "integration" / "targets" / "google_workspace_sync"
@@ -26,17 +26,17 @@ def quick(monkeypatch, tmp_path):
     """One clean check, one that finds something, and no tests but those of a folder that is given."""
     monkeypatch.setattr(check, "LOGS", tmp_path)
     monkeypatch.setattr(check, "run", lambda step: check.Step(step.name, step.make, 2.0, step.name == "lint"))
-    monkeypatch.setattr(check, "available", lambda _cores: ["2.18", "2.19", "2.21"])
+    monkeypatch.setattr(cores, "available", lambda _cores: ["2.18", "2.19", "2.21"])
     return tmp_path
 
 
 def test_sanity_is_on_the_oldest_and_the_newest(monkeypatch):
-    monkeypatch.setattr(check, "available", lambda _cores: ["2.18", "2.19", "2.21"])
+    monkeypatch.setattr(cores, "available", lambda _cores: ["2.18", "2.19", "2.21"])
     assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
         ("sanity", "SANITY=--core 2.18 --ends"),
         ("sanity", "SANITY=--core 2.21 --ends"),
     ]
-    monkeypatch.setattr(check, "available", lambda _cores: ["2.19"])
+    monkeypatch.setattr(cores, "available", lambda _cores: ["2.19"])
     assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
         ("sanity", "SANITY=--core 2.19 --ends")
     ]
