@@ -73,7 +73,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
     file = os.environ.get(TIMES)
     if file:
         reports = [item for stats in terminalreporter.stats.values() for item in stats if hasattr(item, "duration")]
+        lines = Pace(Path(file)).lines(reports)
         terminalreporter.section("what took how long")
-        for line in Pace(Path(file)).lines(reports):
+        for line in lines:
             terminalreporter.write_line(line)
     return result
