@@ -174,13 +174,3 @@ def stopped_text(signal: BaseException) -> str:
 def operation(method: str, resource: str, key: str, by: str = "authentik", **more: str) -> Json:
     """One write, as the result shows it."""
     return dict({"method": method, "resource": resource, "key": key, "by": by}, **more)
-
-
-def overlaid(record: t.Optional[Json], wanted: Json) -> Json:
-    """The wanted fields, nested ones laid over what is there."""
-    return {
-        key: dict((record or {}).get(key) or {}, **value)
-        if isinstance(value, dict) and isinstance((record or {}).get(key) or {}, dict)
-        else value
-        for key, value in wanted.items()
-    }

@@ -27,7 +27,8 @@ from ..._objects.difference import changes, member_changes, unmet
 from ..._objects.protection import Subject
 from ..._objects.target import described
 from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded
-from ..outcome import Outcome, overlaid
+from ..outcome import Outcome
+from ..plan import overlaid
 from .full_sync import LONGEST_PAUSE_S, FullSync, new_run
 from .snapshot import Objects, SnapshotReader
 from .task_report import Failure, PageFailure, TaskReport

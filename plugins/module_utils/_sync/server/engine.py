@@ -23,7 +23,7 @@ from ..._mappings.desired import MappingProblem
 from ..._objects.contradictions import stale_text
 from ..._objects.difference import changes, unmet
 from ..engine import Engine
-from ..outcome import overlaid
+from ..plan import overlaid
 from . import conclude, members
 from .comparison import Comparison
 from .messages import Verdict, judge

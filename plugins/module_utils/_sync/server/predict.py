@@ -11,7 +11,8 @@ from ..._common.texts import listed
 from ..._common.types import Json
 from ..._mappings.desired import MappingProblem
 from ..._objects.difference import changes, unmet
-from ..outcome import operation, overlaid
+from ..outcome import operation
+from ..plan import overlaid
 from . import members
 from .comparison import Comparison
 
