@@ -293,11 +293,12 @@ class DirectoryPlanner:
         own_id = "" if record is None else str(record.get("id"))
         wanted = keys(own_id, address, strength(how, is_there), strength(how, True) if is_there else 0)
         losing, lost_to = self._claims[kind].add(plan.pk, wanted, self._others(plan, address))
+        winners = [self._called(kind, pk) for pk in lost_to]
         for pk in losing:
             if self.plan.get(kind, pk) is not None:
                 self._take_out(self.plan.pop(kind, pk), address, str(plan))
-        if lost_to:
-            self._end_in_conflict(plan, attempt, address, [self._called(kind, pk) for pk in lost_to])
+        if winners:
+            self._end_in_conflict(plan, attempt, address, winners)
 
     def _others(self, plan: ObjectPlan, address: str) -> t.Dict[str, int]:
         """{primary key: level of the claim} of the objects that have to do with the record, claimed or not: of all shards."""
@@ -316,7 +317,7 @@ class DirectoryPlanner:
 
     def _called(self, kind: Kind, pk: str) -> str:
         other = self.plan.get(kind, pk)
-        return str(other) if other else "%s %s" % (kind, pk)
+        return str(other) if other else self._reader.called(kind, pk)
 
     def _take_out(self, plan: ObjectPlan, address: str, other: str) -> None:
         """An object in the plan that loses to a later one."""

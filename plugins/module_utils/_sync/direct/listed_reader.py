@@ -97,7 +97,7 @@ class ListedReader(Reader):
         for pk in self.owners(kind, record):
             if pk != target.pk:
                 how = [tie(row, record) for row in self.rows[kind].of(pk)]
-                (by_id if BY_ID in how else by_address).append("%s %s" % (kind, pk))
+                (by_id if BY_ID in how else by_address).append(self.called(kind, pk))
         return Rivals(tuple(by_id), tuple(by_address), self._sharing(target, kind.address(record)))
 
     def is_known_owner(self, pk: str, record_id: str) -> bool:
@@ -111,6 +111,11 @@ class ListedReader(Reader):
             for pk in self.rows[kind].owners(record)
             if pk in self.kept[kind] and any(tie(row, record) != NOT for row in self.rows[kind].of(pk))
         ]
+
+    def called(self, kind: Kind, pk: str) -> str:
+        """What messages call an object that authentik lists."""
+        found = (Target(kind, data) for page in self.pages(kind) for data in page if str(data.get("pk")) == pk)
+        return str(next(found, "%s %s" % (kind, pk)))
 
     def sharing(self, kind: Kind, address: str) -> t.List[str]:
         """The primary keys of the objects in scope that have an address unless a mapping gives another."""
@@ -126,7 +131,7 @@ class ListedReader(Reader):
         return self._addresses[kind].get(address.lower(), [])
 
     def _sharing(self, target: Target, address: str) -> t.Tuple[str, ...]:
-        return tuple("%s %s" % (target.kind, pk) for pk in self.sharing(target.kind, address) if pk != target.pk)
+        return tuple(self.called(target.kind, pk) for pk in self.sharing(target.kind, address) if pk != target.pk)
 
     def connections(self, kind: Kind, pk: str) -> t.List[Json]:
         return self.rows[kind].of(pk) if kind in self.listed else super().connections(kind, pk)
