@@ -447,7 +447,15 @@ from ansible.module_utils.basic import env_fallback
 
 from ..module_utils._authentik.log_events import LEVELS
 from ..module_utils._mappings.evaluator import MODES
-from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import (
+    ModuleRunner,
+    SyncModule,
+    authentik_arguments,
+    google_arguments,
+    ownership_arguments,
+    protection_arguments,
+    provider_arguments,
+)
 from ..module_utils._objects.target import LOOKUPS
 from ..module_utils._sync.direct.directory import DirectorySync
 from ..module_utils._sync.directory_outcome import DirectoryOutcome
@@ -466,13 +474,14 @@ def argument_spec():
         authentik_arguments(),
         **google_arguments(),
         **provider_arguments(),
+        **ownership_arguments(),
+        **protection_arguments(),
         **{name: {"type": "str", "default": default} for name, default in LIMITS.items()},
         engine={"type": "str", "default": "direct", "choices": ["direct", "server"]},
         models={"type": "list", "elements": "str", "default": ["user", "group"], "choices": ["user", "group"]},
         objects={"type": "list", "elements": "str"},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
-        ownership={"type": "str", "default": "connection", "choices": ["connection", "external_id"]},
         keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},
         orphans={"type": "str", "default": "report", "choices": ["ignore", "report", "apply"]},
         allow_group_deletion={"type": "bool", "default": False},

@@ -136,6 +136,7 @@ class DirectorySync(DirectoryEngine):
             self.progress,
             self.warn,
         )
+        options = self.options
         self._plan(planner, objects, snapshot, reader)
         exceeded = self._hold(self._limits(planner, snapshot))
         self._running = DirectoryRun(
@@ -149,12 +150,13 @@ class DirectorySync(DirectoryEngine):
             lambda plan: limits_of_group(plan, self.options.limits),
             self.log.info,
         )
-        if not exceeded or self.options.check_mode:
+        if not exceeded or options.check_mode:
             # What exceeds the limits can be looked at in check mode; a real run would change nothing.
             self._running.carry_out()
             self._running.finish_begun()
             self._running.report_orphans()
-            run.let_authentik_learn(self.log)
+            if not run.explains and options.objects is None:
+                run.let_authentik_learn(self.log)
         if exceeded:
             raise RunEnded(exceeded, "guard")
         self._conclude(run)

@@ -79,7 +79,6 @@ class DirectSync(Engine):
 
         try:
             attempt.step(observe, plan, lambda: plans[0].carry_out())
-            run.let_authentik_learn(self.log)
         finally:
             if plans:
                 plans[0].report()

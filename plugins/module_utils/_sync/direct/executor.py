@@ -44,6 +44,10 @@ class Refused(Exception):
         self.code = code
 
 
+class LeftOut(Exception):
+    """An object is left out of the sync by an option; the text says by which, as the end of a sentence."""
+
+
 class HeldByAnother(Exception):
     """The wanted address is somebody else's at Google."""
 
