@@ -93,6 +93,9 @@ def observed(kind: Kind, before: Observation, after: Observation) -> Effect:
     found = changes(kind, states.before, after.record)
     if kind == GROUP:
         found.extend(member_changes(before.roles, after.roles))
+    if before.incomplete and before.record is None and after.record is not None:
+        assumption = "Whether the record was at Google before the sync is not known; that it changed is assumed."
+        return Effect(bool(found), "assumed", states, found, (), assumption)
     if not was_hidden(before, after):
         return Effect(bool(found), "google", states, found, _operations(kind, before, after, states))
     if before.attributes:

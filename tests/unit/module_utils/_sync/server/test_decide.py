@@ -1,0 +1,197 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""decide() walked completely: from every combination of first facts, with every answer to every question it asks.
+
+What must hold of each conclusion is said here by itself, from the facts alone; nothing is compared with examples.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+from collections import Counter
+
+import pytest
+
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
+from ansible_collections.dirsync.authentik.plugins.module_utils._objects.difference import changes, member_changes
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.conclusion import Conclusion
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.decide import decide
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.facts import Facts, Question, Reply
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.messages import Verdict
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.observation import Observation
+
+from . import walk
+
+DUPLICATE = "duplicate key value violates unique constraint"
+CLEAN = tuple(Verdict(started=item) for item in (None, False, True))
+FAILED = (
+    Verdict(["Failed to sync ada"], True, "Google says no", "Ask Google.", True),
+    Verdict(["Failed to sync ada"], False, "Google says no", "", True),
+    Verdict(["Invalid email domain"], True, "Invalid email domain", "Change it.", True, (), True),
+    Verdict([DUPLICATE], True, "a stored connection differs", "Delete it.", True),
+)
+# reply, task_seen, task_problem, has_tasks: the request got no usable answer, and the end is not known.
+UNANSWERED = (
+    *((Reply("no answer."), seen, problem, True) for seen, problem in ((False, ""), (False, "none"), (True, ""))),
+    (Reply("no answer.", 503), False, "ambiguous", True),
+    *((Reply("no answer.", 405, page), False, "", False) for page in (False, True)),
+)
+
+
+def first_facts(kind: str) -> list[Facts]:
+    """All combinations of what is known when the messages were read."""
+    found = []
+    for before in walk.before(kind):
+        start = walk.start(kind, before)
+        found += [start._replace(verdict=verdict) for verdict in (*CLEAN, *FAILED)]
+        found += [start._replace(verdict=CLEAN[2], owners_known=True)] if before.adopting else []
+        found += [
+            start._replace(
+                reply=reply, ended=False, task_seen=seen, task_problem=problem, has_tasks=has_tasks, verdict=verdict
+            )
+            for reply, seen, problem, has_tasks in UNANSWERED
+            for verdict in ((CLEAN[0], *FAILED[2:]) if seen else CLEAN[:1])
+        ]
+        found += [
+            start._replace(verdict=walk.held_back(kind, record), check_mode=check_mode, override_dry_run=override)
+            for record in (walk.WANTED[kind], walk.DRIFTED[kind])
+            for check_mode, override in itertools.product((False, True), repeat=2)
+        ]
+    not_read = walk.start(kind, Observation(), verify="none")
+    found += [not_read._replace(verdict=verdict) for verdict in (*CLEAN, *FAILED)]
+    return found
+
+
+def hidden(facts: Facts) -> bool:
+    """Whether Google did not show a record that was there: authentik was connected with it before."""
+    before, after = facts.before, facts.seen_after
+    if before.record is not None or after.record is None or before.row is None:
+        return False
+    known = before.attributes.get("id")
+    if known:
+        return known == after.record["id"]
+    return after.row is not None and after.row["id"] == before.row["id"]
+
+
+def really_changed(facts: Facts) -> bool:
+    """Whether what Google showed before and after differs."""
+    before, after = facts.before, facts.seen_after
+    found = changes(facts.kind, before.record, after.record)
+    return bool(found or (facts.kind == GROUP and member_changes(before.roles, after.roles)))
+
+
+def check_basis(facts: Facts, conclusion: Conclusion) -> None:
+    effect, after = conclusion.effect, facts.seen_after
+    assert effect.basis in ("google", "connection", "assumed")
+    if facts.verdict.dry_run:
+        assert effect.basis != "google" or facts.before.seen
+        return
+    if effect.basis == "google":
+        assert facts.before.seen and after.seen and not hidden(facts)
+        assert not (facts.before.incomplete and facts.before.record is None and after.record is not None)
+        assert effect.changed == really_changed(facts) == bool(effect.changes)
+    if effect.basis == "connection":
+        # authentik's record of it, before or after; the other state is that, or Google's.
+        assert after.rows is not None or hidden(facts)
+        assert facts.before.rows is not None or facts.before.seen
+        assert not effect.changes or effect.changed
+    if effect.basis == "assumed" and effect.changed:
+        assert conclusion.warnings
+
+
+def check_failure(facts: Facts, conclusion: Conclusion) -> None:
+    failure = conclusion.failure
+    assert (conclusion.status == "failed") == (failure is not None)
+    if failure is None:
+        return
+    assert failure.code and failure.reason and failure.remedy, failure
+    assert failure.text.endswith(".") and ".." not in failure.text and "  " not in failure.text, failure.text
+    assert facts.title in failure.text
+    # Only the levels of authentik's messages that nobody wants to fail on let a task go on.
+    assert failure.fails_task or (facts.verdict.failures and not facts.verdict.fails_task)
+
+
+def check_status(facts: Facts, conclusion: Conclusion) -> None:
+    effect, status, after = conclusion.effect, conclusion.status, facts.seen_after
+    assert status in ("failed", "out_of_scope", "unconfirmed", "unchanged", "synced", "dry_run")
+    assert (status == "out_of_scope") == bool(conclusion.left_out)
+    if status == "out_of_scope":
+        assert facts.mapping_problem == "skip"
+    if status == "unconfirmed":
+        assert conclusion.warnings
+    if status == "dry_run":
+        assert facts.verdict.dry_run and not effect.changed
+    if status not in ("synced", "unchanged") or facts.verdict.dry_run:
+        return
+    assert effect.changed or status == "unchanged"
+    # Of a group's members authentik's connection says nothing.
+    assert not effect.changed or status == "synced" or (facts.kind == GROUP and effect.basis == "assumed")
+    assert not facts.verdict.failures and facts.verdict.started is not False
+    assert not facts.mapping_problem and facts.verify != "none"
+    assert facts.before.rows is not None or facts.before.seen
+    if facts.wanted is not None:
+        rests_on = [after.record] if after.seen and not facts.before.incomplete else [after.record, after.attributes]
+        assert any(facts.unmet_by(item) == [] for item in rests_on)
+    else:
+        # Not asked for: something changed in a record that authentik is connected with, and nothing bad was reported.
+        assert after.seen and effect.changed and not facts.before.adopting
+
+
+def check_operations(facts: Facts, conclusion: Conclusion) -> None:
+    """Two reads of Google prove a write of the record if it differs, and one for each new member."""
+    before, after, effect = facts.before, facts.seen_after, conclusion.effect
+    if effect.basis != "google" or facts.verdict.dry_run:
+        return
+    writes = []
+    if after.record is not None and changes(facts.kind, before.record, after.record):
+        created = before.record is None or before.record["id"] != after.record["id"]
+        writes.append(("POST" if created else "PUT", facts.kind, None))
+    if after.record is not None and after.members and (not before.members or before.record["id"] != after.record["id"]):
+        writes.append(("POST", "member", facts.kind.address(after.record)))
+    assert [(item.method, item.resource, item.group) for item in effect.operations] == writes
+
+
+def check_rest(facts: Facts, conclusion: Conclusion) -> None:
+    effect = conclusion.effect
+    if effect.operations:
+        assert effect.changed or facts.verdict.dry_run
+    assert conclusion.http_status == (facts.reply.http_status if facts.reply is not None else None)
+    if conclusion.skipped_members:
+        assert facts.kind == GROUP and conclusion.warnings
+    if facts.verdict.failures and not facts.verdict.dry_run:
+        assert conclusion.status == "failed"
+    if facts.verdict.started is False:
+        assert conclusion.status in ("failed", "unconfirmed", "out_of_scope")
+
+
+@pytest.mark.parametrize("kind", [USER, GROUP])
+def test_every_conclusion_is_true_of_its_facts(kind):
+    reached = Counter()
+    asked = set()
+    for first in first_facts(kind):
+        for facts, conclusion in walk.ways(decide, first):
+            for check in (check_basis, check_failure, check_status, check_operations, check_rest):
+                try:
+                    check(facts, conclusion)
+                except AssertionError as exc:
+                    raise AssertionError(f"{check.__name__}: {exc}\n{facts}\n{conclusion}") from exc
+            reached[conclusion.status, conclusion.failure.code if conclusion.failure else None] += 1
+            asked |= facts.answered
+    codes = ("sync_failed", "google_not_reached", "not_written", "mapping_failed", "mapping_empty")
+    codes += ("sync_unfinished", "sync_unanswered")
+    assert set(reached) == {("failed", code) for code in codes} | {
+        (status, None) for status in ("synced", "unchanged", "unconfirmed", "out_of_scope", "dry_run")
+    }
+    only_predicted = {Question.ASSIGNED}
+    of_groups = {Question.MEMBER_CONNECTIONS, Question.MEMBERS_SHOWN}
+    assert asked == set(Question) - only_predicted - (of_groups if kind == USER else set())
+    print(f"{sum(reached.values())} conclusions of {len(first_facts(kind))} first facts: {dict(reached)}")
+
+
+def test_deciding_changes_no_fact_and_gives_the_same_again():
+    for first in first_facts(GROUP)[::41]:
+        for facts, conclusion in walk.ways(decide, first):
+            kept = copy.deepcopy(facts)
+            assert decide(facts) == conclusion
+            assert facts == kept
