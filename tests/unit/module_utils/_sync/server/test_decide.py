@@ -13,7 +13,7 @@ from collections import Counter
 
 import pytest
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER, Kind
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.difference import changes, member_changes
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.conclusion import Conclusion
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.decide import decide
@@ -39,7 +39,7 @@ UNANSWERED = (
 )
 
 
-def first_facts(kind: str) -> list[Facts]:
+def first_facts(kind: Kind) -> list[Facts]:
     """All combinations of what is known when the messages were read."""
     found = []
     for before in walk.before(kind):
@@ -90,12 +90,15 @@ def check_basis(facts: Facts, conclusion: Conclusion) -> None:
     if effect.basis == "google":
         assert facts.before.seen and after.seen and not hidden(facts)
         assert not (facts.before.incomplete and facts.before.record is None and after.record is not None)
+        # What was not searched for before says something only of a sync of which nothing else is known.
+        assert not facts.before.incomplete or facts.verdict.failures or facts.reply is not None
         assert effect.changed == really_changed(facts) == bool(effect.changes)
     if effect.basis == "connection":
         # authentik's record of it, before or after; the other state is that, or Google's.
         assert after.rows is not None or hidden(facts)
         assert facts.before.rows is not None or facts.before.seen
-        assert not effect.changes or effect.changed
+        renewed = bool(after.row and facts.before.row and after.row["id"] != facts.before.row["id"])
+        assert effect.changed == bool(effect.changes) or renewed
     if effect.basis == "assumed" and effect.changed:
         assert conclusion.warnings
 
@@ -120,6 +123,8 @@ def check_status(facts: Facts, conclusion: Conclusion) -> None:
         assert facts.mapping_problem == "skip"
     if status == "unconfirmed":
         assert conclusion.warnings
+        if "answered authentik with the expected values" in conclusion.warnings[-1]:
+            assert facts.unmet_by(after.attributes) == [] != facts.unmet_by(after.record)
     if status == "dry_run":
         assert facts.verdict.dry_run and not effect.changed
     if status not in ("synced", "unchanged") or facts.verdict.dry_run:
@@ -143,11 +148,11 @@ def check_operations(facts: Facts, conclusion: Conclusion) -> None:
     before, after, effect = facts.before, facts.seen_after, conclusion.effect
     if effect.basis != "google" or facts.verdict.dry_run:
         return
-    writes = []
+    created = before.record is None or after.record is None or before.record["id"] != after.record["id"]
+    writes: list[tuple[str, str, str | None]] = []
     if after.record is not None and changes(facts.kind, before.record, after.record):
-        created = before.record is None or before.record["id"] != after.record["id"]
         writes.append(("POST" if created else "PUT", facts.kind, None))
-    if after.record is not None and after.members and (not before.members or before.record["id"] != after.record["id"]):
+    if after.record is not None and after.members and (created or not before.members):
         writes.append(("POST", "member", facts.kind.address(after.record)))
     assert [(item.method, item.resource, item.group) for item in effect.operations] == writes
 
@@ -167,8 +172,8 @@ def check_rest(facts: Facts, conclusion: Conclusion) -> None:
 
 @pytest.mark.parametrize("kind", [USER, GROUP])
 def test_every_conclusion_is_true_of_its_facts(kind):
-    reached = Counter()
-    asked = set()
+    reached: Counter[tuple[str, str | None]] = Counter()
+    asked: set[Question] = set()
     for first in first_facts(kind):
         for facts, conclusion in walk.ways(decide, first):
             for check in (check_basis, check_failure, check_status, check_operations, check_rest):
@@ -178,8 +183,8 @@ def test_every_conclusion_is_true_of_its_facts(kind):
                     raise AssertionError(f"{check.__name__}: {exc}\n{facts}\n{conclusion}") from exc
             reached[conclusion.status, conclusion.failure.code if conclusion.failure else None] += 1
             asked |= facts.answered
-    codes = ("sync_failed", "google_not_reached", "not_written", "mapping_failed", "mapping_empty")
-    codes += ("sync_unfinished", "sync_unanswered")
+    codes = ["sync_failed", "google_not_reached", "not_written", "mapping_failed", "mapping_empty"]
+    codes += ["sync_unfinished", "sync_unanswered"]
     assert set(reached) == {("failed", code) for code in codes} | {
         (status, None) for status in ("synced", "unchanged", "unconfirmed", "out_of_scope", "dry_run")
     }

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER, Kind
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.conclusion import Conclusion
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.facts import Facts, Question, Wanted
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.observation import Observation
@@ -23,7 +23,7 @@ OUTSIDE = {USER: {**walk.WANTED[USER], "primaryEmail": "ada@x.test"}, GROUP: {"e
 ADDRESSLESS = {USER: {**walk.WANTED[USER], "primaryEmail": ""}, GROUP: {"email": "", "name": "staff"}}
 
 
-def first_facts(kind: str) -> list[Facts]:
+def first_facts(kind: Kind) -> list[Facts]:
     """All combinations of what is known before anything is asked; some mappings were evaluated already."""
     found = []
     wanted = [None, Wanted(OUTSIDE[kind]), Wanted(ADDRESSLESS[kind]), *([Wanted(NAMELESS)] if kind == USER else [])]
@@ -81,8 +81,8 @@ def check(facts: Facts, conclusion: Conclusion) -> None:
 
 @pytest.mark.parametrize("kind", [USER, GROUP])
 def test_every_prediction_is_true_of_its_facts(kind):
-    reached = Counter()
-    asked = set()
+    reached: Counter[tuple[str, str | None]] = Counter()
+    asked: set[Question] = set()
     for first in first_facts(kind):
         for facts, conclusion in walk.ways(predict, first):
             try:

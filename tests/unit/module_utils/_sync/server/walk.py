@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER, Kind
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.conclusion import Conclusion, Decision
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.facts import Facts, Question, Wanted
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.messages import Verdict
@@ -18,13 +18,13 @@ Json = dict[str, Any]
 # More questions than any way has.
 MOST_QUESTIONS = 8
 
-WANTED: dict[str, Json] = {
+WANTED: dict[Kind, Json] = {
     USER: {"primaryEmail": "ada@corp.example.com", "name": {"givenName": "Ada", "familyName": "Lovelace"}},
     GROUP: {"email": "staff@corp.example.com", "name": "staff"},
 }
 # Google's records: as wanted, with another value, and another record with the wanted values.
 AS_WANTED = {kind: {**record, "id": "1"} for kind, record in WANTED.items()}
-DRIFTED = {
+DRIFTED: dict[Kind, Json] = {
     USER: {**AS_WANTED[USER], "name": {"givenName": "Adah", "familyName": "Lovelace"}},
     GROUP: {**AS_WANTED[GROUP], "name": "crew"},
 }
@@ -40,29 +40,31 @@ ANSWERS = (
 # A member whom Google shows, one without a connection, and one whom Google does not show.
 MEMBERS = ({"pk": 1, "username": "ada", "email": "ada@corp.example.com"},)
 ADA = ({"email": "ada@corp.example.com", "id": "9", "role": "MEMBER"},)
-CONNECTED = {"1": [{"google_id": "ada@corp.example.com", "attributes": {"id": "9"}}]}
+CONNECTED: dict[str, list[Json]] = {"1": [{"google_id": "ada@corp.example.com", "attributes": {"id": "9"}}]}
+
+MEMBER_CONNECTIONS: tuple[dict[str, list[Json]] | None, ...] = (None, {}, {"1": []}, CONNECTED)
 
 
-def row(kind: str, attributes: Json | None, own_id: str = "a") -> Json:
+def row(kind: Kind, attributes: Json | None, own_id: str = "a") -> Json:
     """A connection as authentik shows it."""
     return {"id": own_id, "google_id": "1" if kind == GROUP else WANTED[USER]["primaryEmail"], "attributes": attributes}
 
 
-def rows_before(kind: str) -> list[list[Json] | None]:
+def rows_before(kind: Kind) -> list[list[Json] | None]:
     """Connections before: not readable, none, without Google's answer, and with each."""
-    attributes = [{}, DRIFTED[kind], AS_WANTED[kind]]
+    attributes: list[Json] = [{}, DRIFTED[kind], AS_WANTED[kind]]
     # Whose immutable id is not known is the same question for both kinds; groups have their members besides.
     attributes += [UNKNOWN_ID[kind]] if kind == USER else []
     return [None, [], *([row(kind, item)] for item in attributes)]
 
 
-def rows_after(kind: str) -> list[list[Json] | None]:
+def rows_after(kind: Kind) -> list[list[Json] | None]:
     """Those, and with another connection than before."""
-    attributes = ({}, AS_WANTED[kind], REPLACED[kind])
+    attributes: list[Json] = [{}, AS_WANTED[kind], REPLACED[kind]]
     return [*rows_before(kind), *([row(kind, item, "b")] for item in attributes)]
 
 
-def before(kind: str) -> Iterator[Observation]:
+def before(kind: Kind) -> Iterator[Observation]:
     """All that can be there before."""
     members = [(), ADA] if kind == GROUP else [()]
     for rows in rows_before(kind):
@@ -98,9 +100,7 @@ def answers(question: Question, facts: Facts) -> Iterator[Facts]:
         Question.WANTED_NEW: lambda: [facts._replace(wanted=item) for item in (Wanted(WANTED[kind]), *ANSWERS)],
         Question.DOMAINS: lambda: [facts._replace(domains=item) for item in ((), ("corp.example.com",), ("x.test",))],
         Question.HOLDER: lambda: [facts._replace(holder=item) for item in ("", "the group ada@corp.example.com")],
-        Question.MEMBER_CONNECTIONS: lambda: [
-            facts._replace(member_connections=item) for item in (None, {}, {"1": []}, CONNECTED)
-        ],
+        Question.MEMBER_CONNECTIONS: lambda: [facts._replace(member_connections=item) for item in MEMBER_CONNECTIONS],
         Question.AFTER: lambda: [facts.with_after(item) for item in after(facts)],
         Question.CONNECTION: lambda: [facts._replace(after=found._replace(rows=item)) for item in rows_after(kind)],
         Question.RECORD_SHOWN: lambda: [
@@ -132,7 +132,7 @@ def ways(rules: Callable[[Facts], Decision], facts: Facts) -> Iterator[tuple[Fac
         yield from ways(rules, found)
 
 
-def start(kind: str, found: Observation, **more: Any) -> Facts:
+def start(kind: Kind, found: Observation, **more: Any) -> Facts:
     """What is known before anything is asked."""
     members = {"members": MEMBERS, "has_members": True} if kind == GROUP else {}
     return Facts(
@@ -148,7 +148,7 @@ def start(kind: str, found: Observation, **more: Any) -> Facts:
     )
 
 
-def held_back(kind: str, record: Json) -> Verdict:
+def held_back(kind: Kind, record: Json) -> Verdict:
     """What the messages of a provider in dry run say."""
     request = {"method": "PUT", "resource": str(kind), "key": kind.address(record), "body": record}
     return Verdict(started=True, dry_run=[request])
