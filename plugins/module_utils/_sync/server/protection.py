@@ -15,7 +15,7 @@ from ..._authentik.errors import AuthentikError
 from ..._common.kind import USER, Kind
 from ..._common.types import Json
 from ..._google.errors import GoogleError
-from ..._mappings.desired import MappingProblem, evaluate
+from ..._mappings.desired import MappingProblem
 from ..._objects.connection import connected_id, leads_to, proves
 from ..._objects.protection import Protected, Subject, addresses_of, check, listed, standing
 from ..._objects.record import address_of
@@ -108,7 +108,7 @@ def protected_text(
     """
     refused = "%s was not synced" % str(target).capitalize()
     try:
-        unknown = _see(record, row, target, subject, wanted)
+        unknown = harm_unknown(record, row, target, subject, wanted)
     except Protected as exc:
         return exc.text(refused)
     if not unknown:
@@ -120,7 +120,7 @@ def protected_text(
     )
 
 
-def _see(
+def harm_unknown(
     record: Json,
     row: t.Optional[Json],
     target: Target,
@@ -137,74 +137,6 @@ def _see(
         return "" if exc.kind in _NOT_WRITTEN else str(exc)
     check(USER, record, dict(resource, **secret), subject)
     return ""
-
-
-def full_sync_refusals(
-    authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], subject: Subject
-) -> t.List[str]:
-    """What a full sync must not do, in words; asks authentik only for those few users who have a protected account.
-
-    Args:
-        users: those that the provider syncs.
-        accounts: the protected accounts, as Google shows them.
-
-    Raises:
-        AuthentikError.
-    """
-    by_key: t.Dict[str, Json] = {}
-    for account in accounts:
-        for key in {str(account.get("id") or ""), *addresses_of(account)} - {""}:
-            by_key[key] = account
-    found: t.List[str] = []
-    for user in users:
-        # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
-        keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
-        for account in {id(by_key[key]): by_key[key] for key in keys if key in by_key}.values():
-            found.extend(_of_full_sync(authentik, provider, user, account, subject))
-    return found
-
-
-class Scoped(t.NamedTuple):
-    """A user whom the provider syncs.
-
-    Attributes:
-        pk, address: str; address is the e-mail.
-        row: the connection as authentik shows it, or None.
-    """
-
-    pk: str
-    address: str
-    row: t.Optional[Json]
-
-    @property
-    def own_id(self) -> str:
-        return connected_id(self.row)
-
-    @property
-    def google_id(self) -> str:
-        return str((self.row or {}).get("google_id") or "")
-
-
-def _of_full_sync(
-    authentik: Authentik, provider: Json, user: Scoped, account: Json, subject: Subject
-) -> t.Iterator[str]:
-    data = authentik.get(USER, user.pk)
-    if data is None:
-        return
-    target = Target(USER, data)
-    why = "%s (%s)" % (address_of(account), standing(account, subject))
-    try:
-        unknown = _see(account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row))
-    except Protected as exc:
-        yield "to sync %s would %s: %s" % (target, listed(exc.acts), why)
-        return
-    if unknown:
-        yield "what %s would get is not known, %s: %s" % (target, unknown, why)
-
-
-def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optional[Json]) -> t.Tuple[Json, Json]:
-    """What the mappings yield for a user who has a connection. Raises MappingProblem, AuthentikError."""
-    return evaluate(authentik, provider, USER, target.data, str((row or {}).get("google_id") or ""))
 
 
 def _owned_by_another(inquiry: Inquiry, before: Observation) -> Refusal:
