@@ -47,6 +47,9 @@ def check(facts: Facts, conclusion: Conclusion) -> None:
     if failure is not None:
         assert failure.code and failure.reason and failure.remedy and failure.fails_task
         assert facts.title in failure.text and failure.text.endswith(".") and ".." not in failure.text, failure.text
+    if Question.HOLDER in facts.answered:
+        # Only what would be created can meet a record that has its address.
+        assert before.seen and before.record is None
     if effect.basis == "google":
         assert before.seen
     if effect.basis == "connection":
@@ -64,7 +67,10 @@ def check(facts: Facts, conclusion: Conclusion) -> None:
         assert effect.changed or status == "unchanged"
         # Once authentik has done this, nothing is left to do.
         assert facts.unmet_by(effect.states.after) == []
-        assert not (before.adopting and facts.unmet_by(record)) or facts.lists_first
+        if before.adopting and record is not None and facts.unmet_by(record):
+            # authentik writes to it only if its listing shows it under the very e-mail or name, and no connection leads elsewhere.
+            assert facts.lists_first and before.row is None
+            assert (record["primaryEmail"] == facts.address) if facts.kind == USER else (record["name"] == facts.name)
     members = [item for item in effect.operations if item.resource == "member"]
     if members:
         assert before.seen and facts.kind == GROUP and not before.members

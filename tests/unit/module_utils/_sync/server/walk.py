@@ -40,6 +40,8 @@ ANSWERS = (
 # A member whom Google shows, one without a connection, and one whom Google does not show.
 MEMBERS = ({"pk": 1, "username": "ada", "email": "ada@corp.example.com"},)
 ADA = ({"email": "ada@corp.example.com", "id": "9", "role": "MEMBER"},)
+# The same account under another address: the connection knows its id.
+ADA_RENAMED = ({"email": "lovelace@corp.example.com", "id": "9", "role": "MEMBER"},)
 CONNECTED: dict[str, list[Json]] = {"1": [{"google_id": "ada@corp.example.com", "attributes": {"id": "9"}}]}
 
 MEMBER_CONNECTIONS: tuple[dict[str, list[Json]] | None, ...] = (None, {}, {"1": []}, CONNECTED)
@@ -88,6 +90,8 @@ def after(facts: Facts) -> Iterator[Observation]:
         yield Observation(seen=True)
         for record, found in itertools.product((DRIFTED[kind], AS_WANTED[kind], REPLACED[kind]), members):
             yield Observation(seen=True, record=record, members=found)
+        if kind == GROUP:
+            yield Observation(seen=True, record=AS_WANTED[kind], members=ADA_RENAMED)
 
 
 def answers(question: Question, facts: Facts) -> Iterator[Facts]:
