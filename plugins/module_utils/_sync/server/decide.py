@@ -162,7 +162,7 @@ def _from_connections(facts: Facts) -> Decision:
 
 
 def _by_connection(facts: Facts) -> Decision:
-    """What authentik's connection tells.
+    """What authentik's connection shows.
 
     From 2025.10 on authentik's listing alone renews a connection, before it comes to the object and its mappings.
     """
@@ -293,7 +293,7 @@ def _failed(facts: Facts) -> Decision:
 
 
 def _partial_effect(facts: Facts) -> Effect:
-    """A failed sync may have written before it failed; without Google only authentik's connection can tell."""
+    """A failed sync may have written before it failed; without Google only authentik's connection shows it."""
     before, after = facts.before, facts.seen_after
     if after.seen and before.seen:
         return facts.effect
@@ -306,7 +306,7 @@ def _unanswered(facts: Facts) -> Decision:
     """The request gave no usable answer, and the task has not ended or is not shown."""
     reply = facts.reply
     start = "The sync of %s did not end well: %s" % (facts.title, reply.text if reply is not None else "")
-    decision = _unfinished(facts, start) if facts.task_seen else _untold(facts, start)
+    decision = _unfinished(facts, start) if facts.task_seen else _without_task(facts, start)
     if isinstance(decision, Question) or reply is None:
         return decision
     return decision._replace(http_status=reply.http_status)
@@ -327,8 +327,8 @@ def _unfinished(facts: Facts, start: str) -> Decision:
     return failed(facts, _partial_effect(facts), "sync_unfinished", reason, remedy)
 
 
-def _untold(facts: Facts, start: str) -> Decision:
-    """The task is not known: only Google can tell."""
+def _without_task(facts: Facts, start: str) -> Decision:
+    """The task is not known: only Google shows what became of the sync."""
     after, effect = facts.seen_after, _partial_effect(facts)
     if facts.has_tasks and after.seen and facts.task_problem != "none":
         if facts.wanted is None:

@@ -295,7 +295,7 @@ class FullServerSync(DirectoryEngine):
     def _report_known(
         self, run: FullSync, version: Version, provider: Json, reader: SnapshotReader, report: DirectoryReport
     ) -> None:
-        """Our full sync was found: what its lines and both sides tell."""
+        """Our full sync was found: what its lines and both sides show."""
         outcome = self.outcome
         for line in normalise(run.lines):
             outcome.log(line)
@@ -352,7 +352,7 @@ class FullServerSync(DirectoryEngine):
 
     def _read_after(self, reader: SnapshotReader, written: t.Callable[[Kind, str], bool]) -> None:
         """Read both sides again."""
-        self.progress.begin("look again", 0)
+        self.progress.begin("list both sides again", 0)
         if self.options.verify == "none":
             return
         try:
@@ -434,7 +434,7 @@ class FullServerSync(DirectoryEngine):
         if outcome.changed:
             return DirectoryConclusion("synced")
         # Before 2025.8 no line says that a page was begun.
-        return DirectoryConclusion("unchanged" if lines.tells else "unconfirmed")
+        return DirectoryConclusion("unchanged" if lines.shows_starts else "unconfirmed")
 
     def _stale_texts(self, version: Version, provider: Json, lines: TaskReport) -> t.List[str]:
         """Texts on connections that stop every sync, if such a one stopped a page."""

@@ -134,7 +134,7 @@ def compared(facts: DirectoryFacts, key: Key) -> ObjectConclusion:
 
 
 def unseen(facts: DirectoryFacts, key: Key) -> ObjectConclusion:
-    """What became of one object of a sync that nobody saw: what authentik's lines do not tell is not known."""
+    """What became of one object if neither side was read: only authentik's lines say something."""
     found, failure = facts.described(key), facts.failures.get(key)
     return found._replace(counted=_in_doubt(facts, key)) if failure is None else _failed(found, failure)
 

@@ -132,7 +132,7 @@ def is_renewed(before: Observation, after: Observation) -> bool:
 
 
 def from_connections(kind: Kind, before: Observation, after: Observation) -> Effect:
-    """What changed according to authentik's connections before and after; what was written is not told by them."""
+    """What changed according to authentik's connections before and after; what was written is not in them."""
     states = states_of(kind, before, after)
     if after.row is None:
         return Effect(False, "connection", states)
@@ -163,7 +163,7 @@ def connection_operations(kind: Kind, before: Observation, after: Observation) -
         key = google_id if kind == USER else after.attributes.get("email") or google_id
         return (Operation("PUT", kind, str(key)),)
     if kind == USER:
-        # Created or taken over: the connection does not tell, so the method is not claimed.
+        # Created or taken over: the connection does not show which, so no method is claimed.
         return (Operation(None, kind, str(google_id)),)
     # A group whose creation was refused is linked as it is, and nothing is written.
     return (Operation("POST", kind, str(after.attributes.get("email"))),) if _was_missing(before, after) else ()

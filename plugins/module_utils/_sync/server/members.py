@@ -36,7 +36,7 @@ class Missing(t.NamedTuple):
 
 
 def shown(facts: Facts) -> Decision:
-    """What a sync did after which the record has the wanted values, with what its members tell."""
+    """What a sync did after which the record has the wanted values, with its members."""
     effect, after = facts.effect, facts.seen_after
     status = "synced" if effect.changed else "unchanged"
     if facts.kind != GROUP:

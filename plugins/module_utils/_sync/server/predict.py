@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What authentik is expected to do for one object: the operations that check mode shows. Pure.
 
-Each rule looks at the facts: it concludes that authentik would not sync, or that nothing can be predicted, or names the fact
+Each rule reads the facts: it concludes that authentik would not sync, or that nothing can be predicted, or names the fact
 that is missing; None leaves it to the next rule. What passes them all is planned.
 """
 
@@ -202,7 +202,7 @@ def _creates(facts: Facts) -> bool:
 
 
 def _unchanged(facts: Facts) -> Effect:
-    """Nothing would change, as far as what was read tells."""
+    """Nothing would change, as far as it was read."""
     effect = nothing(facts.kind, facts.before)
     return effect._replace(basis="google" if facts.before.seen else "connection")
 

@@ -65,7 +65,7 @@ class Row(t.NamedTuple):
 
     Attributes:
         id, google_id: str.
-        own_id: str, the immutable id of the record that it leads to; empty if it does not tell.
+        own_id: str, the immutable id of the record that it leads to; empty if it is not known.
         text: the attributes as JSON text, or None where Google's listing holds all that they say.
     """
 
