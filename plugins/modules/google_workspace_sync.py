@@ -521,41 +521,7 @@ def prepare(module, runner):
             limits[name] = parse_limit(name, params[name])
         except ValueError as exc:
             runner.refuse(str(exc))
-    request = DirectoryOptions(
-        limits=limits,
-        out_of_scope="ignore",
-        check_mode=module.check_mode,
-        **{
-            name: params[name]
-            for name in (
-                "provider_id",
-                "provider_name",
-                "models",
-                "objects",
-                "lookup",
-                "membership",
-                "keep_members",
-                "orphans",
-                "allow_group_deletion",
-                "mapping_evaluation",
-                "mapping_sample",
-                "force",
-                "override_dry_run",
-                "queries_per_minute",
-                "user_creations_per_second",
-                "parallel",
-                "google_wait",
-                "shard_index",
-                "shard_count",
-                "result_limit",
-                "max_objects",
-                "fail_on_objects",
-                "verify",
-                "fail_on",
-                "sync_timeout",
-            )
-        },
-    )
+    request = DirectoryOptions.of(params, limits=limits, out_of_scope="ignore", check_mode=module.check_mode)
     problem = request.problem(params["engine"])
     if problem:
         runner.refuse(problem)

@@ -432,20 +432,10 @@ def main():
 def prepare(module, runner):
     """The engine, from the module's options; ends the module where they cannot be used."""
     params = module.params
-    request = ObjectOptions(
-        provider_id=params["provider_id"],
-        provider_name=params["provider_name"],
+    request = ObjectOptions.of(
+        params,
         kind=MODELS[params["sync_object_model"]],
         object_id=params["sync_object_id"].strip(),
-        lookup=params["lookup"],
-        override_dry_run=params["override_dry_run"],
-        verify=params["verify"],
-        out_of_scope=params["out_of_scope"],
-        fail_on=params["fail_on"],
-        sync_timeout=params["sync_timeout"],
-        google_wait=params["google_wait"],
-        membership=params["membership"],
-        keep_members=params["keep_members"],
         check_mode=module.check_mode,
     )
     problem = request.problem(params["engine"]) or check_lookup(request.kind, request.object_id, request.lookup)

@@ -40,15 +40,15 @@ class Lie(NamedTuple):
 LIES = (
     Lie(
         "changed inverted",
-        UTILS + "_sync/direct/object.py",
-        "outcome.changed = bool(outcome.changes)",
-        "outcome.changed = not outcome.changes",
+        UTILS + "_sync/direct/plan_run.py",
+        "outcome.changed = bool(outcome.changes) and",
+        "outcome.changed = not outcome.changes and",
     ),
     Lie(
         "changed always",
-        UTILS + "_sync/direct/object.py",
-        "outcome.changed = bool(outcome.changes)",
-        "outcome.changed = True",
+        UTILS + "_sync/direct/plan_run.py",
+        "outcome.changed = bool(outcome.changes) and",
+        "outcome.changed = True or",
     ),
     Lie(
         "changed never",
@@ -70,7 +70,7 @@ LIES = (
     ),
     Lie(
         "a failure swallowed",
-        UTILS + "_sync/direct/object.py",
+        UTILS + "_sync/direct/attempt.py",
         "            self.outcome.fail_by(exc)\n",
         '            self.outcome.status = "unchanged"\n',
     ),
@@ -88,14 +88,14 @@ LIES = (
     ),
     Lie(
         "a failure swallowed",
-        UTILS + "_sync/direct/object.py",
-        "            self._refused.append(str(exc))\n            return\n        if found is None",
-        "            return\n        if found is None",
+        UTILS + "_sync/direct/plan_run.py",
+        "        self._refused.append(str(error))\n",
+        "",
     ),
     Lie(
         "verify skipped",
-        UTILS + "_sync/direct/object.py",
-        "missing = unmet(self.target.kind, self._wanted, self.after)",
+        UTILS + "_sync/direct/plan_run.py",
+        "missing = unmet(self.plan.kind, self.plan.wanted, self.after)",
         "missing = []",
     ),
     Lie(
@@ -148,19 +148,19 @@ LIES = (
     ),
     Lie(
         "an operation invented",
-        UTILS + "_sync/direct/object.py",
+        UTILS + "_sync/direct/plan_run.py",
         "        self.verify()\n",
-        '        self.outcome.operations.append(operation("PUT", "user", "x", by="module"))\n        self.verify()\n',
+        '        self.attempt.note(Operation("PUT", "user", "x", {}, {}))\n        self.verify()\n',
     ),
     Lie(
         "a member forgotten",
-        UTILS + "_sync/direct/object.py",
-        "        for item in self.member_plan.add:\n            self.add_member(item)\n",
-        "        for item in self.member_plan.add[1:]:\n            self.add_member(item)\n",
+        UTILS + "_sync/direct/plan_run.py",
+        '            self.perform("add")\n',
+        '            list(map(self.perform_one, self.plan.operations("add")[1:]))\n',
     ),
     Lie(
         "check mode writes",
-        UTILS + "_sync/direct/object.py",
+        UTILS + "_sync/direct/context.py",
         "return self.options.check_mode or self.dry",
         "return self.dry",
     ),
@@ -169,15 +169,15 @@ LIES = (
     ),
     Lie(
         "somebody else's account",
-        UTILS + "_sync/direct/object.py",
-        "            or is_at(record, key)\n",
+        UTILS + "_sync/direct/observer.py",
+        "            or is_at(record, self._found_by)\n",
         "            or True\n",
     ),
     Lie(
         "a secret printed",
-        UTILS + "_sync/direct/object.py",
-        '        fields = given or {"password": random_password()}\n        self.keep_secret([fields["password"]])\n',
-        '        fields = given or {"password": random_password()}\n        self.warn(fields["password"])\n',
+        UTILS + "_sync/direct/plan_run.py",
+        '        self.attempt.secrets.append(fields["password"])\n',
+        '        self.attempt.warn(fields["password"])\n',
     ),
     Lie(
         "an unexpected error that hides a write",
@@ -188,8 +188,8 @@ LIES = (
     ),
     Lie(
         "an unexpected error that hides a write",
-        UTILS + "_sync/direct/object.py",
-        "self.executor.unknown = self.executor.unknown or self._unshown_writes(sent, shown)",
+        UTILS + "_sync/direct/attempt.py",
+        "self.unknown = self.unknown or self._unshown_writes(sent, shown)",
         "pass",
         EXCEPTIONS,
     ),

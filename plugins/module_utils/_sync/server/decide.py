@@ -12,13 +12,13 @@ import typing as t
 
 from ..._common.texts import listed
 from ..._objects.difference import changes, unmet
-from ..outcome import overlaid
+from ..plan import overlaid
 from . import members
 from .conclusion import Conclusion, Decision, concluded, failed, left_out, mapping_failure
 from .effect import (
     Effect,
-    Operation,
     States,
+    by_authentik,
     connection_operations,
     from_connections,
     may_have_been_hidden,
@@ -383,7 +383,7 @@ def _dry_run(facts: Facts) -> Decision:
             body = item["body"]
             found.extend(changes(kind, None, body) if record is None else unmet(kind, body, record))
             states = States(record, dict(record or {}, **overlaid(record, body)))
-    operations = [Operation(item["method"], item["resource"], item["key"]) for item in held]
+    operations = [by_authentik(item["method"], item["resource"], item["key"]) for item in held]
     effect = Effect(False, basis, states, found, operations)
     if not (facts.check_mode and facts.override_dry_run):
         return concluded(facts, effect, "dry_run")

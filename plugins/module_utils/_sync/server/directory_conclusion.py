@@ -10,7 +10,7 @@ from ..._common.kind import GROUP, KINDS, Kind
 from ..._common.types import Json
 from ..._objects.difference import changes, member_changes, unmet
 from ..._objects.target import described
-from ..outcome import overlaid
+from ..plan import overlaid
 from .effect import States
 from .snapshot import Key, Objects, Records, Row, Snapshot
 from .task_report import Failure, PageFailure, TaskReport

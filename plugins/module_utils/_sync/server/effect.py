@@ -10,28 +10,8 @@ from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._objects.difference import changes, member_changes
 from ..._objects.record import address_of
+from ..plan import Operation
 from .observation import Observation
-
-
-class Operation(t.NamedTuple):
-    """One write that authentik performed, or is expected to perform.
-
-    Attributes:
-        method: "POST", "PUT", …, or None if it is not known which.
-        resource: "user", "group" or "member".
-        key: the address or id that it is about.
-        group: the group's address, of a member; None if it is not known.
-    """
-
-    method: t.Optional[str]
-    resource: str
-    key: str
-    group: t.Optional[str] = None
-
-    def shown(self) -> Json:
-        """As the result shows it."""
-        found: Json = {"method": self.method, "resource": str(self.resource), "key": self.key, "by": "authentik"}
-        return found if self.group is None else dict(found, group=self.group)
 
 
 class States(t.NamedTuple):
@@ -70,6 +50,15 @@ class Effect(t.NamedTuple):
 def nothing(kind: Kind, before: Observation) -> Effect:
     """What is known before anything was sent: nothing changed."""
     return Effect(False, "nothing_sent", states_of(kind, before, before))
+
+
+def by_authentik(method: str, resource: str, key: str, group: str = "", body: t.Optional[Json] = None) -> Operation:
+    """A write of authentik's, performed or expected; see Operation.
+
+    Args:
+        method: empty if it is not known which.
+    """
+    return Operation(method, resource, key, body or {}, {}, group, "authentik")
 
 
 def are_comparable(before: Observation, after: Observation) -> bool:
@@ -161,12 +150,12 @@ def connection_operations(kind: Kind, before: Observation, after: Observation) -
     google_id = (after.row or {}).get("google_id")
     if not is_renewed(before, after):
         key = google_id if kind == USER else after.attributes.get("email") or google_id
-        return (Operation("PUT", kind, str(key)),)
+        return (by_authentik("PUT", kind, str(key)),)
     if kind == USER:
         # Created or taken over: the connection does not show which, so no method is claimed.
-        return (Operation(None, kind, str(google_id)),)
+        return (by_authentik("", kind, str(google_id)),)
     # A group whose creation was refused is linked as it is, and nothing is written.
-    return (Operation("POST", kind, str(after.attributes.get("email"))),) if _was_missing(before, after) else ()
+    return (by_authentik("POST", kind, str(after.attributes.get("email"))),) if _was_missing(before, after) else ()
 
 
 def _appeared(before: Observation, after: Observation) -> bool:
@@ -189,8 +178,8 @@ def _operations(kind: Kind, before: Observation, after: Observation, states: Sta
     renewed = states.before is None or states.before.get("id") != after.record.get("id")
     found = []
     if renewed or changes(kind, states.before, after.record):
-        found.append(Operation("POST" if renewed else "PUT", kind, key))
+        found.append(by_authentik("POST" if renewed else "PUT", kind, key))
     if kind == GROUP:
         added = set(after.roles) - (set() if renewed else set(before.roles))
-        found.extend(Operation("POST", "member", member, key) for member in sorted(added))
+        found.extend(by_authentik("POST", "member", member, key) for member in sorted(added))
     return found

@@ -11,7 +11,7 @@ from ..._common.types import Json
 from ..._objects.difference import member_key
 from ..._objects.record import address_of
 from .conclusion import Decision, concluded
-from .effect import Effect, Operation
+from .effect import Effect, by_authentik
 from .facts import Facts, Question
 from .observation import Observation
 
@@ -93,7 +93,7 @@ def _with_added(effect: Effect, addresses: t.Sequence[str], group: str) -> Effec
     return effect._replace(
         changed=True,
         changes=[*effect.changes, {"path": "members", "added": list(addresses), "removed": []}],
-        operations=[*effect.operations, *(Operation("POST", "member", item, group) for item in addresses)],
+        operations=[*effect.operations, *(by_authentik("POST", "member", item, group) for item in addresses)],
         states=states._replace(members_after=dict(states.members_after or {}, **added)),
     )
 

@@ -15,10 +15,10 @@ from ..._common.texts import listed
 from ..._common.types import Json
 from ..._objects.difference import changes
 from ..._objects.record import address_of
-from ..outcome import overlaid
+from ..plan import Operation, overlaid
 from . import members
 from .conclusion import Conclusion, Decision, Failure, concluded, failed, left_out, mapping_failure
-from .effect import Effect, Operation, States, nothing
+from .effect import Effect, States, by_authentik, nothing
 from .facts import Facts, Question
 
 Rule = t.Callable[[Facts], t.Optional[Decision]]
@@ -189,10 +189,11 @@ def _planned(facts: Facts) -> Decision:
 
 def _operation(facts: Facts, record: t.Optional[Json]) -> Operation:
     """The write of the record itself."""
-    address = facts.kind.address(facts.wanted_record)
+    wanted = facts.wanted_record
+    address = facts.kind.address(wanted)
     if record is None:
-        return Operation("POST", facts.kind, address)
-    return Operation("PUT", facts.kind, address_of(record) or address)
+        return by_authentik("POST", facts.kind, address, body=wanted)
+    return by_authentik("PUT", facts.kind, address_of(record) or address, body=wanted)
 
 
 def _creates(facts: Facts) -> bool:

@@ -12,7 +12,7 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind imp
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.connection import tolerates_rows
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.difference import unmet
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import plan
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.connection import plan_row
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.connection import plan_connection
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.passwords import (
     given_hash,
     random_password,
@@ -220,8 +220,8 @@ RECORD = {"id": "7", "primaryEmail": "a@b.test", "aliases": ["old@b.test"]}
     ],
 )
 def test_rows(row, written, tolerant, removed, google_id):
-    found = plan_row(USER, row, RECORD, None, written, lambda: tolerant)
-    assert (found.remove == row if removed else found.remove is None, found.google_id) == (True, google_id)
+    found = plan_connection(USER, row, RECORD, None, written, lambda: tolerant)
+    assert (found.remove, found.google_id) == ([row] if removed else [], google_id)
 
 
 @pytest.mark.parametrize(
@@ -239,3 +239,92 @@ def test_the_provider_tells_most_versions(provider, version, tolerant):
         return version
 
     assert tolerates_rows(provider, ask) is tolerant
+
+
+members = st.lists(addresses.map(str.lower), unique=True, max_size=4)
+
+
+@st.composite
+def object_plans(draw):
+    """Plans of groups, of every shape that comes about."""
+    present = draw(st.none() | groups)
+    wanted = draw(groups)
+    before = None if present is None else {**present, "id": "g1"}
+    observed = [{"email": item, "id": f"m{item}", "role": "MEMBER"} for item in draw(members)]
+    row = draw(st.none() | st.just({"id": "c1", "google_id": "g1", "attributes": {}}))
+    connections = plan.ConnectionPlan(
+        [row] if row and draw(st.booleans()) else [], draw(st.sampled_from([None, "", "g1"])), ""
+    )
+    return plan.ObjectPlan(
+        GROUP,
+        "00000000-0000-4000-8000-000000000001",
+        draw(texts),
+        wanted["email"],
+        row,
+        before,
+        observed,
+        wanted,
+        {},
+        plan.plan_record(GROUP, wanted, before),
+        plan.plan_members(draw(members), observed, draw(st.sampled_from(["add", "exact", "ignore"]))),
+        connections,
+        tuple(draw(st.lists(texts, max_size=2))),
+        tuple(draw(st.lists(texts, max_size=2))),
+    )
+
+
+@given(object_plans())
+def test_a_plan_is_plain_data(found):
+    """What is packed comes back as it was: the same operations, the same effects."""
+    again = plan.ObjectPlan.unpack(found.pack())
+    assert again == found
+    assert again.operations() == found.operations()
+    assert plan.effects(again) == plan.effects(found)
+
+
+@given(object_plans())
+def test_the_operations_of_a_plan_stand_in_the_order_of_its_steps(found):
+    operations = found.operations()
+    assert [item for step in plan.STEPS for item in found.operations(step)] == operations
+    assert [item.key for item in found.operations("add")] == found.members.add
+    assert [item.on for item in found.operations("remove")] == found.members.remove
+    assert (found.operations("record") != []) == (found.record.method is not None)
+    assert found.differs == any(item.step != "connection" for item in operations)
+    assert (found.action is None) == (not found.differs)
+    shown = [item.shown() for item in operations]
+    assert all(item["by"] == "module" and ("group" in item) == (item["resource"] == "member") for item in shown)
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "method", "expected"),
+    [
+        ({"suspended": False}, {"suspended": True}, "PUT", "suspensions"),
+        ({}, {"suspended": True}, "PUT", "suspensions"),
+        ({"suspended": True}, {"suspended": True}, "PUT", None),
+        (None, {"suspended": True}, "POST", None),
+        ({"suspended": False}, {}, "DELETE", "deletions"),
+        ({"suspended": False}, {"name": {}}, "PUT", None),
+    ],
+)
+def test_effects(before, body, method, expected):
+    record = plan.RecordPlan(method, body, [])
+    found = plan.effects(plan.ObjectPlan(USER, "6", "ada", "", None, before, None, {}, {}, record))
+    assert {name for name, number in found.items() if number} == ({expected} if expected else set())
+
+
+def test_totals_follow_what_is_added_and_taken_out():
+    whole = plan.DirectoryPlan()
+    suspended = plan.RecordPlan("PUT", {"suspended": True}, [{"path": "suspended", "before": None, "after": True}])
+    plans = [
+        plan.ObjectPlan(USER, str(number), f"u{number}", "", None, {"id": str(number)}, None, {}, {}, suspended)
+        for number in range(3)
+    ]
+    for item in plans:
+        whole.add(item)
+    gone = plan.RecordPlan("DELETE", {}, [])
+    whole.orphans = [plan.ObjectPlan(GROUP, "g", "g", "", None, {"id": "g"}, None, {}, {}, gone)]
+    assert whole.totals() == {"suspensions": {USER: 3, GROUP: 0}, "deletions": {USER: 0, GROUP: 1}}
+    assert whole.pop(USER, "1") == plans[1]
+    assert whole.pks(USER) == ["0", "2"]
+    assert whole.get(USER, "1") is None
+    assert whole.totals()["suspensions"][USER] == 2

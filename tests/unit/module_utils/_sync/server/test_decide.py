@@ -160,9 +160,9 @@ def check_operations(facts: Facts, conclusion: Conclusion) -> None:
         return
     created = before.record is None or after.record is None or before.record["id"] != after.record["id"]
     known = set() if created else {item["email"] for item in before.members}
-    writes: list[tuple[str, str, str | None]] = []
+    writes: list[tuple[str, str, str]] = []
     if after.record is not None and changes(facts.kind, before.record, after.record):
-        writes.append(("POST" if created else "PUT", facts.kind, None))
+        writes.append(("POST" if created else "PUT", facts.kind, ""))
     if after.record is not None:
         writes += [
             ("POST", "member", facts.kind.address(after.record)) for item in after.members if item["email"] not in known

@@ -1,0 +1,87 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the objects of one run of the direct engine share."""
+
+from __future__ import annotations
+
+import threading
+import typing as t
+
+from ..._authentik.api import Authentik
+from ..._common.kind import Kind
+from ..._common.types import Json
+from ..._objects.connection import tolerates_rows
+from ..._objects.protection import Subject
+from ..options import SyncOptions
+from .executor import Executor, WaitBudget
+from .log import EngineLog
+from .reader import Reader
+
+if t.TYPE_CHECKING:
+    from ..._google.directory import Directory
+
+
+class DirectContext:
+    """What the objects of one run share.
+
+    Attributes:
+        authentik: Authentik.
+        provider: dict, as authentik shows it.
+        options: SyncOptions.
+        directory: Directory, to write to.
+        reader: Reader, to look things up with.
+        server_version: str or None, where it had to be asked for.
+        subject: Subject, the accounts that the run and authentik act as.
+    """
+
+    def __init__(
+        self,
+        authentik: Authentik,
+        provider: Json,
+        options: SyncOptions,
+        directory: Directory,
+        reader: Reader,
+    ) -> None:
+        self.authentik = authentik
+        self.provider = provider
+        self.options = options
+        self.directory = directory
+        self.reader = reader
+        self.subject = Subject(directory.session.credentials.subject, provider.get("delegated_subject"))
+        self.server_version: t.Optional[str] = None
+        self._tolerant: t.Optional[bool] = None
+        self._lock = threading.Lock()
+
+    def executor(self, kind: Kind, log: EngineLog) -> Executor:
+        """What writes one object of this run."""
+        budget = WaitBudget(self.options.google_wait)
+        return Executor(self.authentik, self.directory, kind, budget, log, self.subject)
+
+    @property
+    def dry(self) -> bool:
+        """Whether the provider is in dry run, and stays so in this run."""
+        return bool(self.provider.get("dry_run")) and not self.options.override_dry_run
+
+    @property
+    def explains(self) -> bool:
+        """Whether nothing may be written: plans are explained, not executed."""
+        return self.options.check_mode or self.dry
+
+    def tolerates_rows(self, written: bool) -> bool:
+        """Whether authentik goes on syncing when a connection's attributes are not Google's.
+
+        Args:
+            written: whether something else is written, too.
+        """
+        with self._lock:
+            if self._tolerant is None:
+                if not written and "sync_page_size" not in self.provider:
+                    # Not worth a request where nothing else is written: authentik finds the record by its address.
+                    return False
+                self._tolerant = tolerates_rows(self.provider, self._version)
+            return self._tolerant
+
+    def _version(self) -> t.Tuple[int, int]:
+        found = self.authentik.version()
+        self.server_version = str(found)
+        return found.number
