@@ -169,8 +169,3 @@ def unexpected_text(error: BaseException) -> str:
 def stopped_text(signal: BaseException) -> str:
     """What a signal means for whoever runs the task."""
     return "%s stopped the sync. What was done before is in the result. Run the task again to do the rest." % signal
-
-
-def operation(method: str, resource: str, key: str, by: str = "authentik", **more: str) -> Json:
-    """One write, as the result shows it."""
-    return dict({"method": method, "resource": resource, "key": key, "by": by}, **more)
