@@ -40,7 +40,12 @@ def conflicts(objects: Objects, before: Snapshot) -> t.List[str]:
             if record is None or (row is not None and row.own_id == record.get("id")):
                 continue
             own = address_of(record).lower()
-            if own not in (key.lower(), address.lower()):
+            if row is not None and row.own_id and own != address.lower():
+                found.append(
+                    "%s of %s %s (somebody else's account by now: the connected one had another id)"
+                    % (key, kind, objects.names[kind][pk])
+                )
+            elif own not in (key.lower(), address.lower()):
                 found.append("%s of %s %s (an alias of %s)" % (key, kind, objects.names[kind][pk], own))
     return found
 

@@ -10,16 +10,27 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
-from ..._common.kind import USER, Kind
+from ..._common.kind import USER
 from ..._common.types import Json
 from ..._google.errors import GoogleError
-from ..._mappings.desired import MappingProblem
-from ..._objects.connection import connected_id, leads_to, proves
-from ..._objects.protection import Protected, Subject, addresses_of, check, listed, standing
-from ..._objects.record import address_of
+from ..._mappings.desired import MappingProblem, default_address
+from ..._objects.connection import proves
+from ..._objects.protection import Protected, Subject, addresses_of, check, standing
+from ..._objects.record import address_of, is_at
 from ..._objects.target import Target
+from ..guard.ownership import (
+    BY_ADDRESS,
+    BY_ID,
+    NO_RIVALS,
+    OWN,
+    UNDECIDED,
+    contested_text,
+    tie,
+    undecided_text,
+    verdict,
+)
+from ..rivals import connected_rivals
 from .inquiry import Inquiry
 from .observation import Observation
 
@@ -140,38 +151,35 @@ def harm_unknown(
 
 
 def _owned_by_another(inquiry: Inquiry, before: Observation) -> Refusal:
-    """Whether another object of authentik is connected with the record; an empty text if none is, or if that is not known."""
-    record, target, kind = before.record, inquiry.target, inquiry.target.kind
-    if record is None or connected_id(before.row) == str(record.get("id")):
+    """Whether the record is another object's, by the rule of guard/ownership.py; an empty text if it is not, or not known."""
+    record, target, kind, row = before.record, inquiry.target, inquiry.target.kind, before.row
+    how = tie(row, record)
+    if record is None or how == BY_ID:
         return Refusal()
+    wants = row is None or _wants(inquiry, before, record)
     try:
-        names = owners(inquiry.authentik, kind, int(inquiry.provider["pk"]), target.pk, record)
+        rivals = connected_rivals(inquiry.authentik, kind, int(inquiry.provider["pk"]), target.pk, record)
     except AuthentikError as exc:
         if exc.kind != "forbidden":
             raise
         # The read before has warned of it.
-        return Refusal()
-    if not names:
-        return Refusal(owners_known=True)
-    text = "%s. %s was not synced, because authentik would write to the same %s. Nothing was sent. %s" % (
-        "The %s %s at Google is connected with %s of authentik" % (kind.record, address_of(record), listed(names)),
-        str(target).capitalize(),
-        kind.record,
-        "Give one of them another %s in authentik. Only if the %s belongs to the other one no longer, remove that "
-        "connection (google_workspace_connection, state: absent)."
-        % ("e-mail" if kind == USER else "name or address", kind.record),
-    )
-    return Refusal(text, "conflict", True)
+        rivals = NO_RIVALS
+    found = verdict(how, wants, rivals)
+    if found == OWN and not (how == BY_ADDRESS and rivals.by_address):
+        return Refusal(owners_known=rivals is not NO_RIVALS)
+    if found == UNDECIDED:
+        return Refusal(
+            undecided_text(target.title, kind, record, default_address(target, inquiry.provider)), "conflict", True
+        )
+    # authentik writes by address: to somebody else's record, it would be somebody else's that is written.
+    return Refusal(contested_text(target.title, kind, address_of(record), rivals.names()), "conflict", True)
 
 
-def owners(authentik: Authentik, kind: Kind, provider: int, pk: str, record: Json) -> t.List[str]:
-    """The other objects of authentik that are connected with a record: by immutable id, or by address where no id is known."""
-    found = set()
-    for row in authentik.all_connections(kind, provider):
-        own_id = connected_id(row)
-        theirs = own_id == str(record.get("id")) if own_id else leads_to(row, record)
-        if theirs and str(row.get(kind)) != pk:
-            obj = row.get("%s_obj" % kind)
-            name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
-            found.add("%s %s" % (kind, name or row.get(kind)))
-    return sorted(found)
+def _wants(inquiry: Inquiry, before: Observation, record: Json) -> bool:
+    """Whether the record has the address that the object wants: its own, or the one that the mappings give."""
+    if is_at(record, default_address(inquiry.target, inquiry.provider)):
+        return True
+    try:
+        return is_at(record, inquiry.target.kind.address(inquiry.evaluate(before)))
+    except MappingProblem:
+        return False
