@@ -35,6 +35,7 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:

@@ -36,6 +36,8 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.ownership
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:

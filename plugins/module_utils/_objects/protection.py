@@ -53,6 +53,16 @@ class Subject:
         self._members: t.Optional[t.Dict[str, str]] = None
         self._lock = threading.Lock()
 
+    def known_addresses(self) -> t.List[str]:
+        """The addresses that are known without a listing: the run's own accounts, single addresses, members of groups."""
+        single = [entry.lower() for entry, _pattern in self._patterns if "*" not in entry]
+        return sorted({*self._addresses, *single, *(key for key in self._protected_members() if "@" in key)})
+
+    @property
+    def needs_listing(self) -> bool:
+        """Whether some entries name accounts that only a listing shows."""
+        return bool(self._units) or any("*" in entry for entry, _pattern in self._patterns)
+
     def named_by(self, record: Json) -> str:
         """Which entry of protect an account is protected by; empty if none. May read the members of groups, once."""
         addresses = addresses_of(record)
@@ -155,6 +165,11 @@ def address_text(record: Json) -> str:
 def listed(acts: t.Sequence[str]) -> str:
     """Things that would be done, as a part of a sentence."""
     return " and ".join([", ".join(acts[:-1]), acts[-1]] if len(acts) > 1 else acts)
+
+
+def is_protected(subject: Subject, record: Json) -> bool:
+    """Whether an account is protected."""
+    return bool(standing(record, subject))
 
 
 def standing(record: Json, subject: Subject) -> str:

@@ -48,19 +48,14 @@ class DirectContext:
         options: SyncOptions,
         directory: Directory,
         reader: Reader,
+        subject: Subject,
     ) -> None:
         self.authentik = authentik
         self.provider = provider
         self.options = options
         self.directory = directory
         self.reader = reader
-        self.subject = Subject(
-            directory.session.credentials.subject,
-            provider.get("delegated_subject"),
-            protect=options.protect,
-            allow_admins=options.allow_admins,
-            members_of=lambda group: directory.members(group) or (),
-        )
+        self.subject = subject
         self.server_version: t.Optional[str] = None
         self._teaches = False
         self._tolerant: t.Optional[bool] = None

@@ -100,7 +100,7 @@ class DirectorySync(DirectoryEngine):
             self.authentik.audit = self._journal.audit
         reader = ListedReader(directory, self.authentik, provider)
         reader.visits_users = USER in options.models and options.shard_count == 1
-        run = DirectContext(self.authentik, provider, options, directory, reader)
+        run = DirectContext(self.authentik, provider, options, directory, reader, self.subject(provider))
         with Pool(options.parallel) as pool, Pool(AUTHENTIK_PARALLEL) as asking:
             try:
                 self._plan_and_carry_out(run, reader, pool, asking)

@@ -8,6 +8,7 @@ object and page by page, and in both sides before and after: Google, or, if that
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ..._authentik import tasks
@@ -23,6 +24,7 @@ from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._google.limiter import RateLimiter
 from ..._objects.contradictions import stale_text
+from ..._objects.protection import Subject, is_protected
 from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded
 from . import directory_conclusion as conclusions
 from . import directory_protection as protection
@@ -87,6 +89,7 @@ class FullServerSync(DirectoryEngine):
             pool.map,
             authentik_pool.map,
         )
+        reader.is_protected = functools.partial(is_protected, self.subject(provider))
         report = DirectoryReport(outcome, objects, self.warn)
         if options.check_mode:
             self._predict(provider, reader)
@@ -196,9 +199,7 @@ class FullServerSync(DirectoryEngine):
         if reader.before.records is None:
             self._warn_unprotected("Google was not read")
             return
-        subjects = _subjects(provider, self.directory)
-        accounts = protection.protected_accounts(reader.before, subjects)
-        self._stop_for_protected(provider, reader, accounts, subjects)
+        self._stop_for_protected(provider, reader, reader.before.protected, self.subject(provider))
 
     def _predict_protected(self, provider: Json, reader: SnapshotReader) -> None:
         """As _refuse_protected(), for check mode, which lists nothing at Google."""
@@ -207,8 +208,8 @@ class FullServerSync(DirectoryEngine):
             return
         try:
             directory = self.directory = self.open_directory(provider)
-            subjects = _subjects(provider, directory)
-            accounts = protection.query_protected_accounts(directory, subjects)
+            subject = self.subject(provider)
+            accounts = protection.query_protected_accounts(directory, subject)
         except GoogleError as exc:
             if self.options.verify == "google":
                 raise
@@ -216,15 +217,17 @@ class FullServerSync(DirectoryEngine):
             return
         if accounts:
             reader.read_connections_before()
-        self._stop_for_protected(provider, reader, accounts, subjects)
+        if subject.needs_listing:
+            self._warn_unprotected("check mode lists nothing, and protect names an org unit or a pattern")
+        self._stop_for_protected(provider, reader, accounts, subject)
 
     def _stop_for_protected(
-        self, provider: Json, reader: SnapshotReader, accounts: t.Sequence[Json], subjects: t.Sequence[str]
+        self, provider: Json, reader: SnapshotReader, accounts: t.Sequence[Json], subject: Subject
     ) -> None:
-        found = protection.refusals(self.authentik, provider, reader.objects, reader.before, accounts, subjects)
+        found = protection.refusals(self.authentik, provider, reader.objects, reader.before, accounts, subject)
         if found:
             raise RunEnded(
-                "Administrators' accounts at Google, and the one that the run acts as, are protected, and a full sync would harm them: "
+                "These accounts at Google are protected, and a full sync would harm them: "
                 "%s. Nothing was sent. Give these users another e-mail in authentik, take them out of the provider's scope, or "
                 "correct the property mapping; engine: direct leaves the accounts alone and syncs the others."
                 % listed(found),
@@ -455,9 +458,3 @@ class FullServerSync(DirectoryEngine):
 def _called(provider: Json) -> str:
     """A provider in words."""
     return "provider %s" % provider.get("name")
-
-
-def _subjects(provider: Json, directory: t.Optional[Directory]) -> t.List[str]:
-    """The addresses of the accounts that authentik and this run act as."""
-    ours = "" if directory is None else directory.session.credentials.subject
-    return [address for address in (str(provider.get("delegated_subject") or ""), ours) if address]

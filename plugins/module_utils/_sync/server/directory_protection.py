@@ -50,26 +50,12 @@ def conflicts(objects: Objects, before: Snapshot) -> t.List[str]:
     return found
 
 
-def protected_accounts(before: Snapshot, subjects: t.Sequence[str]) -> t.List[Json]:
-    """The protected accounts among those that Google lists. Pure.
-
-    Args:
-        subjects: the addresses of the accounts that authentik and the run act as.
-    """
-    if before.records is None:
-        return []
-    found: t.Dict[str, Json] = {str(record.get("id")): record for record in before.administrators}
-    for address in subjects:
-        record = before.records[USER].get(address)
-        if record is not None:
-            found[str(record.get("id"))] = record
-    return list(found.values())
-
-
-def query_protected_accounts(directory: Directory, subjects: t.Sequence[str]) -> t.List[Json]:
+def query_protected_accounts(directory: Directory, subject: Subject) -> t.List[Json]:
     """The protected accounts, for check mode: Google is asked for these and for nobody else. Raises GoogleError."""
-    found = {str(record.get("id")): record for record in directory.administrators()}
-    for address in subjects:
+    found: t.Dict[str, Json] = {}
+    if not subject.allow_admins:
+        found.update((str(record.get("id")), record) for record in directory.administrators())
+    for address in subject.known_addresses():
         record = directory.get(USER, address)
         if record is not None:
             found[str(record.get("id"))] = record
@@ -82,18 +68,18 @@ def refusals(
     objects: Objects,
     before: Snapshot,
     accounts: t.Sequence[Json],
-    subjects: t.Sequence[str],
+    subject: Subject,
 ) -> t.List[str]:
     """In words: what a full sync must not do to protected accounts. Raises AuthentikError.
 
     Args:
         before: the connections before the sync.
-        accounts: the protected accounts, as Google shows them; subjects: see protected_accounts().
+        accounts: the protected accounts, as Google shows them.
     """
     if not accounts:
         return []
     users = (Scoped(pk, objects.addresses[USER][pk], _connection(objects, before, pk)) for pk in objects.in_scope[USER])
-    return full_sync_refusals(authentik, provider, users, accounts, Subject(*subjects))
+    return full_sync_refusals(authentik, provider, users, accounts, subject)
 
 
 def _connection(objects: Objects, before: Snapshot, pk: str) -> t.Optional[Json]:

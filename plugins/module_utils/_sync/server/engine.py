@@ -60,7 +60,17 @@ class ServerSync(Engine):
             return None
         self._open_directory(provider)
         observer = Observer(self.authentik, provider, target, self.directory, request.verify == "google", self.warn)
-        return Inquiry(self.authentik, version, provider, target, request, observer, self.directory, self.warn)
+        return Inquiry(
+            self.authentik,
+            version,
+            provider,
+            target,
+            request,
+            observer,
+            self.directory,
+            self.warn,
+            lambda: self.subject(provider),
+        )
 
     def _open_directory(self, provider: Json) -> None:
         if self.request.verify not in ("auto", "google"):

@@ -61,13 +61,10 @@ def refusal(inquiry: Inquiry, before: Observation) -> Refusal:
 
 
 def _protected(inquiry: Inquiry, before: Observation) -> str:
-    target, directory = inquiry.target, inquiry.observer.directory
+    target = inquiry.target
     if target.kind != USER:
         return ""
-    subject = Subject(
-        inquiry.provider.get("delegated_subject"),
-        directory.session.credentials.subject if directory is not None else None,
-    )
+    subject = inquiry.subject()
     record = before.known_record
     if record is None and not before.seen:
         # What is not read cannot be an administrator's for certain, but the subject is known by its address.

@@ -116,7 +116,7 @@ class Snapshot:
         records: {kind: Records}, or None where Google was not read.
         rows: {kind: {primary key: list of Row}}, or None where authentik's connections could not be read.
         named: {name of a group at Google: its id}.
-        administrators: Google's records of those users who are administrators.
+        protected: Google's records of the protected accounts.
         roles: {id of a group at Google: {member: role}}; present: {id of a group: ids and addresses of its members}.
     """
 
@@ -124,7 +124,7 @@ class Snapshot:
         self.records: t.Optional[t.Dict[str, Records]] = None
         self.rows: t.Optional[t.Dict[Kind, t.Dict[str, t.List[Row]]]] = None
         self.named: t.Dict[str, str] = {}
-        self.administrators: t.List[Json] = []
+        self.protected: t.List[Json] = []
         self.roles: t.Dict[str, t.Dict[str, str]] = {}
         self.present: t.Dict[str, t.Set[str]] = {}
 

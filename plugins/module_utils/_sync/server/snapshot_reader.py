@@ -79,6 +79,8 @@ class SnapshotReader:
         self.after = Snapshot()
         self.unconfirmed: t.Set[Key] = set()
         self._rows_refused = False
+        # Tells the protected accounts among those that Google lists.
+        self.is_protected: t.Callable[[Json], bool] = lambda record: False
 
     # Before
 
@@ -230,21 +232,20 @@ class SnapshotReader:
 
     # Both
 
-    @staticmethod
-    def _list_google(directory: Directory, state: Snapshot, earlier: t.Optional[t.Dict[str, Records]]) -> None:
+    def _list_google(self, directory: Directory, state: Snapshot, earlier: t.Optional[t.Dict[str, Records]]) -> None:
         found: t.Dict[str, Records] = {}
         named: t.Dict[str, str] = {}
-        administrators: t.List[Json] = []
+        protected: t.List[Json] = []
         for kind in KINDS:
             records = found[kind] = Records(earlier[kind] if earlier is not None else None)
             for page in directory.listed(kind, partly=True):
                 for record in page:
                     records.add(record)
-                    if record.get("isAdmin") or record.get("isDelegatedAdmin"):
-                        administrators.append(record)
+                    if kind == USER and self.is_protected(record):
+                        protected.append(record)
                     if kind == GROUP:
                         named.setdefault(str(record.get("name")), str(record.get("id")))
-        state.records, state.named, state.administrators = found, named, administrators
+        state.records, state.named, state.protected = found, named, protected
 
     def _list_rows(self, state: Snapshot, keep: bool = False) -> t.Optional[t.Dict[Kind, t.Dict[str, t.List[Row]]]]:
         """authentik's connections; None (and one warning) where the token may not read them.
