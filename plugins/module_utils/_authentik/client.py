@@ -251,10 +251,10 @@ class Client:
         if body is not None:
             data = json.dumps(body).encode("utf-8")
             headers["Content-Type"] = "application/json"
-        with self._counting:
-            self.calls += 1
         started = time.time()
         ticks = waiting.now()
+        with self._counting:
+            self.calls += 1
         try:
             reply = self._opener()(method, url, data=data, headers=headers, timeout=timeout or self.timeout)
             status, raw = reply.status, _read(reply, timeout or self.timeout)

@@ -261,7 +261,7 @@ class ConnectionWork(Work):
             self._note([{"google_id": wanted}], True)
             return
         discover(self, self.provider, self.kind)
-        rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
+        rows = self._rows_again()
         made = [row for row in rows if str(row.get("google_id")) == wanted]
         if not made:
             self.report.fail(
@@ -297,11 +297,17 @@ class ConnectionWork(Work):
             self.report.operations.append(_linking(wanted))
             return True
         discover(self, self.provider, self.kind)
-        rows = self._rows_to(wanted)
+        rows = [row for row in self._rows_again() if str(row.get("google_id")) == wanted]
         if rows and (not kept or rows[0].get("attributes") != kept[0].get("attributes")):
             self.report.operations.append(_linking(wanted))
         kept[:] = rows or kept
         return self._in_step(rows, record)
+
+    def _rows_again(self) -> t.List[Json]:
+        """The object's connections once authentik has linked by its listing."""
+        rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
+        self.unread = False
+        return rows
 
     def _rows_to(self, wanted: str) -> t.List[Json]:
         rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
@@ -374,6 +380,7 @@ class ConnectionWork(Work):
             return
         discover(self, self.provider, kind)
         made = {str(row.get("google_id")) for row in self.authentik.all_connections(kind, self.pk)}
+        self.unread = False
         for entry in mine:
             if entry["google_id"] in made:
                 self.report.operations.append(_linking(entry["google_id"]))

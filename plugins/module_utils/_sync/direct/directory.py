@@ -20,6 +20,7 @@ import sys
 import typing as t
 
 from ..._authentik.errors import AuthentikError
+from ..._common.endings import STOPPED, UNEXPECTED, stopped_text, unexpected_text
 from ..._common.errors import RemoteError
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
@@ -36,7 +37,7 @@ from ..directory_outcome import MOST_MESSAGES
 from ..guard.safety_limits import Guard, held_against
 from ..journal import Journal
 from ..options import split_object
-from ..outcome import STOPPED, UNEXPECTED, Outcome, stopped_text, unexpected_text
+from ..outcome import Outcome
 from .listed_reader import ListedReader
 from .log import EngineLog
 from .object import DirectContext, DirectObject, Evaluated
