@@ -115,8 +115,8 @@ class Evidence:
             if [name for name in names if not name.startswith("zz")]:
                 fields.update(
                     {
-                        "name.givenName": given,
-                        "name.familyName": family,
+                        "name.givenName": given.strip(),
+                        "name.familyName": family.strip(),
                         "name.displayName": item["name"],
                         "suspended": not item["is_active"],
                     }
