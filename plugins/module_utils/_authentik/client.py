@@ -147,7 +147,8 @@ class Client:
             except AuthentikError as exc:
                 if not exc.retryable or attempt >= READ_ATTEMPTS:
                     raise
-                waiting.sleep(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
+                if not waiting.pause(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S)):
+                    raise
                 attempt += 1
 
     def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
