@@ -376,7 +376,15 @@ class ConnectionWork(Work):
             entry["action"] = "removed" if reason else "renewed"
         if reason and mine:
             self.warn("authentik was not asked to create the connections again: %s." % reason)
-        if self.check_mode or not mine or reason:
+        if not mine or reason:
+            return
+        if self.check_mode:
+            linked = {str(item.row["id"]) for item in stopping if _is_linked(kind, item)}
+            for entry in mine:
+                if entry["id"] in linked:
+                    self.report.operations.append(_linking(entry["google_id"]))
+                else:
+                    entry["action"] = "removed"
             return
         discover(self, self.provider, kind)
         made = {str(row.get("google_id")) for row in self.authentik.all_connections(kind, self.pk)}
@@ -404,6 +412,14 @@ def described(kind: str, item: Contradiction, tolerant: bool) -> Json:
         "stops_syncs": item.stops and not tolerant,
         "action": "reported",
     }
+
+
+def _is_linked(kind: str, item: Contradiction) -> bool:
+    """Whether authentik's own listing ties the record to the object again: people by their e-mail, groups by their name."""
+    obj, record = item.row.get("%s_obj" % kind), item.record
+    if not isinstance(obj, dict) or record is None:
+        return False
+    return bool(address_of(record) == obj.get("email") if kind == "user" else record.get("name") == obj.get("name"))
 
 
 def _line(item: Json) -> str:
