@@ -9,12 +9,13 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.endings import STOPPED, stopped_text
 from .._common.errors import RemoteError
 from .._common.signals import Stopped
 from .._common.types import Json
 from .._objects.protection import Subject
 from .._objects.target import Target, find, scope
-from .outcome import STOPPED, Outcome, stopped_text
+from .outcome import Outcome
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._common.endings import STOPPED, stopped_text
 from ..._common.errors import RemoteError
 from ..._common.kind import USER, Kind
 from ..._common.signals import Stopped
@@ -18,7 +19,6 @@ from ..._google.limiter import RateLimiter
 from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded, check_different_files
 from ..directory_outcome import MOST_MESSAGES
 from ..guard.safety_limits import Guard, exceeded_text, held_against, limits_of_group, limits_of_plan
-from ..outcome import STOPPED, stopped_text
 from .context import DirectContext
 from .directory_planner import DirectoryPlanner
 from .directory_run import DirectoryRun
