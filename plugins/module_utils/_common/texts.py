@@ -25,6 +25,12 @@ def listed(domains: t.Sequence[str]) -> str:
     return "%s %s" % ("s" if len(domains) > 1 else "", ", ".join(sorted(domains)))
 
 
+def listed_names(names: t.Sequence[str], most: int = 5) -> str:
+    """Names as a part of a sentence; of many, the first few and how many more there are."""
+    more = " and %d more" % (len(names) - most) if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def fitting(value: t.Any) -> t.Any:
     """A copy of a JSON value in which half characters, which no encoding takes, are replaced."""
     if isinstance(value, str):

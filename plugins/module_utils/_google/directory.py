@@ -64,6 +64,7 @@ class Directory:
         self._opened = (endpoint, timeout, jitter)
         self.session = Session(credentials, endpoint, timeout, jitter)
         self._service = self.session.service
+        self._names: t.Dict[str, str] = {}
         self._domains: t.Optional[t.List[str]] = None
         self._reading_domains = threading.Lock()
 
@@ -84,6 +85,13 @@ class Directory:
     def with_credentials(self, credentials: AnyCredentials) -> Directory:
         """The same directory, asked with other credentials."""
         return Directory(credentials, *self._opened)
+
+    def note_name(self, kind: Kind, record: Json) -> None:
+        """Let messages name a record by its address, and not by its immutable id."""
+        self._names[str(record.get("id"))] = kind.address(record)
+
+    def _called(self, key: str) -> str:
+        return self._names.get(key) or key
 
     # Reads
 
@@ -113,7 +121,9 @@ class Directory:
     def members(self, key: str) -> t.Optional[t.List[Json]]:
         """All direct members of a group, or None if Google does not know the group."""
         request = self._service.members().list(groupKey=key, maxResults=MEMBERS_PAGE, fields=MEMBER_FIELDS)
-        pages = self._pages(self._service.members(), request, "members", "read the members of %s at Google" % key)
+        pages = self._pages(
+            self._service.members(), request, "members", "read the members of %s at Google" % self._called(key)
+        )
         try:
             return [member for page in pages for member in page]
         except GoogleError as exc:
@@ -124,7 +134,7 @@ class Directory:
     def member(self, group: str, key: str) -> t.Optional[Json]:
         """One direct member of a group by id or address, or None."""
         request = self._service.members().get(groupKey=group, memberKey=key, fields=ONE_MEMBER_FIELDS)
-        return self._found(request, "read member %s of %s at Google" % (key, group))
+        return self._found(request, "read member %s of %s at Google" % (key, self._called(group)))
 
     def domains(self) -> t.List[str]:
         """The names of the workspace's domains, in lower case; read once."""
@@ -193,22 +203,22 @@ class Directory:
     def update(self, kind: Kind, key: str, body: Json) -> Json:
         """Change fields: absent ones stay, lists are replaced."""
         request = self._resource(kind).update(body=body, fields=FIELDS[kind], **{_KEY[kind]: key})
-        return self.session.repeat(request, "update %s %s at Google" % (kind, key))
+        return self.session.repeat(request, "update %s %s at Google" % (kind, self._called(key)))
 
     def delete(self, kind: Kind, key: str) -> None:
         """Delete an account, which Google can restore for 20 days, or a group, which nobody can; 404: it is gone."""
         request = self._resource(kind).delete(**{_KEY[kind]: key})
-        self.session.repeat(request, "delete %s %s at Google" % (kind, key))
+        self.session.repeat(request, "delete %s %s at Google" % (kind, self._called(key)))
 
     def add_member(self, group: str, address: str) -> Json:
         """Let an account be a member of a group; 409: it is one already."""
         request = self._service.members().insert(groupKey=group, body={"email": address}, fields=ONE_MEMBER_FIELDS)
-        return self.session.repeat(request, "add %s to group %s at Google" % (address, group))
+        return self.session.repeat(request, "add %s to group %s at Google" % (address, self._called(group)))
 
     def remove_member(self, group: str, key: str) -> None:
         """Take a member out of a group; 404: it is none (any more)."""
         request = self._service.members().delete(groupKey=group, memberKey=key)
-        self.session.repeat(request, "remove %s from group %s at Google" % (key, group))
+        self.session.repeat(request, "remove %s from group %s at Google" % (self._called(key), self._called(group)))
 
     def _resource(self, kind: Kind) -> t.Any:
         return self._service.users() if kind == USER else self._service.groups()

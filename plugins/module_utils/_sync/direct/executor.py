@@ -13,7 +13,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.api import Authentik
-from ..._common.kind import Kind
+from ..._common.kind import GROUP, Kind
 from ..._common.types import Json
 from ..._common.waiting import Pauses, is_stopping
 from ..._google.errors import GoogleError
@@ -165,6 +165,7 @@ class Executor:
         """
         self.check(record, body)
         key = str(record["id"])
+        self.directory.note_name(self.kind, record)
 
         address = self.kind.address(body)
         while True:
@@ -203,6 +204,7 @@ class Executor:
         """
         check(self.kind, record, {}, self.subject, deletes=True)
         key = str(record["id"])
+        self.directory.note_name(self.kind, record)
 
         try:
             self.directory.delete(self.kind, key)
@@ -222,7 +224,7 @@ class Executor:
         """Remove a connection in authentik. Raises AuthentikError."""
         self.authentik.delete_connection(self.kind, str(row["id"]))
 
-    def add_member(self, group: str, address: str) -> t.Optional[Json]:
+    def add_member(self, record: Json, address: str) -> t.Optional[Json]:
         """Let an account be a member.
 
         Returns:
@@ -231,6 +233,7 @@ class Executor:
         Raises:
             Unconfirmed, GoogleError.
         """
+        group = self._group(record)
         while True:
             try:
                 return self.directory.add_member(group, address)
@@ -255,9 +258,12 @@ class Executor:
                         "(google_wait). Run the task again later." % (exc.message, self.patience.seconds)
                     ) from None
 
-    def remove_member(self, group: str, member: Json) -> bool:
+    def remove_member(self, record: Json, member: Json) -> bool:
         """Take a member out of a group; False if that had already happened. Raises Unconfirmed, GoogleError."""
+        group = self._group(record)
         key = str(member.get("id") or member.get("email"))
+        if member.get("id") and member.get("email"):
+            self.directory.note_name(GROUP, member)
         try:
             self.directory.remove_member(group, key)
             return True
@@ -277,6 +283,10 @@ class Executor:
             if exc.may_have_been_applied and self._look_member(group, key, exc) is None and not self.unknown:
                 return True
             raise
+
+    def _group(self, record: Json) -> str:
+        self.directory.note_name(GROUP, record)
+        return str(record["id"])
 
     def _await_member(self, group: str, address: str, cause: GoogleError) -> Json:
         """The membership that Google says there is, once it shows it."""

@@ -46,7 +46,7 @@ class GiveUp:
         kind = code.partition("_")[2] if code.startswith("google_") else ""
         if kind in HOPELESS:
             self.reason = outcome.failure
-        elif code == UNEXPECTED or kind in ("unreachable", "transient", "rate", "forbidden"):
+        elif code == UNEXPECTED or kind in ("unreachable", "transient", "rate"):
             self._in_a_row += 1
             if self._in_a_row >= IN_A_ROW:
                 self.reason = "%d objects in a row failed, the last one so: %s" % (IN_A_ROW, outcome.failure)

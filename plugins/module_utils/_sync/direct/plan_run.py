@@ -20,10 +20,13 @@ from ..outcome import Outcome
 from ..plan import ObjectPlan, Operation
 from .attempt import Attempt, ObjectEnded
 from .context import DirectContext
-from .executor import HeldByAnother
+from .executor import HeldByAnother, Unconfirmed
 from .observer import Observer
 from .passwords import given_hash, random_password
 from .planner import Planner, connections_of
+
+# How many refusals of members a message quotes.
+MOST_TOLD = 5
 
 
 class PlanRun:
@@ -51,7 +54,7 @@ class PlanRun:
         self.members_before: t.Optional[t.Dict[str, str]] = None
         self.members_after: t.Optional[t.Dict[str, str]] = None
         self._planner = planner
-        self._refused: t.List[str] = []
+        self._refused: t.List[t.Union[GoogleError, Unconfirmed]] = []
         self._note_members()
 
     def _note_members(self) -> None:
@@ -94,10 +97,17 @@ class PlanRun:
 
     def end_members(self) -> None:
         """End where Google refused members."""
-        if self._refused:
-            text = "%s was not synced as a whole: %s" % (self.attempt.title, " ".join(self._refused))
-            self.attempt.outcome.fail(text, "members")
-            raise ObjectEnded
+        if not self._refused:
+            return
+        outcome, number = self.attempt.outcome, len(self._refused)
+        told = " ".join(str(error) for error in self._refused[:MOST_TOLD])
+        more = " %d of its members were refused in all." % number if number > MOST_TOLD else ""
+        unsure = all(isinstance(error, Unconfirmed) for error in self._refused)
+        text = "%s was not synced as a whole: %s%s" % (self.attempt.title, told, more)
+        outcome.fail(text, "unconfirmed" if unsure else "members")
+        if unsure:
+            outcome.status = "unconfirmed"
+        raise ObjectEnded
 
     def connect(self) -> None:
         """Let authentik know the record. It is no part of Google's state, so that a failure here is a warning."""
@@ -229,8 +239,8 @@ class PlanRun:
         """Add a member; one that Google refuses does not keep the others waiting."""
         members, record = t.cast(t.Any, self.members_after), t.cast(Json, self.after)
         try:
-            found = self.executor.add_member(str(record["id"]), operation.key)
-        except GoogleError as exc:
+            found = self.executor.add_member(record, operation.key)
+        except (GoogleError, Unconfirmed) as exc:
             self._refuse(exc)
             return
         if found is None:
@@ -244,8 +254,8 @@ class PlanRun:
     def _remove(self, operation: Operation) -> None:
         """Remove a member who does not belong there."""
         try:
-            done = self.executor.remove_member(str(t.cast(Json, self.after)["id"]), operation.on)
-        except GoogleError as exc:
+            done = self.executor.remove_member(t.cast(Json, self.after), operation.on)
+        except (GoogleError, Unconfirmed) as exc:
             self._refuse(exc)
             return
         del t.cast(t.Any, self.members_after)[operation.key]
@@ -256,10 +266,10 @@ class PlanRun:
         self.attempt.note(operation)
         self.attempt.log.info("Removed %s from group %s." % (operation.key, operation.group))
 
-    def _refuse(self, error: GoogleError) -> None:
-        if error.affects_all:
+    def _refuse(self, error: t.Union[GoogleError, Unconfirmed]) -> None:
+        if isinstance(error, GoogleError) and error.affects_all:
             raise error
-        self._refused.append(str(error))
+        self._refused.append(error)
 
     def _execute_connection(self, operation: Operation) -> None:
         if operation.method == "DELETE":

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._common.kind import GROUP
-from ..._common.texts import listed
+from ..._common.texts import listed, listed_names
 from ..._common.types import Json
 from ..._mappings.desired import default_address
 from ..._objects.connection import proves
@@ -127,8 +127,8 @@ class Planner:
         self.attempt.outcome.skipped_members = without
         if without:
             self.attempt.warn(
-                "%d of the group's members have no Google account and are left out: %s. Sync them first, then the group again."
-                % (len(without), ", ".join(without))
+                "%d of the members of %s have no Google account and are left out: %s. Sync them first, then the group again."
+                % (len(without), self.target, listed_names(without))
             )
         return self._told(plan._replace(members=members, skipped_members=tuple(without)))
 
@@ -153,10 +153,21 @@ class Planner:
                 reason = "Invalid email domain: %s. The workspace has the domain%s. %s" % (
                     outside,
                     listed(self.run.directory.domains()),
-                    "Change the e-mail in authentik, or add the domain at Google.",
+                    self._domain_remedy(plan, outside),
                 )
         if reason:
             raise Refused("Could not sync %s: %s" % (self.target, reason), "invalid_value")
+
+    @staticmethod
+    def _domain_remedy(plan: ObjectPlan, outside: str) -> str:
+        """What to change so that an address is in one of the workspace's domains: where it comes from."""
+        if plan.address.lower() != outside.lower():
+            where = "Correct the property mapping that gives this address"
+        elif plan.kind == GROUP:
+            where = "Change default_group_email_domain of the provider"
+        else:
+            where = "Change the e-mail in authentik"
+        return "%s, or add the domain at Google." % where
 
     def _outside(self, plan: ObjectPlan) -> str:
         """The first address to be written that is in none of the workspace's domains; empty if all are."""
