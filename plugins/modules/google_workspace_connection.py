@@ -162,7 +162,7 @@ contradictions:
       description: The address of the record at Google, or null.
       type: str
     code:
-      description: V(attributes), V(volatile), V(other), V(renamed), V(alias) or V(gone).
+      description: V(attributes), V(volatile), V(other), V(renamed), V(alias), V(shared) or V(gone).
       type: str
     why:
       description: The contradiction in words.
@@ -227,7 +227,13 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._common.kind import MODELS
 from ..module_utils._config.connection import ConnectionWork, problem
-from ..module_utils._module import ModuleRunner, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import (
+    ModuleRunner,
+    authentik_arguments,
+    google_arguments,
+    protection_arguments,
+    provider_arguments,
+)
 from ..module_utils._objects.target import LOOKUPS
 
 
@@ -238,6 +244,7 @@ def argument_spec():
         **google_arguments(),
         state={"type": "str", "default": "present", "choices": ["present", "absent", "repaired"]},
         **provider_arguments(),
+        **protection_arguments(),
         sync_object_model={"type": "str", "choices": list(MODELS), "aliases": ["model"]},
         sync_object_id={"type": "str", "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},

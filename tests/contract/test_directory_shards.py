@@ -72,7 +72,13 @@ def test_side_by_side_they_do_what_one_run_does(whole):
         results: list[Any] = []
 
         def one(index, model=model, results=results):
-            options = {"models": [model], "membership": "exact", "shard_index": index, "shard_count": 3, "create_inactive": True}
+            options = {
+                "models": [model],
+                "membership": "exact",
+                "shard_index": index,
+                "shard_count": 3,
+                "create_inactive": True,
+            }
             results.append(subprocess_run(whole, options))
 
         threads = [threading.Thread(target=one, args=(index,)) for index in range(3)]

@@ -10,7 +10,7 @@ import typing as t
 from .._common.kind import GROUP, KINDS, MODELS, USER, Kind
 from .._common.types import Json
 from .._google.errors import GoogleError
-from .._objects.connection import tolerates_rows
+from .._objects.connection import connected_id, tolerates_rows
 from .._objects.contradictions import Contradiction, contradictions
 from .._objects.difference import comparable
 from .._objects.protection import Protected, Subject, check
@@ -30,6 +30,7 @@ WHY = {
     "other": "the address is another record's at Google by now",
     "renamed": "the record has another address at Google, and this one is its alias",
     "alias": "the address is an alias of somebody else's record at Google, which the next sync would overwrite",
+    "shared": "another object is connected with the same record at Google, and both would write to it",
     "gone": "Google has no record with this address or id; the next sync creates it again",
 }
 
@@ -122,7 +123,7 @@ class ConnectionWork(Work):
             self.warn("%s is not synced: %s. The connection has no effect." % (str(self.target).capitalize(), rule))
         record = self._look()
         wanted = self._wanted_id(record)
-        self._refuse_taken(wanted)
+        self._refuse_taken(wanted, record)
         self._refuse_protected(wanted, record, rows)
         kept = [row for row in rows if str(row.get("google_id")) == wanted]
         others = [row for row in rows if str(row.get("google_id")) != wanted]
@@ -172,10 +173,13 @@ class ConnectionWork(Work):
             )
         return given
 
-    def _refuse_taken(self, wanted: str) -> None:
+    def _refuse_taken(self, wanted: str, record: t.Optional[Json]) -> None:
         """Nobody else may be linked to the record: both would write to it."""
         for row in self.authentik.all_connections(self.kind, self.pk):
-            if str(row.get("google_id")).lower() == wanted.lower() and str(row.get(self.kind)) != self.target.pk:
+            by_name = str(row.get("google_id")).lower() == wanted.lower()
+            # By the immutable id that it holds, whatever address it knows.
+            by_id = record is not None and connected_id(row) == str(record.get("id"))
+            if (by_name or by_id) and str(row.get(self.kind)) != self.target.pk:
                 obj = row.get("%s_obj" % self.kind)
                 name = (obj or {}).get(self.kind.name_field) if isinstance(obj, dict) else None
                 raise Refused(
@@ -191,7 +195,11 @@ class ConnectionWork(Work):
             return
         directory = self.directory
         subject = Subject(
-            self.provider.get("delegated_subject"), directory.session.credentials.subject if directory else None
+            self.provider.get("delegated_subject"),
+            directory.session.credentials.subject if directory else None,
+            protect=self.options["protect"],
+            allow_admins=self.options["allow_admins"],
+            members_of=lambda group: () if directory is None else directory.members(group) or (),
         )
         account = {"primaryEmail": wanted} if record is None else record
         by_id = str(self.options["google_id"]).strip() == str(account.get("id"))

@@ -30,7 +30,8 @@ class Contradiction(t.NamedTuple):
         why: ``attributes``, the row's copy of the record is an old one (or none); ``volatile``, the same, but only in
             what changes by itself (a login); ``other``, the address is another
             record's by now; ``renamed``, the record has another address, and the row's is an alias of it; ``alias``, the
-            row's address is an alias of somebody else's record; ``gone``, Google knows nothing by it.
+            row's address is an alias of somebody else's record; ``gone``, Google knows nothing by it; ``shared``, another
+            object's row leads to the same record.
         stops: whether it stops every sync of its kind on servers up to 2025.8.
     """
 
@@ -51,7 +52,10 @@ def contradictions(authentik: Authentik, directory: Directory, provider: int, ki
 def compare_rows(kind: Kind, rows: t.Iterable[Json], records: t.Iterable[Json]) -> t.List[Contradiction]:
     """Rows against what Google lists, which trails behind for new records. Pure."""
     key = "primaryEmail" if kind == USER else "id"
-    records = list(records)
+    rows, records = list(rows), list(records)
+    objects: t.Dict[str, t.Set[str]] = {}
+    for row in rows:
+        objects.setdefault(str(row.get("google_id")).lower(), set()).add(str(row.get(kind)))
     by_key = {str(record.get(key)): record for record in records}
     by_alias = {str(alias).lower(): record for record in records for alias in record.get("aliases") or []}
     found = []
@@ -60,6 +64,8 @@ def compare_rows(kind: Kind, rows: t.Iterable[Json], records: t.Iterable[Json]) 
         attributes = row.get("attributes") if isinstance(row.get("attributes"), dict) else {}
         own_id = (attributes or {}).get("id")
         record = by_key.get(google_id)
+        if len(objects[google_id.lower()]) > 1:
+            found.append(Contradiction(row, record, "shared", False))
         if record is not None:
             other = bool(own_id) and own_id != record.get("id")
             if attributes != record:
