@@ -77,6 +77,24 @@ def provider_arguments() -> Json:
     }
 
 
+def protection_arguments() -> Json:
+    """Who is protected; doc fragment dirsync.authentik.protection."""
+    return {
+        "protect": {"type": "list", "elements": "str", "default": []},
+        "allow_admins": {"type": "bool", "default": False},
+    }
+
+
+def ownership_arguments() -> Json:
+    """Whose record is whose, for the modules that sync; doc fragment dirsync.authentik.ownership."""
+    return {
+        "ownership": {"type": "str", "default": "connection", "choices": ["connection", "external_id"]},
+        "adopt": {"type": "str", "default": "always", "choices": ["always", "never"]},
+        "reactivate": {"type": "bool", "default": False},
+        "create_inactive": {"type": "bool", "default": False},
+    }
+
+
 def google_arguments() -> Json:
     """The credentials for Google; doc fragment dirsync.authentik.google."""
     return {

@@ -35,6 +35,7 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -224,7 +225,8 @@ http_status:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._config.connection import KINDS, ConnectionWork, problem
+from ..module_utils._common.kind import MODELS
+from ..module_utils._config.connection import ConnectionWork, problem
 from ..module_utils._module import ModuleRunner, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS
 
@@ -236,7 +238,7 @@ def argument_spec():
         **google_arguments(),
         state={"type": "str", "default": "present", "choices": ["present", "absent", "repaired"]},
         **provider_arguments(),
-        sync_object_model={"type": "str", "choices": list(KINDS), "aliases": ["model"]},
+        sync_object_model={"type": "str", "choices": list(MODELS), "aliases": ["model"]},
         sync_object_id={"type": "str", "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         google_id={"type": "str"},

@@ -144,7 +144,7 @@ http_status:
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._config.connection import KINDS
+from ..module_utils._common.kind import MODELS
 from ..module_utils._config.info import ConnectionInfo, connection_problem
 from ..module_utils._module import ModuleRunner, authentik_arguments, google_arguments, provider_arguments
 from ..module_utils._objects.target import LOOKUPS
@@ -156,7 +156,7 @@ def argument_spec():
         authentik_arguments(),
         **google_arguments(),
         **provider_arguments(),
-        sync_object_model={"type": "str", "choices": list(KINDS), "aliases": ["model"]},
+        sync_object_model={"type": "str", "choices": list(MODELS), "aliases": ["model"]},
         sync_object_id={"type": "str", "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         compare={"type": "bool", "default": False},

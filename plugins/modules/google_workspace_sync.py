@@ -37,6 +37,8 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.ownership
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -447,7 +449,15 @@ from ansible.module_utils.basic import env_fallback
 
 from ..module_utils._authentik.log_events import LEVELS
 from ..module_utils._mappings.evaluator import MODES
-from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import (
+    ModuleRunner,
+    SyncModule,
+    authentik_arguments,
+    google_arguments,
+    ownership_arguments,
+    protection_arguments,
+    provider_arguments,
+)
 from ..module_utils._objects.target import LOOKUPS
 from ..module_utils._sync.direct.directory import DirectorySync
 from ..module_utils._sync.directory_outcome import DirectoryOutcome
@@ -466,6 +476,8 @@ def argument_spec():
         authentik_arguments(),
         **google_arguments(),
         **provider_arguments(),
+        **ownership_arguments(),
+        **protection_arguments(),
         **{name: {"type": "str", "default": default} for name, default in LIMITS.items()},
         engine={"type": "str", "default": "direct", "choices": ["direct", "server"]},
         models={"type": "list", "elements": "str", "default": ["user", "group"], "choices": ["user", "group"]},
@@ -521,41 +533,7 @@ def prepare(module, runner):
             limits[name] = parse_limit(name, params[name])
         except ValueError as exc:
             runner.refuse(str(exc))
-    request = DirectoryOptions(
-        limits=limits,
-        out_of_scope="ignore",
-        check_mode=module.check_mode,
-        **{
-            name: params[name]
-            for name in (
-                "provider_id",
-                "provider_name",
-                "models",
-                "objects",
-                "lookup",
-                "membership",
-                "keep_members",
-                "orphans",
-                "allow_group_deletion",
-                "mapping_evaluation",
-                "mapping_sample",
-                "force",
-                "override_dry_run",
-                "queries_per_minute",
-                "user_creations_per_second",
-                "parallel",
-                "google_wait",
-                "shard_index",
-                "shard_count",
-                "result_limit",
-                "max_objects",
-                "fail_on_objects",
-                "verify",
-                "fail_on",
-                "sync_timeout",
-            )
-        },
-    )
+    request = DirectoryOptions.of(params, limits=limits, out_of_scope="ignore", check_mode=module.check_mode)
     problem = request.problem(params["engine"])
     if problem:
         runner.refuse(problem)

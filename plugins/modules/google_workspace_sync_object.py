@@ -36,6 +36,8 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.ownership
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -382,7 +384,16 @@ http_status:
 """
 
 from ..module_utils._authentik.log_events import LEVELS
-from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._common.kind import MODELS
+from ..module_utils._module import (
+    ModuleRunner,
+    SyncModule,
+    authentik_arguments,
+    google_arguments,
+    ownership_arguments,
+    protection_arguments,
+    provider_arguments,
+)
 from ..module_utils._objects.target import LOOKUPS, check_lookup
 from ..module_utils._sync.direct.engine import DirectSync
 from ..module_utils._sync.options import ObjectOptions
@@ -390,12 +401,6 @@ from ..module_utils._sync.outcome import Outcome
 from ..module_utils._sync.plan import KEEPABLE
 from ..module_utils._sync.server.engine import ServerSync
 
-MODELS = {
-    "authentik.core.models.User": "user",
-    "authentik.core.models.Group": "group",
-    "user": "user",
-    "group": "group",
-}
 ENGINES = {"server": ServerSync, "direct": DirectSync}
 
 
@@ -405,6 +410,8 @@ def argument_spec():
         authentik_arguments(),
         **google_arguments(),
         **provider_arguments(),
+        **ownership_arguments(),
+        **protection_arguments(),
         sync_object_model={"type": "str", "required": True, "choices": list(MODELS), "aliases": ["model"]},
         sync_object_id={"type": "str", "required": True, "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
@@ -437,20 +444,10 @@ def main():
 def prepare(module, runner):
     """The engine, from the module's options; ends the module where they cannot be used."""
     params = module.params
-    request = ObjectOptions(
-        provider_id=params["provider_id"],
-        provider_name=params["provider_name"],
+    request = ObjectOptions.of(
+        params,
         kind=MODELS[params["sync_object_model"]],
         object_id=params["sync_object_id"].strip(),
-        lookup=params["lookup"],
-        override_dry_run=params["override_dry_run"],
-        verify=params["verify"],
-        out_of_scope=params["out_of_scope"],
-        fail_on=params["fail_on"],
-        sync_timeout=params["sync_timeout"],
-        google_wait=params["google_wait"],
-        membership=params["membership"],
-        keep_members=params["keep_members"],
         check_mode=module.check_mode,
     )
     problem = request.problem(params["engine"]) or check_lookup(request.kind, request.object_id, request.lookup)

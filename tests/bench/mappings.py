@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Authentik
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.client import Client
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.evaluator import (
     MappingEvaluator,
     choose_sample,
@@ -107,7 +108,7 @@ def main() -> int:
         for label, name in mappings.items():
             provider = {"pk": 1, "name": "gws", "property_mappings": [keys[name]]}
             before = peak_mb()
-            with MappingEvaluator(api, provider, "user", "local", groups=groups) as evaluator:
+            with MappingEvaluator(api, provider, USER, "local", groups=groups) as evaluator:
                 started = time.monotonic()
                 evaluator.prepare([])
                 ready = time.monotonic()
@@ -129,7 +130,7 @@ def main() -> int:
         provider = {"pk": 1, "name": "gws", "property_mappings": [keys[mappings["default"]]]}
         for threads in (1, arguments.threads):
             with ThreadPoolExecutor(threads) as pool:
-                evaluator = MappingEvaluator(api, provider, "user", "server", pool_map=pool.map)
+                evaluator = MappingEvaluator(api, provider, USER, "server", pool_map=pool.map)
                 evaluator.prepare([])
                 started = time.monotonic()
                 found = evaluator.evaluate(few)

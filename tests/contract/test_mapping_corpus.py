@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Authentik
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.client import Client
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import USER, Kind
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings import desired
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.desired import MappingProblem
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.evaluator import MappingEvaluator
@@ -48,22 +49,22 @@ class Server:
         groups = client.get_all("core/groups/", {"include_users": False, "page_size": 100}, what="list groups")
         self.groups = {group["pk"]: group for group in groups}
 
-    def subjects(self, kind: str) -> list:
+    def subjects(self, kind: Kind) -> list:
         """Everybody, every second one with a connection."""
         listed = self.users if kind == "user" else list(self.groups.values())
         return [(data, None if index % 2 else f"id-{index}") for index, data in enumerate(listed)]
 
     def mapping(self, entry: dict) -> str:
         """A mapping of the corpus, made anew; its primary key."""
-        kind = entry.get("kind", "user")
+        kind = Kind(entry.get("kind", "user"))
         if entry.get("default"):
             name = f"authentik default Google Workspace Mapping: {kind.capitalize()}"
             return next(item["pk"] for item in self.api.mappings() if item["name"] == name)
         body = {"name": entry["name"], "expression": entry["expression"], "model": kind, "assigned": False}
         return self.sandbox.control("POST", "authentik/mappings", body)["pk"]
 
-    def provider(self, kind: str, *mappings: str) -> dict:
-        key = "property_mappings" if kind == "user" else "property_mappings_group"
+    def provider(self, kind: Kind, *mappings: str) -> dict:
+        key = kind.mappings_field
         return {"pk": 1, "name": "gws", "default_group_email_domain": "example.com", key: list(mappings)}
 
     def tests(self) -> int:
@@ -96,7 +97,7 @@ def shown(found: Any) -> Any:
     return json.dumps(wanted, sort_keys=True), json.dumps(secret, sort_keys=True)
 
 
-def by_authentik(server: Server, provider: dict, kind: str, subject: tuple) -> Any:
+def by_authentik(server: Server, provider: dict, kind: Kind, subject: tuple) -> Any:
     """What the single-object engines get for one object."""
     try:
         return desired.evaluate(server.api, provider, kind, *subject)
@@ -124,7 +125,7 @@ CASES = [(version, entry) for version in VERSIONS for entry in CORPUS if meant_f
     ("server", "entry"), CASES, ids=[f"{version}-{entry['name']}" for version, entry in CASES], indirect=["server"]
 )
 def test_here_as_in_authentik(fresh, entry):
-    server, kind = fresh, entry.get("kind", "user")
+    server, kind = fresh, Kind(entry.get("kind", "user"))
     assert not entry.get("default") or entry["default"] in DEFAULTS
     mapping = server.mapping(entry)
     provider = server.provider(kind, mapping)
@@ -163,17 +164,17 @@ def test_all_at_once_in_every_mode(fresh):
             ("fails", "a result that", "a name that", "another user", "the provider's own", "what lists", "a request")
         )
     ]
-    provider = server.provider("user", *(server.mapping(entry) for entry in entries))
-    subjects = server.subjects("user")
+    provider = server.provider(USER, *(server.mapping(entry) for entry in entries))
+    subjects = server.subjects(USER)
     found = {}
     for mode in ("server", "auto"):
-        with MappingEvaluator(server.api, provider, "user", mode, groups=server.groups) as evaluator:
+        with MappingEvaluator(server.api, provider, USER, mode, groups=server.groups) as evaluator:
             evaluator.prepare(subjects[::3])
             found[mode] = [shown(item) for item in evaluator.evaluate(subjects)]
             evaluations = {item["mapping"]: item["evaluation"] for item in evaluator.decisions}
         assert set(evaluations.values()) == ({"server", "local"} if mode == "auto" else {"server"})
     assert found["auto"] == found["server"]
-    assert found["server"] == [shown(by_authentik(server, provider, "user", subject)) for subject in subjects]
+    assert found["server"] == [shown(by_authentik(server, provider, USER, subject)) for subject in subjects]
     kinds = [item[0] for item in found["auto"]]
     assert kinds.count("skip") > 3
     assert len(kinds) - kinds.count("skip") > 3
@@ -184,18 +185,18 @@ def test_locally_nobody_is_asked(fresh):
     entries = [
         entry for entry in CORPUS if entry["name"] in ("names with everything before the last word", "an import")
     ]
-    subjects = server.subjects("user")
-    provider = server.provider("user", server.mapping(entries[0]))
-    with MappingEvaluator(server.api, provider, "user", "local") as evaluator:
+    subjects = server.subjects(USER)
+    provider = server.provider(USER, server.mapping(entries[0]))
+    with MappingEvaluator(server.api, provider, USER, "local") as evaluator:
         server.sandbox.clear_requests()
         evaluator.prepare(subjects)
         found = evaluator.evaluate(subjects)
         assert [item["path"] for item in server.sandbox.authentik_requests()] == [
             "/api/v3/propertymappings/provider/google_workspace/"
         ]
-    assert [shown(item) for item in found] == [shown(by_authentik(server, provider, "user", item)) for item in subjects]
-    provider = server.provider("user", server.mapping(entries[1]))
-    with MappingEvaluator(server.api, provider, "user", "local") as evaluator:
+    assert [shown(item) for item in found] == [shown(by_authentik(server, provider, USER, item)) for item in subjects]
+    provider = server.provider(USER, server.mapping(entries[1]))
+    with MappingEvaluator(server.api, provider, USER, "local") as evaluator:
         evaluator.prepare(subjects)
         found = evaluator.evaluate(subjects)
         (decision,) = evaluator.decisions
@@ -251,7 +252,7 @@ def process(server):
     """All mappings of the corpus for users that are evaluated here, in one process."""
     server.sandbox.reset()
     server.sandbox.control("POST", "authentik/settings", {"signals": False})
-    found = Interpreter("user", 5.0, 128)
+    found = Interpreter(USER, 5.0, 128)
     numbers = {}
     for index, entry in enumerate(CORPUS):
         if entry.get("kind", "user") == "user" and "server" not in entry:
@@ -277,8 +278,8 @@ def test_people_whom_nobody_thought_of(server, process, people):
         server.sandbox.control("PATCH", f"authentik/users/{username}", changes)
     server.relist()
     evaluations, numbers = process
-    subjects = [item for item in server.subjects("user") if item[0]["username"] in SLOTS]
-    provider = server.provider("user")
+    subjects = [item for item in server.subjects(USER) if item[0]["username"] in SLOTS]
+    provider = server.provider(USER)
     page = {
         "subjects": [[sent(data), desired.context_of(provider, google_id)] for data, google_id in subjects],
         "groups": {pk: sent(data) for pk, data in server.groups.items()},
@@ -294,7 +295,7 @@ def test_people_whom_nobody_thought_of(server, process, people):
             continue
         sure += 1
         here = outcome({"successful": answer.kind == "ok", "result": answer.text})
-        there = outcome(desired.ask(server.api, server.made[entry], provider, "user", *subjects[index]))
+        there = outcome(desired.ask(server.api, server.made[entry], provider, USER, *subjects[index]))
         assert here == there, (numbers[entry]["name"], subjects[index])
     assert sure > len(tasks) * 0.6
 

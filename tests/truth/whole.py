@@ -20,6 +20,8 @@ DOMAIN = "corp.example.com"
 # By the module's clock, which runs faster than the sandbox's.
 FASTER = 50
 LIMITS = {"request_timeout": 60, "google_wait": 60}
+# The oracle knows what authentik does: it makes accounts of users who are not active, too.
+AS_AUTHENTIK = {"create_inactive": True}
 # By authentik's own clock, with whose tasks the module waits.
 LIMITS_OF_THE_SERVER = {"request_timeout": 60, "google_wait": 60, "sync_timeout": 1000}
 UNHURRIED = {"queries_per_minute": 100_000, "user_creations_per_second": 10_000}
@@ -79,7 +81,14 @@ class Whole:
     def call(self, check: bool = False, **options: Any) -> ModuleRun:
         """Run, and hold nothing against it."""
         limits = LIMITS_OF_THE_SERVER if options.get("engine") == "server" else LIMITS
-        everything = {**reaching(self.sandbox), "authentik_token": self.token, **limits, **UNHURRIED, **options}
+        everything = {
+            **reaching(self.sandbox),
+            "authentik_token": self.token,
+            **limits,
+            **UNHURRIED,
+            **AS_AUTHENTIK,
+            **options,
+        }
         with running_faster(FASTER):
             return run_module(everything, module=MODULE, check=check, diff=True)
 

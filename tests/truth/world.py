@@ -168,7 +168,8 @@ class World:
     def _run(self, options: dict[str, Any], check: bool, module: str) -> ModuleRun:
         bounds = BOUNDS[module]
         limits = {name: value for name, value in LIMITS.items() if name in bounds}
-        everything = {**reaching(self.sandbox), "authentik_token": self.token, **limits, **options}
+        as_authentik = {"create_inactive": True} if module != CONNECTION else {}
+        everything = {**reaching(self.sandbox), "authentik_token": self.token, **limits, **as_authentik, **options}
         if everything.get("service_account_file") == KEY_FILE:
             everything["service_account_file"] = self.sandbox.service_account_file
         if everything.get("service_account_contents") == KEY_CONTENTS:

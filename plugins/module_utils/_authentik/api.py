@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._common.kind import GROUP, USER, Kind
 from .._common.types import Json
 from .._common.writes import Writes
 from .client import Client, Map, Response, quoted
@@ -18,7 +19,17 @@ FULL_SYNC_ACTOR = "authentik.enterprise.providers.google_workspace.tasks.google_
 # The task of one object, and of one page of a full sync.
 SYNC_ACTOR = FULL_SYNC_ACTOR + "_objects"
 FULL_SYNC_NAME = FULL_SYNC_ACTOR.rpartition(".")[2]
-KINDS = {"user": "authentik.core.models.User", "group": "authentik.core.models.Group"}
+# How a filter of connections names the object.
+_OBJECT_FILTER = {USER: "user__id", GROUP: "group__group_uuid"}
+
+# A listing without what each object would bring along.
+_LISTING: t.Dict[Kind, Json] = {
+    USER: {"include_groups": False, "ordering": "pk"},
+    GROUP: {"include_users": False, "ordering": "name"},
+}
+
+# Primary keys that no object has.
+NOBODY = {USER: "2147483647", GROUP: "00000000-0000-4000-8000-000000000000"}
 
 # What authentik lists at most on one page, unless its administrator allows more.
 LISTED_PAGE = 100
@@ -120,10 +131,10 @@ class Authentik:
                 "providers/google_workspace/", {"page_size": LISTED_PAGE}, what="list the providers"
             )
 
-    def user(self, pk: int) -> t.Optional[Json]:
-        """A user by primary key, or None."""
-        with _needs("view_user", "users", "authentik_core"):
-            return self._get_or_none("core/users/%d/" % pk, "read user %d" % pk)
+    def get(self, kind: Kind, pk: str) -> t.Optional[Json]:
+        """A user or group by primary key, or None; a group with its direct members."""
+        with _needs("view_%s" % kind, "%ss" % kind, "authentik_core"):
+            return self._get_or_none("core/%ss/%s/" % (kind, quoted(pk)), "read %s %s" % (kind, pk))
 
     def users(self, **filters: str) -> t.List[Json]:
         """The users that match exactly, at most 11."""
@@ -131,10 +142,11 @@ class Authentik:
             query = dict(filters, include_groups=False, page_size=11)
             return self.client.get_page("core/users/", query, what="look up a user")["results"]
 
-    def group(self, uuid: str) -> t.Optional[Json]:
-        """A group by primary key, its direct members included, or None."""
-        with _needs("view_group", "groups", "authentik_core"):
-            return self._get_or_none("core/groups/%s/" % quoted(uuid), "read group %s" % uuid)
+    def searched(self, kind: Kind, text: str) -> t.List[Json]:
+        """The users or groups that authentik's search finds for a text, at most 100; a group without its members."""
+        with _needs("view_%s" % kind, "%ss" % kind, "authentik_core"):
+            query = dict(_LISTING[kind], search=text, page_size=LISTED_PAGE)
+            return self.client.get_page("core/%ss/" % kind, query, what="search a %s" % kind)["results"]
 
     def groups(self, name: str) -> t.List[Json]:
         """The groups with exactly this name, at most 11, their direct members included."""
@@ -142,34 +154,28 @@ class Authentik:
             query = {"name": name, "page_size": 11}
             return self.client.get_page("core/groups/", query, what="look up a group")["results"]
 
-    def all_users(self, pool_map: Map = map) -> t.Iterator[t.List[Json]]:
-        """Every user with the primary keys of its groups, page by page."""
-        query = {"include_groups": False, "ordering": "pk", "page_size": LISTED_PAGE}
-        with _needs("view_user", "users", "authentik_core"):
-            yield from self.client.get_pages("core/users/", query, pool_map, what="list the users")
+    def listed(self, kind: Kind, pool_map: Map = map) -> t.Iterator[t.List[Json]]:
+        """All users with the primary keys of their groups, or all groups with those of their direct members, by page."""
+        query = dict(_LISTING[kind], page_size=LISTED_PAGE)
+        with _needs("view_%s" % kind, "%ss" % kind, "authentik_core"):
+            yield from self.client.get_pages("core/%ss/" % kind, query, pool_map, what="list the %ss" % kind)
 
-    def all_groups(self, pool_map: Map = map) -> t.Iterator[t.List[Json]]:
-        """Every group with the primary keys of its direct members, page by page."""
-        query = {"include_users": False, "ordering": "name", "page_size": LISTED_PAGE}
-        with _needs("view_group", "groups", "authentik_core"):
-            yield from self.client.get_pages("core/groups/", query, pool_map, what="list the groups")
-
-    def connections(self, kind: str, provider: int, pk: str) -> t.List[Json]:
+    def connections(self, kind: Kind, provider: int, pk: str) -> t.List[Json]:
         """The rows that link one user or group to Google through a provider.
 
         Args:
-            kind: "user" or "group".
+            kind: Kind.
             provider: the provider's primary key.
             pk: the object's primary key.
         """
         with _needs("view_googleworkspaceprovider%s" % kind, "the provider's %s connections" % kind):
             return self.client.get_page(
                 "providers/google_workspace_%ss/" % kind,
-                {"provider__id": provider, "user__id" if kind == "user" else "group__group_uuid": pk, "page_size": 20},
+                {"provider__id": provider, _OBJECT_FILTER[kind]: pk, "page_size": 20},
                 what="read the connection of %s %s" % (kind, pk),
             )["results"]
 
-    def all_connections(self, kind: str, provider: int, pool_map: Map = map) -> t.Iterator[Json]:
+    def all_connections(self, kind: Kind, provider: int, pool_map: Map = map) -> t.Iterator[Json]:
         """Every row that links users (or groups) to Google through a provider."""
         query = {"provider__id": provider, "page_size": LISTED_PAGE}
         with _needs("view_googleworkspaceprovider%s" % kind, "the provider's %s connections" % kind):
@@ -182,9 +188,9 @@ class Authentik:
             for page in pages:
                 yield from page
 
-    def create_connection(self, kind: str, provider: int, pk: str, google_id: str) -> None:
+    def create_connection(self, kind: Kind, provider: int, pk: str, google_id: str) -> None:
         """Link one user or group to a record at Google; a row that is there already counts as done."""
-        body: Json = {"google_id": google_id, "provider": provider, kind: int(pk) if kind == "user" else pk}
+        body: Json = {"google_id": google_id, "provider": provider, str(kind): int(pk) if kind == USER else pk}
         with _needs("add_googleworkspaceprovider%s" % kind, "new %s connections" % kind):
             try:
                 self._audited(
@@ -197,7 +203,7 @@ class Authentik:
                 if exc.http_status != 400 or "unique set" not in str(exc.errors):
                     raise
 
-    def delete_connection(self, kind: str, row: str) -> None:
+    def delete_connection(self, kind: Kind, row: str) -> None:
         """Unlink; nothing is touched at Google. A row that is gone counts as done."""
         with _needs("delete_googleworkspaceprovider%s" % kind, "the removal of %s connections" % kind):
             try:
@@ -211,10 +217,10 @@ class Authentik:
                     raise
 
     def sync_object(
-        self, provider: int, kind: str, pk: str, override_dry_run: bool, timeout: float, what: str
+        self, provider: int, kind: Kind, pk: str, override_dry_run: bool, timeout: float, what: str
     ) -> Response:
         """POST the sync of one object. Its answer says next to nothing: see the engine."""
-        body: Json = {"sync_object_model": KINDS[kind], "sync_object_id": pk}
+        body: Json = {"sync_object_model": kind.model, "sync_object_id": pk}
         if override_dry_run:
             body["override_dry_run"] = True
         with _needs(
@@ -225,6 +231,19 @@ class Authentik:
             path = "providers/google_workspace/%d/sync/object/" % provider
             with self.syncs.sending(_is_refusal):
                 return self.client.request("POST", path, body=body, what=what, timeout=timeout)
+
+    def list_google(self, provider: int, kind: Kind, timeout: float) -> None:
+        """Let authentik list the records at Google, and note their ids in its connections; nothing is written at Google.
+
+        A sync of an object that does not exist does that, on servers before 2026.8. What it answers says nothing.
+
+        Args:
+            timeout: seconds to wait for the answer; authentik goes on without us.
+        """
+        body: Json = {"sync_object_model": kind.model, "sync_object_id": NOBODY[kind]}
+        path = "providers/google_workspace/%d/sync/object/" % provider
+        with _needs("add_googleworkspaceprovider", "syncs of a single object"):
+            self.client.request("POST", path, body=body, what="let authentik list the %ss" % kind, timeout=timeout)
 
     def sync_tasks(self, provider: int, search: str) -> t.List[Json]:
         """The newest tasks of single-object syncs of a provider (2025.8 and later), newest first.

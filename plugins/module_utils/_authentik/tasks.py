@@ -8,6 +8,7 @@ import datetime
 import typing as t
 
 from .._common import waiting
+from .._common.kind import Kind
 from .._common.types import Json
 from .api import SYNC_ACTOR, Authentik, Version
 from .errors import AuthentikError
@@ -66,7 +67,7 @@ class Found:
 
 
 def find(
-    authentik: Authentik, version: Version, provider: Json, kind: str, pk: str, since: float, ended_only: bool
+    authentik: Authentik, version: Version, provider: Json, kind: Kind, pk: str, since: float, ended_only: bool
 ) -> Found:
     """Find the task of our own call.
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.kind import USER, Kind
 from .._common.types import Json
 from .._objects.contradictions import Contradiction
 from .._objects.record import address_of
@@ -24,10 +25,10 @@ def named(items: t.Sequence[str]) -> str:
 
 def in_scope(provider: Json, people: t.Iterable[Json]) -> t.List[Json]:
     """The people whom a provider syncs."""
-    return [person for person in people if scope(provider, Target("user", person)) is None]
+    return [person for person in people if scope(provider, Target(USER, person)) is None]
 
 
-def without_row(objects: t.Iterable[Json], rows: t.Iterable[Json], kind: str) -> t.List[Json]:
+def without_row(objects: t.Iterable[Json], rows: t.Iterable[Json], kind: Kind) -> t.List[Json]:
     """The objects that have no connection."""
     linked = {str(row.get(kind)) for row in rows}
     return [item for item in objects if str(item.get("pk")) not in linked]
@@ -47,7 +48,7 @@ def members_without_account(
     return found
 
 
-def doubled(rows: t.Iterable[Json], kind: str) -> t.List[str]:
+def doubled(rows: t.Iterable[Json], kind: Kind) -> t.List[str]:
     """The objects that have more than one connection, over which a full sync can stumble."""
     seen: t.Dict[str, int] = {}
     for row in rows:
@@ -56,7 +57,7 @@ def doubled(rows: t.Iterable[Json], kind: str) -> t.List[str]:
 
 
 def find_contradictions(
-    kind: str, found: t.Sequence[Contradiction], tolerant: bool, findings: Findings
+    kind: Kind, found: t.Sequence[Contradiction], tolerant: bool, findings: Findings
 ) -> t.List[Json]:
     """The contradictions as facts; what they mean goes into the findings."""
     shown = [described(kind, item, tolerant) for item in found if item.why != "volatile" or not tolerant]
@@ -103,10 +104,10 @@ def shown_why(shown: t.Sequence[Json], code: str) -> str:
 
 
 def unlinked_at_google(
-    objects: t.Iterable[Json], records: t.Iterable[Json], kind: str
+    objects: t.Iterable[Json], records: t.Iterable[Json], kind: Kind
 ) -> t.Tuple[t.List[str], t.List[str]]:
     """Of objects without a connection: (those whose account or group exists at Google, those that are not there)."""
-    if kind == "user":
+    if kind == USER:
         known = {address_of(record).lower() for record in records}
         there = [(str(item.get("username")), str(item.get("email") or "").lower() in known) for item in objects]
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._common.kind import GROUP, KINDS, MODELS, USER, Kind
 from .._common.types import Json
 from .._google.errors import GoogleError
 from .._objects.connection import tolerates_rows
@@ -23,12 +24,6 @@ if t.TYPE_CHECKING:
     pass
 # An address, or an immutable id; it becomes a part of a path at Google.
 _GOOGLE_ID = re.compile(r"^([\w.+-]+|[\w.+'-]+@[\w.-]+)$", re.ASCII)
-KINDS = {
-    "authentik.core.models.User": "user",
-    "authentik.core.models.Group": "group",
-    "user": "user",
-    "group": "group",
-}
 WHY = {
     "attributes": "authentik's copy of Google's record is an old one",
     "volatile": "authentik's copy of Google's record is an old one (only in what changes by itself)",
@@ -65,7 +60,7 @@ def problem(options: Json) -> t.Optional[str]:
     if state == "repaired" and options["verify"] == "none":
         return "state: repaired looks at Google; verify: none cannot be."
     if options.get("sync_object_id"):
-        return check_lookup(KINDS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
+        return check_lookup(MODELS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
     return None
 
 
@@ -88,7 +83,7 @@ class ConnectionWork(Work):
         if state == "repaired":
             self._repair()
             return
-        self.kind = KINDS[options["sync_object_model"]]
+        self.kind = MODELS[options["sync_object_model"]]
         self.target = find(self.authentik, self.kind, options["sync_object_id"], options["lookup"])
         self.report.header = "connections of %s" % self.target
         rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
@@ -111,7 +106,7 @@ class ConnectionWork(Work):
         self._note([row for row in rows if only and str(row.get("google_id")).lower() != only])
 
     def _delete(self, row: Json) -> None:
-        kind = "user" if "user" in row else "group"
+        kind = USER if "user" in row else GROUP
         self.write(
             "DELETE",
             "connection",
@@ -145,7 +140,7 @@ class ConnectionWork(Work):
         try:
             self.directory = t.cast(t.Any, self.open_directory)(self.provider)
             directory = t.cast(t.Any, self.directory)
-            record = directory.account(key) if self.kind == "user" else directory.group(key)
+            record = directory.get(self.kind, key)
         except GoogleError as exc:
             if how == "google":
                 raise
@@ -167,12 +162,12 @@ class ConnectionWork(Work):
     def _wanted_id(self, record: t.Optional[Json]) -> str:
         """What authentik calls the record: a user's address, a group's id."""
         if record is not None:
-            return address_of(record) if self.kind == "user" else str(record["id"])
+            return self.kind.google_id(record)
         given = str(self.options["google_id"]).strip()
-        if ("@" in given) != (self.kind == "user"):
+        if ("@" in given) != (self.kind == USER):
             raise Refused(
                 "google_id: authentik knows a %s by its %s, which cannot be looked up without Google; give that."
-                % (self.kind, "address" if self.kind == "user" else "id at Google"),
+                % (self.kind, "address" if self.kind == USER else "id at Google"),
                 "invalid_option",
             )
         return given
@@ -182,7 +177,7 @@ class ConnectionWork(Work):
         for row in self.authentik.all_connections(self.kind, self.pk):
             if str(row.get("google_id")).lower() == wanted.lower() and str(row.get(self.kind)) != self.target.pk:
                 obj = row.get("%s_obj" % self.kind)
-                name = (obj or {}).get("username" if self.kind == "user" else "name") if isinstance(obj, dict) else None
+                name = (obj or {}).get(self.kind.name_field) if isinstance(obj, dict) else None
                 raise Refused(
                     "%s is connected with another %s of authentik, %s. Two would write to one record, so nothing was connected. Only "
                     "if it belongs to the other one no longer, remove that connection first (state: absent)."
@@ -192,7 +187,7 @@ class ConnectionWork(Work):
 
     def _refuse_protected(self, wanted: str, record: t.Optional[Json], rows: t.Sequence[Json]) -> None:
         """An administrator's account is only linked by its immutable id, the one that the run acts as not at all."""
-        if self.kind != "user" or any(str(row.get("google_id")).lower() == wanted.lower() for row in rows):
+        if self.kind != USER or any(str(row.get("google_id")).lower() == wanted.lower() for row in rows):
             return
         directory = self.directory
         subject = Subject(
@@ -201,7 +196,7 @@ class ConnectionWork(Work):
         account = {"primaryEmail": wanted} if record is None else record
         by_id = str(self.options["google_id"]).strip() == str(account.get("id"))
         try:
-            check("user", account, {}, subject, takes_over=subject.is_account(account) or not by_id)
+            check(USER, account, {}, subject, takes_over=subject.is_account(account) or not by_id)
         except Protected as exc:
             raise Refused(exc.text("%s was not connected" % str(self.target).capitalize()), "protected") from None
         if record is None:
@@ -275,7 +270,7 @@ class ConnectionWork(Work):
 
     def _recognised(self, record: Json) -> bool:
         """Whether authentik's own listing ties the record to the object."""
-        if self.kind == "user":
+        if self.kind == USER:
             return address_of(record) == self.target.email
         return bool(record.get("name") == self.target.name)
 
@@ -326,7 +321,7 @@ class ConnectionWork(Work):
 
     def _repair(self) -> None:
         options = self.options
-        kinds = [KINDS[options["sync_object_model"]]] if options.get("sync_object_model") else ["user", "group"]
+        kinds = [MODELS[options["sync_object_model"]]] if options.get("sync_object_model") else list(KINDS)
         only: t.Optional[Target] = None
         if options.get("sync_object_id"):
             only = find(self.authentik, kinds[0], options["sync_object_id"], options["lookup"])
@@ -356,16 +351,16 @@ class ConnectionWork(Work):
                 "sync of the object tries again." % ", ".join(_line(item) for item in left)
             )
 
-    def _confirm_gone(self, kind: str, found: t.List[Contradiction]) -> None:
+    def _confirm_gone(self, kind: Kind, found: t.List[Contradiction]) -> None:
         """A listing trails behind: what is not in it may be there all the same."""
         directory = t.cast(t.Any, self.directory)
         for item in list(found):
             if item.why == "gone":
                 key = str(item.row.get("google_id"))
-                if (directory.account(key) if kind == "user" else directory.group(key)) is not None:
+                if directory.get(kind, key) is not None:
                     found.remove(item)
 
-    def _renew(self, kind: str, stopping: t.List[Contradiction], shown: t.List[Json]) -> None:
+    def _renew(self, kind: Kind, stopping: t.List[Contradiction], shown: t.List[Json]) -> None:
         """Remove the rows that stop every sync, and let authentik make them anew by its own listing."""
         for item in stopping:
             self._delete(item.row)
@@ -396,13 +391,13 @@ class ConnectionWork(Work):
                 entry["action"] = "removed"
 
 
-def described(kind: str, item: Contradiction, tolerant: bool) -> Json:
+def described(kind: Kind, item: Contradiction, tolerant: bool) -> Json:
     """A contradiction as the result shows it."""
     obj = item.row.get("%s_obj" % kind)
-    name = (obj or {}).get("username" if kind == "user" else "name") if isinstance(obj, dict) else None
+    name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
     return {
         "id": str(item.row.get("id")),
-        "model": "authentik.core.models.%s" % kind.capitalize(),
+        "model": kind.model,
         "pk": str(item.row.get(kind)),
         "name": name,
         "google_id": str(item.row.get("google_id")),

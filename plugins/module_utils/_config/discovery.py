@@ -9,11 +9,12 @@ other way to write these. A sync of an object that does not exist does just that
 
 from __future__ import annotations
 
+from .._authentik.api import NOBODY
 from .._authentik.errors import AuthentikError
+from .._common.kind import Kind
 from .._common.types import Json
 from .work import Work
 
-NOBODY = {"user": "2147483647", "group": "00000000-0000-4000-8000-000000000000"}
 # The answer may take as long as the listing; from 2025.8 on authentik answers after ten seconds in any case.
 LONGEST_S = 60.0
 
@@ -27,7 +28,7 @@ def can_discover(work: Work, provider: Json) -> str:
     return ""
 
 
-def discover(work: Work, provider: Json, kind: str) -> bool:
+def discover(work: Work, provider: Json, kind: Kind) -> bool:
     """Ask for it; ``work.unread`` is then set until the caller has read the connections again.
 
     Returns:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.kind import KINDS
 from .._common.types import Json
 from .._google.credentials import DEFAULT_SCOPES, AnyCredentials
 from .._google.errors import GoogleError
@@ -75,7 +76,7 @@ def look(
             "Change default_group_email_domain of the provider, or add the domain at Google.",
         )
     _subject(directory, credentials, facts, findings)
-    for kind in ("user", "group"):
+    for kind in KINDS:
         try:
             directory.may_list(kind)
             facts["may_list"][kind] = True

@@ -9,6 +9,7 @@ import typing as t
 
 from .._authentik.configuration import VALID_LICENCES
 from .._common.errors import RemoteError
+from .._common.kind import GROUP, KINDS, USER, Kind
 from .._common.masking import mask
 from .._common.types import Json
 from .._google.credentials import AnyCredentials
@@ -315,45 +316,45 @@ class SyncInfo(InfoWork):
         self.report.values["directory"] = facts
         if not self.options["compare"]:
             return
-        rows = {
-            kind: self._try("The connections of %ss" % kind, functools.partial(self._rows, kind))
-            for kind in ("user", "group")
-        }
+        rows = {kind: self._try("The connections of %ss" % kind, functools.partial(self._rows, kind)) for kind in KINDS}
         people = self._try("The users of authentik", self._all_users)
         groups = self._try("The groups of authentik", self._all_groups)
         google = self.report.values.get("google") or {}
-        records: t.Dict[str, t.Optional[t.List[Json]]] = {"user": None, "group": None}
+        records: t.Dict[Kind, t.Optional[t.List[Json]]] = {USER: None, GROUP: None}
         if google.get("token"):
-            for kind in ("user", "group"):
+            for kind in KINDS:
                 if (google.get("may_list") or {}).get(kind):
                     records[kind] = self._try("The %ss at Google" % kind, functools.partial(self._listed, kind))
         tolerant = tolerates_rows(self.provider, lambda: self.version.number)
         facts["contradictions"] = []
-        for kind in ("user", "group"):
-            self._compare_kind(kind, rows[kind], people if kind == "user" else groups, records[kind], tolerant, facts)
-        if rows["user"] is not None and people is not None and groups is not None:
-            self._members(groups, rows["user"], people, facts)
+        for kind in KINDS:
+            self._compare_kind(kind, rows[kind], people if kind == USER else groups, records[kind], tolerant, facts)
+        connected = rows[USER]
+        if connected is not None and people is not None and groups is not None:
+            self._members(groups, connected, people, facts)
         self._people, self._groups = people, groups
-        facts["compared"] = None not in (rows["user"], rows["group"], people, groups, records["user"], records["group"])
+        facts["compared"] = None not in (rows[USER], rows[GROUP], people, groups, records[USER], records[GROUP])
 
     _people: t.Optional[t.List[Json]] = None
     _groups: t.Optional[t.List[Json]] = None
 
     def _all_users(self) -> t.List[Json]:
-        return [user for page in self.authentik.all_users() for user in page if user.get("username") != "AnonymousUser"]
+        return [
+            user for page in self.authentik.listed(USER) for user in page if user.get("username") != "AnonymousUser"
+        ]
 
     def _all_groups(self) -> t.List[Json]:
-        return [group for page in self.authentik.all_groups() for group in page]
+        return [group for page in self.authentik.listed(GROUP) for group in page]
 
-    def _rows(self, kind: str) -> t.List[Json]:
+    def _rows(self, kind: Kind) -> t.List[Json]:
         return list(self.authentik.all_connections(kind, self.pk))
 
-    def _listed(self, kind: str) -> t.List[Json]:
+    def _listed(self, kind: Kind) -> t.List[Json]:
         return [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]
 
     def _compare_kind(
         self,
-        kind: str,
+        kind: Kind,
         rows: t.Optional[t.List[Json]],
         objects: t.Optional[t.List[Json]],
         records: t.Optional[t.List[Json]],
@@ -378,7 +379,7 @@ class SyncInfo(InfoWork):
             )
         if objects is None:
             return
-        if kind == "user":
+        if kind == USER:
             objects = compare.in_scope(self.provider, objects)
         lacking = compare.without_row(objects, rows, kind)
         facts["%ss_in_scope" % kind] = len(objects)
@@ -430,9 +431,9 @@ class SyncInfo(InfoWork):
             return
         people = self._people if self._people is not None else self._try("A sample of users", self._all_users)
         groups = self._groups if self._groups is not None else self._try("A sample of groups", self._all_groups)
-        for kind, objects in (("user", compare.in_scope(self.provider, people or [])), ("group", groups or [])):
+        for kind, objects in ((USER, compare.in_scope(self.provider, people or [])), (GROUP, groups or [])):
             for item in objects[:most]:
-                name = str(item.get("username" if kind == "user" else "name"))
+                name = str(item.get(kind.name_field))
                 try:
                     evaluate(self.authentik, self.provider, kind, item, None)
                     shown.append({"model": kind, "name": name, "outcome": "yields", "reason": None})

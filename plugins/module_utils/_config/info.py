@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.kind import KINDS, MODELS, Kind
 from .._common.masking import mask
 from .._common.types import Json
 from .._objects.contradictions import compare_rows
 from .._objects.target import check_lookup, find
-from .connection import KINDS, WHY, empty_option
+from .connection import WHY, empty_option
 from .fields import shown_key, shows_credentials
 from .mapping_tests import MappingTest, evaluate, find_subject, subject_problem
 from .names import Names, find_provider, need_provider
@@ -102,10 +103,10 @@ class ConnectionInfo(InfoWork):
         pk = int(provider["pk"])
         model = options.get("sync_object_model")
         wrong: t.Dict[str, t.Tuple[str, str]] = {}
-        rows: t.List[t.Tuple[str, Json]] = []
+        rows: t.List[t.Tuple[Kind, Json]] = []
         if options["compare"]:
             self.directory = t.cast(t.Any, self.open_directory)(provider)
-        for kind in [KINDS[model]] if model else ["user", "group"]:
+        for kind in [MODELS[model]] if model else list(KINDS):
             if options.get("sync_object_id"):
                 target = find(self.authentik, kind, options["sync_object_id"], options["lookup"])
                 found = self.authentik.connections(kind, pk, target.pk)
@@ -121,13 +122,13 @@ class ConnectionInfo(InfoWork):
             self._shown(pk, kind, row, wrong.get(str(row["id"]))) for kind, row in rows
         ]
 
-    def _shown(self, pk: int, kind: str, row: Json, wrong: t.Optional[t.Tuple[str, str]]) -> Json:
+    def _shown(self, pk: int, kind: Kind, row: Json, wrong: t.Optional[t.Tuple[str, str]]) -> Json:
         obj = row.get("%s_obj" % kind) if isinstance(row.get("%s_obj" % kind), dict) else {}
         shown: Json = {
             "id": row.get("id"),
-            "model": "authentik.core.models.%s" % kind.capitalize(),
+            "model": kind.model,
             "pk": str(row.get(kind)),
-            "name": t.cast(Json, obj).get("username" if kind == "user" else "name"),
+            "name": t.cast(Json, obj).get(kind.name_field),
             "google_id": row.get("google_id"),
             "attributes": mask(row.get("attributes")),
             "contradiction": None,
@@ -151,7 +152,7 @@ def connection_problem(options: Json) -> t.Optional[str]:
     if options.get("sync_object_id"):
         if not options.get("sync_object_model"):
             return "sync_object_id needs sync_object_model."
-        return check_lookup(KINDS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
+        return check_lookup(MODELS[options["sync_object_model"]], options["sync_object_id"], options["lookup"])
     return None
 
 

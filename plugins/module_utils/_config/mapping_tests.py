@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.api import Authentik
+from .._common.kind import GROUP, USER
 from .._common.masking import MASK, mask
 from .._common.types import Json
 from .._mappings.desired import SECRET_FIELDS, MappingProblem, ask, result_of
@@ -35,7 +36,7 @@ class MappingTest(t.NamedTuple):
 
 def find_subject(authentik: Authentik, entry: Json) -> Target:
     """The user or group that an entry with user or group, and lookup, names. Raises AuthentikError."""
-    kind = "user" if entry.get("user") else "group"
+    kind = USER if entry.get("user") else GROUP
     return find(authentik, kind, entry[kind], entry["lookup"], "test_against")
 
 
@@ -47,7 +48,7 @@ def subject_problem(where: str, entry: Json) -> t.Optional[str]:
     """
     if bool(entry.get("user")) == bool(entry.get("group")):
         return "%s needs exactly one of user and group." % where
-    kind = "user" if entry.get("user") else "group"
+    kind = USER if entry.get("user") else GROUP
     wrong = check_lookup(kind, entry[kind], entry["lookup"])
     return None if wrong is None else "%s: %s" % (where, wrong)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._authentik.errors import AuthentikError
+from .._common.kind import GROUP
 from .._common.types import Json
 from .._objects.target import find
 from .work import Refused, Work
@@ -76,7 +77,7 @@ class Names:
     def group(self, value: str, option: str) -> str:
         """The primary key of the group with this name or UUID."""
         try:
-            target = find(self._work.authentik, "group", value, "auto")
+            target = find(self._work.authentik, GROUP, value, "auto")
         except AuthentikError as exc:
             if exc.kind == "not_found":
                 raise Refused(
@@ -98,7 +99,7 @@ class Names:
             return ""
         if pk not in self._groups:
             try:
-                data = self._work.authentik.group(pk)
+                data = self._work.authentik.get(GROUP, pk)
             except AuthentikError as exc:
                 if exc.kind != "forbidden":
                     raise

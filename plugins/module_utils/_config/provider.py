@@ -8,6 +8,7 @@ import re
 import typing as t
 
 from .._authentik.errors import AuthentikError
+from .._common.kind import GROUP, USER, Kind
 from .._common.types import Json
 from .._google import credentials as google_credentials
 from .._google.errors import GoogleError
@@ -146,7 +147,7 @@ class ProviderWork(Work):
         wanted: Json = {name: options[name] for name in _PLAIN if options.get(name) is not None}
         if options.get("name") is not None:
             wanted["name"] = options["name"]
-        for name, kind in (("property_mappings", "user"), ("property_mappings_group", "group")):
+        for name, kind in (("property_mappings", USER), ("property_mappings_group", GROUP)):
             if options.get(name) is not None:
                 wanted[name] = [str(self.names.mapping(item, name)["pk"]) for item in options[name]]
             elif self.provider is None:
@@ -161,7 +162,7 @@ class ProviderWork(Work):
             wanted["credentials"] = key
         return wanted
 
-    def _default_mappings(self, name: str, kind: str) -> t.List[str]:
+    def _default_mappings(self, name: str, kind: Kind) -> t.List[str]:
         """authentik's own mapping, which its admin interface chooses for a new provider, too."""
         found = [str(item["pk"]) for item in self.names.mappings() if item.get("managed") == MANAGED % kind]
         if not found:

@@ -11,6 +11,7 @@ import random
 import threading
 import typing as t
 
+from .._common.kind import GROUP, USER, Kind
 from .._common.listing import MAX_OBJECTS, Listing
 from .._common.types import Json
 from .credentials import AnyCredentials
@@ -20,17 +21,20 @@ from .session import Session
 
 DEFAULT_ENDPOINT = "https://admin.googleapis.com"
 MEMBERS_PAGE = 200
-LISTED_PAGE = {"user": 500, "group": 200}
+LISTED_PAGE = {USER: 500, GROUP: 200}
 
 # Every field of a user that somebody can write, the keys to tell accounts apart, whether it is an administrator's, and nothing
 # that changes by itself.
 USER_FIELDS = (
-    "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,name,suspended,archived,orgUnitPath,"
+    "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,suspensionReason,name,suspended,archived,orgUnitPath,"
     "changePasswordAtNextLogin,includeInGlobalAddressList,ipWhitelisted,recoveryEmail,recoveryPhone,emails,addresses,"
     "customSchemas,externalIds,gender,ims,keywords,languages,locations,notes,organizations,phones,posixAccounts,"
     "relations,sshPublicKeys,websites"
 )
 GROUP_FIELDS = "id,email,name,description,aliases"
+FIELDS = {USER: USER_FIELDS, GROUP: GROUP_FIELDS}
+# The parameter that names a record.
+_KEY = {USER: "userKey", GROUP: "groupKey"}
 ONE_MEMBER_FIELDS = "id,email,role,type"
 MEMBER_FIELDS = "nextPageToken,members(%s)" % ONE_MEMBER_FIELDS
 
@@ -83,24 +87,19 @@ class Directory:
 
     # Reads
 
-    def user(self, key: str) -> t.Optional[Json]:
-        """A user by id, address or alias, or None. The answer's primaryEmail tells whose account it is."""
-        request = self._service.users().get(userKey=key, projection="full", fields=USER_FIELDS)
-        return self._found(request, "read user %s at Google" % key)
+    def get(self, kind: Kind, key: str) -> t.Optional[Json]:
+        """A user or group by id, address or alias, or None. The answer's own address tells whose record it is.
 
-    def account(self, key: str) -> t.Optional[Json]:
-        """As user(); for an address of a domain that is not the workspace's, Google refuses instead of knowing nobody."""
+        For an address of a domain that is not the workspace's, Google refuses to say that nobody has it.
+        """
+        more = {"projection": "full"} if kind == USER else {}
+        request = self._resource(kind).get(fields=FIELDS[kind], **{_KEY[kind]: key}, **more)
         try:
-            return self.user(key)
+            return self._found(request, "read %s %s at Google" % (kind, key))
         except GoogleError as exc:
-            if exc.kind in ("forbidden", "invalid") and "@" in key and not self.is_inside(key):
+            if kind == USER and exc.kind in ("forbidden", "invalid") and "@" in key and not self.is_inside(key):
                 return None
             raise
-
-    def group(self, key: str) -> t.Optional[Json]:
-        """A group by id, address or alias, or None."""
-        request = self._service.groups().get(groupKey=key, fields=GROUP_FIELDS)
-        return self._found(request, "read group %s at Google" % key)
 
     def groups_named(self, name: str) -> t.List[Json]:
         """The groups with exactly this name, as far as Google's search (which lags behind) knows them."""
@@ -154,7 +153,7 @@ class Directory:
             request = self._service.users().list(
                 customer="my_customer",
                 query="%s=true" % flag,
-                maxResults=LISTED_PAGE["user"],
+                maxResults=LISTED_PAGE[USER],
                 projection="full",
                 fields="nextPageToken,users(%s)" % USER_FIELDS,
             )
@@ -162,58 +161,44 @@ class Directory:
                 found.update((str(record.get("id")), record) for record in page)
         return list(found.values())
 
-    def may_list(self, kind: str) -> None:
+    def may_list(self, kind: Kind) -> None:
         """Read one user or group of the listing. Raises GoogleError where that is not allowed."""
-        resource = self._service.users() if kind == "user" else self._service.groups()
-        request = resource.list(customer="my_customer", maxResults=1, fields="kind")
+        request = self._resource(kind).list(customer="my_customer", maxResults=1, fields="kind")
         self.session.read(request, "list %ss at Google" % kind)
 
-    def listed(self, kind: str, partly: bool = False) -> t.Iterator[t.List[Json]]:
+    def listed(self, kind: Kind, partly: bool = False) -> t.Iterator[t.List[Json]]:
         """All users or groups as a listing shows them, page by page in order of address.
 
         Args:
-            partly: only the fields that user() and group() give, too.
+            partly: only the fields that get() gives, too.
         """
-        resource = self._service.users() if kind == "user" else self._service.groups()
+        resource = self._resource(kind)
         more: Json = {}
         if partly:
             # Without nextPageToken among the fields there would be no second page.
-            fields = USER_FIELDS if kind == "user" else GROUP_FIELDS
-            more = {"fields": "nextPageToken,%ss(%s)" % (kind, fields)}
-            if kind == "user":
+            more = {"fields": "nextPageToken,%ss(%s)" % (kind, FIELDS[kind])}
+            if kind == USER:
                 more["projection"] = "full"
         request = resource.list(customer="my_customer", maxResults=LISTED_PAGE[kind], orderBy="email", **more)
         return self._pages(resource, request, kind + "s", "list the %ss at Google" % kind)
 
     # Writes. The answer to each is the reliable state, as reads trail behind.
 
-    def create_user(self, body: Json) -> Json:
-        """Add an account; ``may_have_been_applied`` of an error asks for a look."""
-        request = self._service.users().insert(body=body, fields=USER_FIELDS)
-        return self.session.once(request, "create user %s at Google" % body.get("primaryEmail"), creates_user=True)
+    def create(self, kind: Kind, body: Json) -> Json:
+        """Add a user or a group; ``may_have_been_applied`` of an error asks for a look."""
+        request = self._resource(kind).insert(body=body, fields=FIELDS[kind])
+        what = "create %s %s at Google" % (kind, kind.address(body))
+        return self.session.once(request, what, creates_user=kind == USER)
 
-    def update_user(self, key: str, body: Json) -> Json:
-        """Change fields of an account: absent ones stay, lists are replaced."""
-        request = self._service.users().update(userKey=key, body=body, fields=USER_FIELDS)
-        return self.session.repeat(request, "update user %s at Google" % key)
+    def update(self, kind: Kind, key: str, body: Json) -> Json:
+        """Change fields: absent ones stay, lists are replaced."""
+        request = self._resource(kind).update(body=body, fields=FIELDS[kind], **{_KEY[kind]: key})
+        return self.session.repeat(request, "update %s %s at Google" % (kind, key))
 
-    def delete_user(self, key: str) -> None:
-        """Delete an account, which Google can restore for 20 days; 404: it is gone."""
-        self.session.repeat(self._service.users().delete(userKey=key), "delete user %s at Google" % key)
-
-    def delete_group(self, key: str) -> None:
-        """Delete a group, which nobody can restore; 404: it is gone."""
-        self.session.repeat(self._service.groups().delete(groupKey=key), "delete group %s at Google" % key)
-
-    def create_group(self, body: Json) -> Json:
-        """Add a group; ``may_have_been_applied`` of an error asks for a look."""
-        request = self._service.groups().insert(body=body, fields=GROUP_FIELDS)
-        return self.session.once(request, "create group %s at Google" % body.get("email"))
-
-    def update_group(self, key: str, body: Json) -> Json:
-        """Change fields of a group: absent ones stay."""
-        request = self._service.groups().update(groupKey=key, body=body, fields=GROUP_FIELDS)
-        return self.session.repeat(request, "update group %s at Google" % key)
+    def delete(self, kind: Kind, key: str) -> None:
+        """Delete an account, which Google can restore for 20 days, or a group, which nobody can; 404: it is gone."""
+        request = self._resource(kind).delete(**{_KEY[kind]: key})
+        self.session.repeat(request, "delete %s %s at Google" % (kind, key))
 
     def add_member(self, group: str, address: str) -> Json:
         """Let an account be a member of a group; 409: it is one already."""
@@ -224,6 +209,9 @@ class Directory:
         """Take a member out of a group; 404: it is none (any more)."""
         request = self._service.members().delete(groupKey=group, memberKey=key)
         self.session.repeat(request, "remove %s from group %s at Google" % (key, group))
+
+    def _resource(self, kind: Kind) -> t.Any:
+        return self._service.users() if kind == USER else self._service.groups()
 
     def _found(self, request: t.Any, what: str) -> t.Optional[Json]:
         try:

@@ -15,6 +15,7 @@ import unicodedata
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.kind import USER, Kind
 from .._common.masking import mask_text
 from .._common.types import Json
 from .._objects.target import Target
@@ -26,7 +27,7 @@ class MappingProblem(Exception):
     """Why the wanted record is not known.
 
     Attributes:
-        kind: str: ``skip`` (a mapping leaves the object out), ``failed`` (a mapping fails, as it will in a sync),
+        kind: ``skip`` (a mapping leaves the object out), ``failed`` (a mapping fails, as it will in a sync),
             ``empty`` (no mapping yields anything), ``unpredictable`` (the mapping uses what the test endpoint cannot
             give it), ``unavailable`` (authentik does not let us evaluate).
     """
@@ -40,13 +41,13 @@ Answer = t.Union[Json, MappingProblem]
 
 
 def evaluate(
-    authentik: Authentik, provider: Json, kind: str, target: Json, google_id: t.Optional[str]
+    authentik: Authentik, provider: Json, kind: Kind, target: Json, google_id: t.Optional[str]
 ) -> t.Tuple[Json, Json]:
     """Let authentik evaluate the provider's mappings for one object: one request each.
 
     Args:
         provider: the provider as authentik shows it.
-        kind: "user" or "group".
+        kind: Kind.
         target: the user or group as authentik shows it.
         google_id: what its connection calls it at Google, or None when the object would be created.
 
@@ -64,22 +65,20 @@ def evaluate(
         raise MappingProblem("unavailable", str(exc)) from None
 
 
-def mapping_keys(provider: Json, kind: str) -> t.List[str]:
+def mapping_keys(provider: Json, kind: Kind) -> t.List[str]:
     """The primary keys of the mappings that a provider uses for one kind of object. Pure.
 
     Raises:
         MappingProblem: it uses none.
     """
-    keys = [
-        str(item) for item in provider.get("property_mappings" if kind == "user" else "property_mappings_group") or []
-    ]
+    keys = [str(item) for item in provider.get(kind.mappings_field) or []]
     if not keys:
         raise MappingProblem("empty", "the provider has no %s property mappings" % kind)
     return keys
 
 
 def ask(
-    authentik: Authentik, mapping: str, provider: Json, kind: str, target: Json, google_id: t.Optional[str]
+    authentik: Authentik, mapping: str, provider: Json, kind: Kind, target: Json, google_id: t.Optional[str]
 ) -> Json:
     """Authentik's answer for one mapping and one object, as Authentik.test_mapping gives it. Raises AuthentikError."""
     return authentik.test_mapping(mapping, {kind: target["pk"]}, context_of(provider, google_id))
@@ -98,7 +97,7 @@ def context_of(provider: Json, google_id: t.Optional[str]) -> Json:
 
 def put_together(
     provider: Json,
-    kind: str,
+    kind: Kind,
     target: Json,
     answers: t.Sequence[t.Tuple[str, Answer]],
     mapping_names: t.Callable[[], t.Mapping[str, str]],
@@ -151,7 +150,7 @@ def independent(results: t.Sequence[t.Optional[Json]]) -> bool:
     return True
 
 
-def combine(kind: str, results: t.Sequence[t.Optional[Json]], target: Json, group_domain: str) -> t.Tuple[Json, Json]:
+def combine(kind: Kind, results: t.Sequence[t.Optional[Json]], target: Json, group_domain: str) -> t.Tuple[Json, Json]:
     """Merge the mappings' results, in order, as authentik does, and add what it adds. Pure.
 
     Returns:
@@ -166,13 +165,13 @@ def combine(kind: str, results: t.Sequence[t.Optional[Json]], target: Json, grou
             merge(merged, result)
     if not merged:
         raise MappingProblem("empty", "no %s property mapping yields anything" % kind)
-    if kind == "user":
+    if kind == USER:
         merged = {key: value for key, value in merged.items() if value is not None}
         merged.setdefault("primaryEmail", target.get("email") or "")
     else:
         merged.setdefault("email", group_address(str(target.get("name") or ""), group_domain))
     secret = {field: merged.pop(field) for field in SECRET_FIELDS if field in merged}
-    return merged, secret if kind == "user" else {}
+    return merged, secret if kind == USER else {}
 
 
 def group_address(name: str, domain: str) -> str:
@@ -182,7 +181,7 @@ def group_address(name: str, domain: str) -> str:
 
 def default_address(target: Target, provider: Json) -> str:
     """The address of an object at Google unless a mapping gives another one; may be empty."""
-    if target.kind == "user":
+    if target.kind == USER:
         return target.email
     return group_address(target.name, str(provider.get("default_group_email_domain") or ""))
 

@@ -15,6 +15,7 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.kind import GROUP, USER, Kind
 from .._common.masking import mask_text
 from .._common.types import Json
 from .desired import Answer, MappingProblem, ask, context_of, mapping_keys, put_together, result_of
@@ -91,7 +92,7 @@ class MappingEvaluator:
     Args:
         authentik: the API.
         provider: the provider as authentik shows it.
-        kind: "user" or "group".
+        kind: Kind.
         mode: "server" (authentik evaluates: one request for each object and mapping), "local" (here, and authentik is
             asked for the mappings alone), or "auto" (here, where a mapping gave what authentik gives for a sample).
         groups: a group as authentik lists it, by its primary key: a mapping, or a callable that returns None for one
@@ -106,7 +107,7 @@ class MappingEvaluator:
         self,
         authentik: Authentik,
         provider: Json,
-        kind: str,
+        kind: Kind,
         mode: str,
         groups: t.Union[None, t.Mapping[str, Json], t.Callable[[str], t.Optional[Json]]] = None,
         pool_map: Map = map,
@@ -397,9 +398,9 @@ class MappingEvaluator:
         # The groups that are read first; what authentik's list of users itself shows of them, if it does.
         starts: t.List[t.Tuple[str, t.Optional[Json]]] = []
         fields = group_fields
-        if self._kind == "group" and (anything or uses & _PARENT_WORDS):
+        if self._kind == GROUP and (anything or uses & _PARENT_WORDS):
             starts.extend((pk, None) for target, _google_id in page for pk in _parents(target))
-        elif self._kind == "user":
+        elif self._kind == USER:
             named = set(_NAMED_USER_FIELDS) if anything else uses | ({"is_superuser"} if "is_staff" in uses else set())
             fields = _USER_FIELDS + tuple(field for field in _NAMED_USER_FIELDS if field in named) + attributes
             if anything or uses & _GROUP_WORDS:

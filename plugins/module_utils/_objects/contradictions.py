@@ -12,6 +12,7 @@ import typing as t
 
 from .._authentik.api import Authentik, Version
 from .._common.errors import RemoteError
+from .._common.kind import USER, Kind
 from .._common.types import Json
 from .difference import comparable
 
@@ -39,7 +40,7 @@ class Contradiction(t.NamedTuple):
     stops: bool
 
 
-def contradictions(authentik: Authentik, directory: Directory, provider: int, kind: str) -> t.List[Contradiction]:
+def contradictions(authentik: Authentik, directory: Directory, provider: int, kind: Kind) -> t.List[Contradiction]:
     """The rows of a provider that contradict Google. Raises AuthentikError, GoogleError."""
     rows = list(authentik.all_connections(kind, provider))
     if not rows:
@@ -47,9 +48,9 @@ def contradictions(authentik: Authentik, directory: Directory, provider: int, ki
     return compare_rows(kind, rows, [record for page in directory.listed(kind) for record in page])
 
 
-def compare_rows(kind: str, rows: t.Iterable[Json], records: t.Iterable[Json]) -> t.List[Contradiction]:
+def compare_rows(kind: Kind, rows: t.Iterable[Json], records: t.Iterable[Json]) -> t.List[Contradiction]:
     """Rows against what Google lists, which trails behind for new records. Pure."""
-    key = "primaryEmail" if kind == "user" else "id"
+    key = "primaryEmail" if kind == USER else "id"
     records = list(records)
     by_key = {str(record.get(key)): record for record in records}
     by_alias = {str(alias).lower(): record for record in records for alias in record.get("aliases") or []}
@@ -76,7 +77,7 @@ def compare_rows(kind: str, rows: t.Iterable[Json], records: t.Iterable[Json]) -
     return found
 
 
-def stale_rows(authentik: Authentik, provider: Json, kind: str, directory: Directory) -> t.List[Json]:
+def stale_rows(authentik: Authentik, provider: Json, kind: Kind, directory: Directory) -> t.List[Json]:
     """The rows that stop every sync of a kind before 2025.10. Raises AuthentikError, GoogleError."""
     found = contradictions(authentik, directory, int(provider["pk"]), kind)
     return [item.row for item in found if item.stops]
@@ -86,7 +87,7 @@ def stale_text(
     authentik: Authentik,
     version: Version,
     provider: Json,
-    kind: str,
+    kind: Kind,
     directory: t.Optional[Directory],
     warn: t.Callable[[str], None],
 ) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import typing as t
 
+from .._common.kind import USER, Kind
 from .._common.types import Json
 
 USER_WRITABLE = frozenset(
@@ -55,12 +56,12 @@ _DEFAULTS: Json = {
 }
 
 
-def writable(kind: str) -> t.FrozenSet[str]:
+def writable(kind: Kind) -> t.FrozenSet[str]:
     """The fields of a "user" or a "group" that a sync can set."""
-    return USER_WRITABLE if kind == "user" else GROUP_WRITABLE
+    return USER_WRITABLE if kind == USER else GROUP_WRITABLE
 
 
-def comparable(kind: str, resource: t.Optional[Json], own: t.AbstractSet[str] = frozenset()) -> Json:
+def comparable(kind: Kind, resource: t.Optional[Json], own: t.AbstractSet[str] = frozenset()) -> Json:
     """The fields of a resource that count, normalised, as {path: value}; nested objects become dotted paths.
 
     Args:
@@ -81,7 +82,7 @@ def comparable(kind: str, resource: t.Optional[Json], own: t.AbstractSet[str] = 
     return flat
 
 
-def changes(kind: str, before: t.Optional[Json], after: t.Optional[Json]) -> t.List[Json]:
+def changes(kind: Kind, before: t.Optional[Json], after: t.Optional[Json]) -> t.List[Json]:
     """The differences between two observed states, as a list of {path, before, after}, in order of path."""
     old, new = comparable(kind, before), comparable(kind, after)
     if not old:
@@ -94,7 +95,7 @@ def changes(kind: str, before: t.Optional[Json], after: t.Optional[Json]) -> t.L
     ]
 
 
-def unmet(kind: str, desired: Json, observed: t.Optional[Json]) -> t.List[Json]:
+def unmet(kind: Kind, desired: Json, observed: t.Optional[Json]) -> t.List[Json]:
     """Where an observed state is not what is wanted: {path, before: observed, after: wanted}, managed fields only."""
     # An address that is one of the account's own on either side is an entry of the server's making on both.
     own = own_addresses(desired) | own_addresses(observed or {})

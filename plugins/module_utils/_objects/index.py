@@ -14,6 +14,7 @@ import threading
 import typing as t
 import zlib
 
+from .._common.kind import Kind
 from .._common.types import Json
 from .connection import connected_id
 from .record import address_of
@@ -100,7 +101,7 @@ def _listed(rows: t.Union[_Row, t.List[_Row], None]) -> t.List[_Row]:
 class ConnectionIndex:
     """The connections of one kind, by the primary key of what they connect."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: Kind) -> None:
         self.kind = kind
         # Nearly everybody has one: a list would only take memory then.
         self._rows: t.Dict[str, t.Union[_Row, t.List[_Row]]] = {}

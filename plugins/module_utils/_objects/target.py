@@ -10,10 +10,11 @@ import uuid
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.kind import GROUP, USER, Kind
 from .._common.types import Json
 
 LOOKUPS = ("auto", "pk", "uuid", "username", "email", "name")
-_LOOKUPS_OF = {"user": ("pk", "uuid", "username", "email", "name"), "group": ("pk", "uuid", "name")}
+_LOOKUPS_OF = {USER: ("pk", "uuid", "username", "email", "name"), GROUP: ("pk", "uuid", "name")}
 # A way to look something up, and what it leads to.
 Found = t.Tuple[str, t.List[Json]]
 _SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
@@ -26,32 +27,37 @@ class Target:
     """The object to sync.
 
     Attributes:
-        kind: "user" or "group".
+        kind: Kind.
         pk: str, the primary key as authentik's endpoint wants it.
         name: str, the username, or the group's name.
         email: str, a user's e-mail; empty for groups.
         data: the object as authentik shows it.
     """
 
-    def __init__(self, kind: str, data: Json) -> None:
+    def __init__(self, kind: Kind, data: Json) -> None:
         self.kind = kind
         self.data = data
         self.pk = str(data["pk"])
-        self.name = str(data.get("username" if kind == "user" else "name") or "")
-        self.email = str(data.get("email") or "") if kind == "user" else ""
+        self.name = str(data.get(kind.name_field) or "")
+        self.email = str(data.get("email") or "") if kind == USER else ""
 
     def __str__(self) -> str:
         return "%s %s" % (self.kind, self.name)
+
+    @property
+    def title(self) -> str:
+        """The object at the beginning of a sentence, its name as it is written."""
+        return "%s %s" % (str(self.kind).capitalize(), self.name)
 
     def described(self, in_scope: bool) -> Json:
         """As results show it; what Google calls it is filled in later."""
         return described(self.kind, self.pk, self.name, in_scope)
 
 
-def described(kind: str, pk: str, name: t.Optional[str], in_scope: bool) -> Json:
+def described(kind: Kind, pk: str, name: t.Optional[str], in_scope: bool) -> Json:
     """An object as results show it."""
     return {
-        "model": "authentik.core.models.%s" % kind.capitalize(),
+        "model": kind.model,
         "pk": pk,
         "name": name,
         "google_id": None,
@@ -59,18 +65,18 @@ def described(kind: str, pk: str, name: t.Optional[str], in_scope: bool) -> Json
     }
 
 
-def check_lookup(kind: str, value: str, lookup: str) -> t.Optional[str]:
+def check_lookup(kind: Kind, value: str, lookup: str) -> t.Optional[str]:
     """Why an identifier and a lookup cannot fit, before anything is sent; None if they can."""
     if lookup != "auto" and lookup not in _LOOKUPS_OF[kind]:
         return "lookup: %s is not for a %s; use one of %s or auto." % (lookup, kind, ", ".join(_LOOKUPS_OF[kind]))
-    if lookup == "pk" and kind == "user" and not _is_user_pk(value):
+    if lookup == "pk" and kind == USER and not _is_user_pk(value):
         return "lookup: pk wants a user's integer primary key (1 to 2147483647), not '%s'." % value
-    if (lookup == "uuid" or (lookup == "pk" and kind == "group")) and _as_uuid(value) is None:
+    if (lookup == "uuid" or (lookup == "pk" and kind == GROUP)) and _as_uuid(value) is None:
         return "lookup: %s wants a UUID, not '%s'." % (lookup, value)
     return None
 
 
-def find(authentik: Authentik, kind: str, value: str, lookup: str, option: str = "sync_object_id") -> Target:
+def find(authentik: Authentik, kind: Kind, value: str, lookup: str, option: str = "sync_object_id") -> Target:
     """Resolve an identifier to exactly one object.
 
     Args:
@@ -79,7 +85,7 @@ def find(authentik: Authentik, kind: str, value: str, lookup: str, option: str =
     Raises:
         AuthentikError: kinds ``not_found`` and ``ambiguous`` (the candidates listed), or a request's failure.
     """
-    data = _find_user(authentik, value, lookup) if kind == "user" else _find_group(authentik, value, lookup)
+    data = _find_user(authentik, value, lookup) if kind == USER else _find_group(authentik, value, lookup)
     if data is None:
         by = "" if lookup == "auto" else " by %s" % lookup
         raise AuthentikError(
@@ -91,16 +97,16 @@ def find(authentik: Authentik, kind: str, value: str, lookup: str, option: str =
     return Target(kind, data)
 
 
-def is_primary_key(kind: str, value: str, lookup: str) -> bool:
+def is_primary_key(kind: Kind, value: str, lookup: str) -> bool:
     """Whether a value is read as a primary key, so that an object which is not there may have been deleted."""
     if lookup not in ("auto", "pk", "uuid"):
         return False
-    return (kind == "user" and lookup != "uuid" and _is_user_pk(value)) or bool(_as_uuid(value))
+    return (kind == USER and lookup != "uuid" and _is_user_pk(value)) or bool(_as_uuid(value))
 
 
 def scope(provider: Json, target: Target) -> t.Optional[str]:
     """The rule by which a provider leaves an object alone, in words, or None when it syncs it. Pure."""
-    if target.kind == "group":
+    if target.kind == GROUP:
         return None
     name = provider.get("name")
     if target.name == "AnonymousUser":
@@ -118,7 +124,7 @@ def scope(provider: Json, target: Target) -> t.Optional[str]:
 
 def _find_user(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
     if lookup != "auto":
-        return _one("user", value, [(lookup, _users_by(authentik, lookup, value))])
+        return _one(USER, value, [(lookup, _users_by(authentik, lookup, value))])
     ways = ["username"]
     if "@" in value:
         # An address can be one person's e-mail and another's username: both count.
@@ -129,12 +135,12 @@ def _find_user(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json
     found = [(way, _users_by(authentik, way, value)) for way in ways]
     if not any(items for _way, items in found) and "name" not in ways:
         found.append(("name", authentik.users(name=value)))
-    return _one("user", value, found)
+    return _one(USER, value, found)
 
 
 def _users_by(authentik: Authentik, lookup: str, value: str) -> t.List[Json]:
     if lookup == "pk":
-        data = authentik.user(int(value))
+        data = authentik.get(USER, value)
         return [] if data is None else [data]
     return authentik.users(**{lookup: str(_as_uuid(value)) if lookup == "uuid" else value})
 
@@ -143,15 +149,15 @@ def _find_group(authentik: Authentik, value: str, lookup: str) -> t.Optional[Jso
     found: t.List[Found] = []
     pk = _as_uuid(value)
     if lookup in ("pk", "uuid") or (lookup == "auto" and pk):
-        data = authentik.group(str(pk))
+        data = authentik.get(GROUP, str(pk))
         found.append(("pk" if lookup == "auto" else lookup, [] if data is None else [data]))
     if lookup in ("auto", "name"):
         # A group's name may look like a UUID: both count.
         found.append(("name", authentik.groups(name=value)))
-    return _one("group", value, found)
+    return _one(GROUP, value, found)
 
 
-def _one(kind: str, value: str, found: t.Sequence[Found]) -> t.Optional[Json]:
+def _one(kind: Kind, value: str, found: t.Sequence[Found]) -> t.Optional[Json]:
     """The one object that an identifier leads to, whatever the ways; None if there is none.
 
     Raises:

@@ -144,6 +144,23 @@ class DirectoryEngine(Engine):
         self._to_report(report.close)
 
 
+def check_different_files(**paths: t.Optional[str]) -> None:
+    """See that options name different files.
+
+    Args:
+        paths: {option: the file that it names, or None}.
+
+    Raises:
+        RunEnded.
+    """
+    given = {option: path for option, path in paths.items() if path}
+    if len({os.path.realpath(path) for path in given.values()}) < len(given):
+        raise RunEnded(
+            "%s name the same file, %s; give each one of its own." % (" and ".join(given), next(iter(given.values()))),
+            "invalid_option",
+        )
+
+
 def reason_of(error: BaseException) -> str:
     """Why a file cannot be used."""
     return str((isinstance(error, OSError) and error.strerror) or error or type(error).__name__)

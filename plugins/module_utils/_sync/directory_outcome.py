@@ -7,6 +7,7 @@ from __future__ import annotations
 import threading
 import typing as t
 
+from .._common.kind import GROUP, Kind
 from .._common.types import Json
 from .outcome import BaseOutcome, Outcome
 
@@ -66,7 +67,7 @@ class DirectoryOutcome(BaseOutcome):
         """From now on, each line of the report goes there, too."""
         self._write = write
 
-    def count(self, kind: str, what: str, number: int = 1) -> None:
+    def count(self, kind: Kind, what: str, number: int = 1) -> None:
         """Count objects of a kind ("user" or "group"), or members."""
         with self._lock:
             self.counts[kind + "s"][what] += number
@@ -84,7 +85,7 @@ class DirectoryOutcome(BaseOutcome):
                 self._write(line)
 
     def add(
-        self, kind: str, item: Outcome, action: t.Optional[str], warnings: t.Sequence[str] = (), why: str = ""
+        self, kind: Kind, item: Outcome, action: t.Optional[str], warnings: t.Sequence[str] = (), why: str = ""
     ) -> None:
         """Take over the outcome of one object.
 
@@ -123,7 +124,7 @@ class DirectoryOutcome(BaseOutcome):
             self.warnings_total += len(warnings)
             self.warnings.extend(list(warnings)[: max(0, MOST_WARNINGS - len(self.warnings))])
 
-    def add_orphan(self, kind: str, item: Outcome, action: t.Optional[str], why: str) -> None:
+    def add_orphan(self, kind: Kind, item: Outcome, action: t.Optional[str], why: str) -> None:
         """Take over an account whose object is out of scope.
 
         Args:
@@ -140,7 +141,7 @@ class DirectoryOutcome(BaseOutcome):
         else:
             self.report({"kind": "orphan", **item.object, "why": why})
 
-    def _note(self, kind: str, item: Outcome, line: Json, failed: bool) -> None:
+    def _note(self, kind: Kind, item: Outcome, line: Json, failed: bool) -> None:
         self.changed = self.changed or item.changed
         if item.basis == "assumed":
             self.basis = "assumed"
@@ -148,7 +149,7 @@ class DirectoryOutcome(BaseOutcome):
             if change.get("path") == "members":
                 self.counts["groups"]["members_added"] += len(change["added"])
                 self.counts["groups"]["members_removed"] += len(change["removed"])
-        if kind == "group":
+        if kind == GROUP:
             self.counts["groups"]["members_skipped"] += len(item.skipped_members)
         brief = {key: line[key] for key in ("model", "pk", "name", "google_id")}
         # To unlink changes nothing at Google: it is told among the orphans.

@@ -13,6 +13,7 @@ import time
 import typing as t
 
 from .._common.json_lines import Lines, now_text, seconds_of
+from .._common.kind import Kind
 from .._common.types import Json
 
 # Of an unfinished run older than this, nothing is taken for granted.
@@ -45,7 +46,7 @@ class Journal:
             {"event": "start", "time": now_text(), "pid": os.getpid(), "key": key, "goes_on": bool(self._done)}
         )
 
-    def was_done(self, kind: str, pk: str, mark: str) -> bool:
+    def was_done(self, kind: Kind, pk: str, mark: str) -> bool:
         """Whether the interrupted run had finished an object, which is in authentik as it was then.
 
         Args:
@@ -82,7 +83,7 @@ class Journal:
         # Of an answer that is lost with the power, the next run sees the trace.
         self._lines.write(dict(line, time=now_text()), through=line.get("event") != "answered")
 
-    def finish(self, kind: str, pk: str, name: str, status: str, mark: str) -> None:
+    def finish(self, kind: Kind, pk: str, name: str, status: str, mark: str) -> None:
         """An object is done.
 
         Args:

@@ -4,40 +4,80 @@
 
 from __future__ import annotations
 
+import dataclasses
 import typing as t
 
+from .._common.kind import GROUP, KINDS, USER, Kind
 from .._objects.target import name_problem
 from .guard.safety_limits import Limit
 
+# What a number must be: (the least, the most).
+RANGES: t.Dict[str, t.Tuple[float, float]] = {
+    "queries_per_minute": (1, 1000000),
+    "user_creations_per_second": (0.1, 10000),
+    "parallel": (1, 64),
+    "mapping_sample": (1, 10000),
+    "result_limit": (0, 100000),
+    "max_objects": (1, 100000000),
+    "shard_count": (1, 1000),
+}
+# How a value is kept, where not as it is given.
+_KEPT: t.Dict[str, t.Callable[[t.Any], t.Any]] = {
+    "fail_on": frozenset,
+    "keep_members": frozenset,
+    "models": lambda given: tuple(kind for kind in KINDS if kind in given),
+}
+_Options = t.TypeVar("_Options", bound="SyncOptions")
 
+
+@dataclasses.dataclass(frozen=True)
 class SyncOptions:
     """What a user asks for, whatever the number of objects.
 
     Attributes:
-        provider_id: int or None; provider_name: str or None: exactly one of them.
-        override_dry_run: bool.
+        provider_id, provider_name: exactly one of them.
         verify: "auto", "google", "connection" or "none".
         out_of_scope: "warn", "fail" or "ignore".
-        fail_on: collection of log levels.
-        sync_timeout: float, seconds for the sync itself, following its task included.
-        google_wait: float, seconds to wait for what Google has confirmed or is still working on.
+        fail_on: log levels.
+        sync_timeout: seconds for the sync itself, following its task included.
+        google_wait: seconds to wait for what Google has confirmed or is still working on.
         membership: "add", "exact" or "ignore"; direct engine.
-        keep_members: collection of "owner", "manager", "group", "customer"; whom "exact" leaves alone.
-        check_mode: bool.
+        keep_members: of "owner", "manager", "group", "customer"; whom "exact" leaves alone.
+        ownership: "connection" or "external_id".
+        adopt: "always" or "never": whether a record that is found by its address, without a connection, is taken over.
+        protect: entries that name protected accounts; see Subject.
+        reactivate: whether accounts are activated that Google has suspended; create_inactive: whether an account is made for
+            a user who is not active.
     """
 
-    def __init__(self, **values: t.Any) -> None:
-        self.provider_id: t.Optional[int] = values["provider_id"]
-        self.provider_name: t.Optional[str] = values["provider_name"]
-        self.override_dry_run: bool = values["override_dry_run"]
-        self.verify: str = values["verify"]
-        self.out_of_scope: str = values["out_of_scope"]
-        self.fail_on: t.FrozenSet[str] = frozenset(values["fail_on"])
-        self.sync_timeout: float = values["sync_timeout"]
-        self.google_wait: float = values["google_wait"]
-        self.membership: str = values["membership"]
-        self.keep_members: t.FrozenSet[str] = frozenset(values["keep_members"])
-        self.check_mode: bool = values["check_mode"]
+    provider_id: t.Optional[int]
+    provider_name: t.Optional[str]
+    override_dry_run: bool
+    verify: str
+    out_of_scope: str
+    fail_on: t.FrozenSet[str]
+    sync_timeout: float
+    google_wait: float
+    membership: str
+    keep_members: t.FrozenSet[str]
+    ownership: str
+    adopt: str
+    protect: t.List[str]
+    allow_admins: bool
+    reactivate: bool
+    create_inactive: bool
+    check_mode: bool
+
+    @classmethod
+    def of(cls: t.Type[_Options], params: t.Mapping[str, t.Any], **more: t.Any) -> _Options:
+        """The options from a module's parameters.
+
+        Args:
+            more: what has another name there, or no place.
+        """
+        values = {item.name: params[item.name] for item in dataclasses.fields(cls) if item.name not in more}
+        values.update(more)
+        return cls(**{name: _KEPT.get(name, _as_given)(value) for name, value in values.items()})
 
     def problem(self, engine: str) -> t.Optional[str]:
         """What is wrong with the values for an engine ("server" or "direct"), naming the option; None if nothing is."""
@@ -60,24 +100,26 @@ class SyncOptions:
             return "membership: %s needs engine: direct; authentik itself only adds members." % self.membership
         return None
 
+    def _out_of_range(self) -> t.Optional[str]:
+        """Which number is too small or too large; None if none is."""
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name, None)
+            if value is not None and not least <= value <= most:
+                return "%s must be from %g to %g, not %g." % (name, least, most, value)
+        return None
+
     def _names(self) -> t.List[t.Tuple[str, str]]:
         """(option, value) of what names something."""
         return [("provider_name", self.provider_name or "")]
 
 
+@dataclasses.dataclass(frozen=True)
 class ObjectOptions(SyncOptions):
-    """One object that a user asks for.
+    """One object that a user asks for."""
 
-    Attributes:
-        kind: "user" or "group".
-        object_id, lookup: str.
-    """
-
-    def __init__(self, **values: t.Any) -> None:
-        super().__init__(**values)
-        self.kind: str = values["kind"]
-        self.object_id: str = values["object_id"]
-        self.lookup: str = values["lookup"]
+    kind: Kind
+    object_id: str
+    lookup: str
 
     def problem(self, engine: str) -> t.Optional[str]:
         if not self.object_id:
@@ -88,59 +130,46 @@ class ObjectOptions(SyncOptions):
         return [("sync_object_id", self.object_id), *super()._names()]
 
 
+@dataclasses.dataclass(frozen=True)
 class DirectoryOptions(SyncOptions):
     """Many objects that a user asks for.
 
     Attributes:
-        models: tuple of "user" and "group", in this order.
-        objects: list of str, to restrict it to, None for all; an empty list is about no object at all.
-        lookup: str, how to read objects.
+        models: the kinds of the run, in the order of KINDS.
+        objects: to restrict it to, None for all; an empty list is about no object at all.
+        lookup: how to read objects.
         orphans: "ignore", "report" or "apply".
-        mapping_evaluation: "auto", "server" or "local"; mapping_sample: int, how many objects "auto" compares.
+        mapping_evaluation: "auto", "server" or "local"; mapping_sample: how many objects "auto" compares.
         limits: {"max_deletions", "max_suspensions", "max_removals_per_group", "max_missing": Limit}.
-        allow_group_deletion, force: bool.
-        queries_per_minute, user_creations_per_second: float.
-        parallel: int, requests to Google at once.
-        shard_index, shard_count: int.
-        result_limit: int, how many changes the result shows.
-        max_objects: int, the most that one listing may have.
-        fail_on_objects: bool.
+        parallel: requests to Google at once.
+        result_limit: how many changes the result shows.
+        max_objects: the most that one listing may have.
     """
 
-    def __init__(self, **values: t.Any) -> None:
-        super().__init__(**values)
-        self.models: t.Tuple[str, ...] = tuple(kind for kind in ("user", "group") if kind in values["models"])
-        self.objects: t.Optional[t.List[str]] = None if values["objects"] is None else list(values["objects"])
-        self.lookup: str = values["lookup"]
-        self.orphans: str = values["orphans"]
-        self.mapping_evaluation: str = values["mapping_evaluation"]
-        self.mapping_sample: int = values["mapping_sample"]
-        self.limits: t.Dict[str, Limit] = values["limits"]
-        self.allow_group_deletion: bool = values["allow_group_deletion"]
-        self.force: bool = values["force"]
-        self.queries_per_minute: float = values["queries_per_minute"]
-        self.user_creations_per_second: float = values["user_creations_per_second"]
-        self.parallel: int = values["parallel"]
-        self.shard_index: int = values["shard_index"]
-        self.shard_count: int = values["shard_count"]
-        self.result_limit: int = values["result_limit"]
-        self.max_objects: int = values["max_objects"]
-        self.fail_on_objects: bool = values["fail_on_objects"]
+    models: t.Tuple[Kind, ...]
+    objects: t.Optional[t.List[str]]
+    lookup: str
+    orphans: str
+    mapping_evaluation: str
+    mapping_sample: int
+    limits: t.Mapping[str, Limit]
+    allow_group_deletion: bool
+    force: bool
+    queries_per_minute: float
+    user_creations_per_second: float
+    parallel: int
+    shard_index: int
+    shard_count: int
+    result_limit: int
+    max_objects: int
+    fail_on_objects: bool
 
     def problem(self, engine: str) -> t.Optional[str]:
         if not self.models:
             return "models is empty; give user, group or both."
-        for name, value, least, most in (
-            ("queries_per_minute", self.queries_per_minute, 1, 1000000),
-            ("user_creations_per_second", self.user_creations_per_second, 0.1, 10000),
-            ("parallel", self.parallel, 1, 64),
-            ("mapping_sample", self.mapping_sample, 1, 10000),
-            ("result_limit", self.result_limit, 0, 100000),
-            ("max_objects", self.max_objects, 1, 100000000),
-            ("shard_count", self.shard_count, 1, 1000),
-        ):
-            if not least <= value <= most:
-                return "%s must be from %g to %g, not %g." % (name, least, most, value)
+        wrong = self._out_of_range()
+        if wrong:
+            return wrong
         if not 0 <= self.shard_index < self.shard_count:
             return "shard_index must be from 0 to shard_count - 1 (%d), not %d." % (
                 self.shard_count - 1,
@@ -168,7 +197,7 @@ class DirectoryOptions(SyncOptions):
         remedy = " needs engine: direct; authentik's own full sync has no such option."
         if self.objects is not None:
             return "objects" + remedy
-        if self.models != ("user", "group"):
+        if self.models != KINDS:
             return "models: %s" % ", ".join(self.models) + remedy
         if self.orphans == "apply":
             return "orphans: apply" + remedy
@@ -182,9 +211,13 @@ class DirectoryOptions(SyncOptions):
         return [*(("objects", item) for item in self.objects or ()), *super()._names()]
 
 
-def split_object(text: str) -> t.Tuple[t.Optional[str], str]:
+def _as_given(value: t.Any) -> t.Any:
+    return value
+
+
+def split_object(text: str) -> t.Tuple[t.Optional[Kind], str]:
     """An entry of objects: (kind, or None where it does not say, id or name)."""
     kind, colon, rest = text.strip().partition(":")
-    if colon and kind in ("user", "group"):
-        return kind, rest.strip()
+    if colon and kind in (USER, GROUP):
+        return Kind(kind), rest.strip()
     return None, text.strip()

@@ -8,6 +8,7 @@ import typing as t
 
 from .._common.endings import UNEXPECTED, unexpected_text
 from .._common.errors import RemoteError
+from .._common.kind import Kind
 from .._common.types import Json
 from .._objects.difference import comparable
 
@@ -99,7 +100,7 @@ class Outcome(BaseOutcome):
 
     def note_states(
         self,
-        kind: str,
+        kind: Kind,
         before: t.Optional[Json],
         after: t.Optional[Json],
         members_before: t.Optional[t.Mapping[str, str]] = None,
@@ -129,25 +130,10 @@ class Outcome(BaseOutcome):
         return found
 
 
-def _state(kind: str, record: t.Optional[Json], members: t.Optional[t.Mapping[str, str]]) -> Json:
+def _state(kind: Kind, record: t.Optional[Json], members: t.Optional[t.Mapping[str, str]]) -> Json:
     state = comparable(kind, record)
     if members is not None and (record is not None or members):
         state["members"] = sorted(
             key if role == "MEMBER" else "%s (%s)" % (key, role.lower()) for key, role in members.items()
         )
     return state
-
-
-def operation(method: str, resource: str, key: str, by: str = "authentik", **more: str) -> Json:
-    """One write, as the result shows it."""
-    return dict({"method": method, "resource": resource, "key": key, "by": by}, **more)
-
-
-def overlaid(record: t.Optional[Json], wanted: Json) -> Json:
-    """The wanted fields, nested ones laid over what is there."""
-    return {
-        key: dict((record or {}).get(key) or {}, **value)
-        if isinstance(value, dict) and isinstance((record or {}).get(key) or {}, dict)
-        else value
-        for key, value in wanted.items()
-    }

@@ -1,6 +1,8 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What has to be written so that Google holds what is wanted. Pure: no requests, no clock, no randomness.
+"""What has to be written so that Google holds what is wanted: plans, as plain data that can be counted, kept and compared.
+
+Pure: no requests, no clock, no randomness. Check mode explains the operations of a plan, a real run executes the same ones.
 
 Rules (from the Directory API's documentation): an update takes only what it names, lists are replaced whole, objects
 are merged; an account needs both names; a name has at most 60 characters and no angle brackets.
@@ -8,8 +10,11 @@ are merged; an account needs both names; a name has at most 60 characters and no
 
 from __future__ import annotations
 
+import json
 import typing as t
+import zlib
 
+from .._common.kind import GROUP, USER, Kind
 from .._common.types import Json
 from .._objects.difference import changes, member_key, unmet, writable
 
@@ -18,11 +23,49 @@ LONGEST_NAME = 60
 KEEPABLE = ("owner", "manager", "group", "customer")
 
 
+class Operation(t.NamedTuple):
+    """One write.
+
+    Attributes:
+        method: "POST", "PUT" or "DELETE"; empty if it is not known which.
+        resource: "user", "group", "member" or "connection".
+        key: what the result calls it: an address, or an id.
+        body: the fields to send, without a password.
+        on: the record, member or connection that is written to, as it was read; empty for one that is to be made.
+        group: the address of a member's group; else empty.
+        by: who writes: "module" or "authentik".
+    """
+
+    method: str
+    resource: str
+    key: str
+    body: Json
+    on: Json
+    group: str = ""
+    by: str = "module"
+
+    @property
+    def step(self) -> str:
+        """The step that it belongs to, of STEPS."""
+        if self.resource == "member":
+            return "add" if self.method == "POST" else "remove"
+        return "connection" if self.resource == "connection" else "record"
+
+    def shown(self) -> Json:
+        """As the result shows it."""
+        found: Json = {"method": self.method or None, "resource": self.resource, "key": self.key, "by": self.by}
+        return dict(found, group=self.group) if self.group else found
+
+
+# The order in which the operations of one object are carried out.
+STEPS = ("record", "add", "remove", "connection")
+
+
 class RecordPlan(t.NamedTuple):
     """What to do about a user or a group itself.
 
     Attributes:
-        method: "POST" (create), "PUT" (update) or None (in sync).
+        method: "POST" (create), "PUT" (update), "DELETE" or None (in sync).
         body: what to send, without a password.
         changes: the differences, as the result shows them.
     """
@@ -46,7 +89,195 @@ class MemberPlan(t.NamedTuple):
     kept: t.List[str]
 
 
-def plan_record(kind: str, wanted: Json, record: t.Optional[Json]) -> RecordPlan:
+class ConnectionPlan(t.NamedTuple):
+    """What to do about the connections in authentik.
+
+    Attributes:
+        remove: the connections to remove, as authentik shows them.
+        google_id: what the connection to make calls the record, or None to make none; empty for a group that is to be made.
+        note: what to tell about it; may be empty.
+    """
+
+    remove: t.List[Json]
+    google_id: t.Optional[str]
+    note: str
+
+
+NO_RECORD = RecordPlan(None, {}, [])
+NO_MEMBERS = MemberPlan([], [], [])
+NO_CONNECTION = ConnectionPlan([], None, "")
+
+
+class ObjectPlan(t.NamedTuple):
+    """Everything to be written for one object.
+
+    Attributes:
+        kind: Kind; pk: its primary key in authentik; name: its name there.
+        address: the address that Google's record has unless a property mapping gives another.
+        connection: the connection that leads to the record, as authentik shows it, or None.
+        before: Google's record as it was read, or None.
+        observed: a group's members as Google lists them; None where they were not read.
+        wanted: the fields that Google's record should have; secret: its password fields.
+        record, members, connections: what to do about each.
+        skipped_members: the usernames of members without an account.
+        warnings: what to tell about the object.
+        adopts: whether the record was found by its address, without a connection that leads to it.
+    """
+
+    kind: Kind
+    pk: str
+    name: str
+    address: str
+    connection: t.Optional[Json]
+    before: t.Optional[Json]
+    observed: t.Optional[t.List[Json]]
+    wanted: Json
+    secret: Json
+    record: RecordPlan = NO_RECORD
+    members: MemberPlan = NO_MEMBERS
+    connections: ConnectionPlan = NO_CONNECTION
+    skipped_members: t.Tuple[str, ...] = ()
+    warnings: t.Tuple[str, ...] = ()
+    adopts: bool = False
+
+    def __str__(self) -> str:
+        return "%s %s" % (self.kind, self.name)
+
+    def operations(self, step: str = "") -> t.List[Operation]:
+        """What is to be written, in order.
+
+        Args:
+            step: only those of this step, of STEPS.
+        """
+        return [item for item in self._operations() if not step or item.step == step]
+
+    def _operations(self) -> t.Iterator[Operation]:
+        kind, address = self.kind, self.kind.address(self.before)
+        if self.record.method is not None:
+            key = address or kind.address(self.record.body)
+            yield Operation(self.record.method, str(kind), key, self.record.body, self.before or {})
+        group = kind.address(self.record.body) or address
+        for item in self.members.add:
+            yield Operation("POST", "member", item, {"email": item}, {}, group)
+        for member in self.members.remove:
+            yield Operation("DELETE", "member", member_key(member), {}, member, group)
+        for row in self.connections.remove:
+            yield Operation("DELETE", "connection", str(row.get("google_id")), {}, row)
+        if self.connections.google_id is not None:
+            # A group that is to be made has no id yet.
+            key = self.connections.google_id or group
+            yield Operation("POST", "connection", key, {"google_id": self.connections.google_id}, {})
+
+    @property
+    def differs(self) -> bool:
+        """Whether it holds anything for Google."""
+        return bool(self.record.changes or self.members.add or self.members.remove)
+
+    @property
+    def action(self) -> t.Optional[str]:
+        """What it comes down to: "created", "deleted", "suspended", "updated" or None."""
+        if self.record.method == "POST":
+            return "created"
+        if self.record.method == "DELETE":
+            return "deleted"
+        if effects(self)["suspensions"]:
+            return "suspended"
+        return "updated" if self.differs else None
+
+    def expected(self) -> t.Optional[Json]:
+        """The record as it will be, as far as the plan tells; one that is to be made has no id. None: there will be none."""
+        if self.record.method == "DELETE" or (self.before is None and self.record.method is None):
+            return None
+        return dict(dict({"id": ""}, **(self.before or {})), **overlaid(self.before, self.record.body))
+
+    def pack(self) -> bytes:
+        """As compressed JSON, for a plan that is kept in memory; without fields that nothing is compared with any more."""
+        return zlib.compress(json.dumps(self, separators=(",", ":")).encode("ascii"), 1)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> ObjectPlan:
+        """What pack() made."""
+        found = cls(*json.loads(zlib.decompress(packed).decode("ascii")))
+        return found._replace(
+            kind=Kind(found.kind),
+            record=RecordPlan(*found.record),
+            members=MemberPlan(*found.members),
+            connections=ConnectionPlan(*found.connections),
+            skipped_members=tuple(found.skipped_members),
+            warnings=tuple(found.warnings),
+        )
+
+
+def effects(plan: ObjectPlan) -> t.Dict[str, int]:
+    """What a plan does to people, whatever causes it: how many of each kind of effect.
+
+    Returns:
+        {"suspensions", "deletions", "removals": int}.
+    """
+    before, body, method = plan.before or {}, plan.record.body, plan.record.method
+    suspends = method == "PUT" and bool(body.get("suspended")) and not before.get("suspended")
+    return {
+        "suspensions": int(suspends),
+        "deletions": int(method == "DELETE"),
+        "removals": len(plan.members.remove),
+    }
+
+
+class DirectoryPlan:
+    """The plans of a whole run, in the order in which they were added.
+
+    A first run plans something for everybody: a hundred thousand planned users must fit, so that users are kept packed.
+
+    Attributes:
+        orphans: list of ObjectPlan, of records whose object the provider no longer syncs.
+    """
+
+    def __init__(self) -> None:
+        self._users: t.Dict[str, bytes] = {}
+        self._groups: t.Dict[str, ObjectPlan] = {}
+        self._suspensions: t.Set[str] = set()
+        self.orphans: t.List[ObjectPlan] = []
+
+    def add(self, plan: ObjectPlan) -> None:
+        """Add the plan of an object."""
+        if plan.kind == USER:
+            self._users[plan.pk] = plan.pack()
+            if effects(plan)["suspensions"]:
+                self._suspensions.add(plan.pk)
+        else:
+            self._groups[plan.pk] = plan
+
+    def get(self, kind: Kind, pk: str) -> t.Optional[ObjectPlan]:
+        """The plan of an object, or None."""
+        if kind == GROUP:
+            return self._groups.get(pk)
+        packed = self._users.get(pk)
+        return None if packed is None else ObjectPlan.unpack(packed)
+
+    def pop(self, kind: Kind, pk: str) -> ObjectPlan:
+        """Take a plan out, so that nothing of those that are done stays in memory."""
+        self._suspensions.discard(pk)
+        return self._groups.pop(pk) if kind == GROUP else ObjectPlan.unpack(self._users.pop(pk))
+
+    def pks(self, kind: Kind) -> t.List[str]:
+        """The primary keys of the planned objects of a kind."""
+        return list(self._groups if kind == GROUP else self._users)
+
+    def groups(self) -> t.List[ObjectPlan]:
+        """The plans of groups."""
+        return list(self._groups.values())
+
+    def totals(self) -> t.Dict[str, t.Dict[Kind, int]]:
+        """How many of each effect on the records of a run: {"suspensions", "deletions": {Kind: int}}."""
+        found = {"suspensions": {USER: len(self._suspensions), GROUP: 0}, "deletions": {USER: 0, GROUP: 0}}
+        for plan in self.orphans:
+            for name, number in effects(plan).items():
+                if name in found:
+                    found[name][plan.kind] += number
+        return found
+
+
+def plan_record(kind: Kind, wanted: Json, record: t.Optional[Json]) -> RecordPlan:
     """Compare the wanted resource with Google's (None: there is none), managed fields only."""
     if record is None:
         body = {key: value for key, value in wanted.items() if key in writable(kind)}
@@ -57,9 +288,9 @@ def plan_record(kind: str, wanted: Json, record: t.Optional[Json]) -> RecordPlan
     return RecordPlan("PUT" if found else None, body, found)
 
 
-def refused_value(kind: str, plan: RecordPlan) -> str:
+def refused_value(kind: Kind, plan: RecordPlan) -> str:
     """A value of a plan that Google is known to refuse, in words with the remedy; empty if there is none."""
-    address = "primaryEmail" if kind == "user" else "email"
+    address = kind.address_field
     if address in plan.body or plan.method == "POST":
         value = str(plan.body.get(address) or "")
         if not value:
@@ -70,7 +301,7 @@ def refused_value(kind: str, plan: RecordPlan) -> str:
                 value,
                 address,
             )
-    if kind != "user" or (plan.method != "POST" and "name" not in plan.body):
+    if kind != USER or (plan.method != "POST" and "name" not in plan.body):
         return ""
     name = plan.body.get("name")
     if not isinstance(name, dict):
@@ -91,7 +322,7 @@ def refused_value(kind: str, plan: RecordPlan) -> str:
     return ""
 
 
-def unwritable(kind: str, wanted: Json) -> t.List[str]:
+def unwritable(kind: Kind, wanted: Json) -> t.List[str]:
     """The fields that mappings set and that nobody can write at Google, sorted."""
     return sorted(set(wanted) - writable(kind))
 
@@ -129,6 +360,16 @@ def plan_members(
             else:
                 remove.append(member)
     return MemberPlan(sorted(names - there), remove, kept)
+
+
+def overlaid(record: t.Optional[Json], wanted: Json) -> Json:
+    """The wanted fields, nested ones laid over what is there."""
+    return {
+        key: dict((record or {}).get(key) or {}, **value)
+        if isinstance(value, dict) and isinstance((record or {}).get(key) or {}, dict)
+        else value
+        for key, value in wanted.items()
+    }
 
 
 def _is_kept(member: Json, keep: t.Collection[str]) -> bool:

@@ -68,7 +68,7 @@ class Interpreter:
     """One process with the expressions of one kind of object. It starts when it is needed, and again after it ended.
 
     Args:
-        kind: "user" or "group".
+        kind: Kind.
         seconds: the time that one evaluation may take.
         memory_mb: the memory that the evaluations may take.
 

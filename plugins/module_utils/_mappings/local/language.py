@@ -15,6 +15,8 @@ import symtable
 import textwrap
 import typing as t
 
+from ..._common.kind import GROUP
+
 MOST_SOURCE_CHARS = 100000
 
 
@@ -140,7 +142,7 @@ def check(expression: str, kind: str) -> Checked:
     """Decide whether an expression can be evaluated here.
 
     Args:
-        kind: "user" or "group".
+        kind: Kind.
 
     Raises:
         Unsupported.
@@ -171,7 +173,7 @@ def _names(tree: ast.Module, source: str, kind: str) -> t.FrozenSet[str]:
         own = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "name", None)
         if own in _OWN:
             raise Unsupported("it uses the name %s" % own)
-        if kind == "group" and own == "request" and isinstance(node, ast.Name):
+        if kind == GROUP and own == "request" and isinstance(node, ast.Name):
             raise Unsupported("it uses request, and there is none for a group")
     return names
 

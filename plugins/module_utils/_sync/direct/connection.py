@@ -11,34 +11,20 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._common.kind import Kind
 from ..._common.types import Json
 from ..._objects.connection import leads_to
-from ..._objects.record import address_of
-from .executor import Executor
+from ..plan import NO_CONNECTION, ConnectionPlan
 
 
-class RowPlan(t.NamedTuple):
-    """What to do about the row.
-
-    Attributes:
-        remove: the row to remove, or None.
-        google_id: what the row to make calls the record, or None to make none.
-        note: what to tell about it; may be empty.
-    """
-
-    remove: t.Optional[Json]
-    google_id: t.Optional[str]
-    note: str
-
-
-def plan_row(
-    kind: str,
+def plan_connection(
+    kind: Kind,
     row: t.Optional[Json],
     record: Json,
     earlier: t.Optional[Json],
     written: bool,
     tolerant: t.Callable[[], bool],
-) -> RowPlan:
+) -> ConnectionPlan:
     """Compare the row with the record that stands at Google now. Pure, but for asking ``tolerant`` where it matters.
 
     Args:
@@ -47,29 +33,21 @@ def plan_row(
         tolerant: see tolerates_rows.
     """
     if row is not None and not written and leads_to(row, record, earlier):
-        return RowPlan(None, None, "")
+        return NO_CONNECTION
     if not tolerant():
         if row is None:
-            return RowPlan(
-                None,
+            return ConnectionPlan(
+                [],
                 None,
                 "No connection was made in authentik: on servers up to 2025.8 it would stop every later sync.",
             )
-        return RowPlan(
-            row,
+        return ConnectionPlan(
+            [row],
             None,
             "The connection in authentik was removed, since on servers up to 2025.8 one that is not exactly as Google's record "
             "stops every later sync; authentik creates it again.",
         )
     if row is not None and leads_to(row, record, earlier):
-        return RowPlan(None, None, "")
-    google_id = address_of(record) if kind == "user" else str(record["id"])
-    return RowPlan(row, google_id, "")
-
-
-def apply_row(executor: Executor, provider: int, pk: str, plan: RowPlan) -> None:
-    """Carry a plan out. Raises AuthentikError."""
-    if plan.remove is not None:
-        executor.disconnect(plan.remove)
-    if plan.google_id is not None:
-        executor.connect(provider, pk, plan.google_id)
+        return NO_CONNECTION
+    google_id = kind.google_id(record)
+    return ConnectionPlan([] if row is None else [row], google_id, "")

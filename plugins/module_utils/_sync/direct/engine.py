@@ -3,7 +3,7 @@
 """A sync of one object performed by ourselves, in the fewest calls.
 
 authentik is asked for the provider, the object, its connection, and what its property mappings yield; Google for the one
-record (and a group's members). What is then done about it: _sync/direct/object.py.
+record (and a group's members). observer.py reads, planner.py plans, plan_run.py explains or executes.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ from ..._authentik.errors import AuthentikError
 from ..._common.types import Json
 from ..._mappings.desired import MappingProblem, evaluate
 from ..._objects.connection import first_row
-from ..._objects.target import described, is_primary_key
+from ..._objects.target import Target, described, is_primary_key
 from ..engine import Engine
+from .attempt import Attempt
+from .context import DirectContext
 from .log import EngineLog
-from .object import DirectContext, DirectObject, Evaluated
+from .observer import Evaluated, Observer, Question
+from .plan_run import PlanRun, note_observed
+from .planner import Planner
 from .reader import Reader
 
 
@@ -43,15 +47,45 @@ class DirectSync(Engine):
         outcome.messages = self.log.lines
         outcome.messages_source = "engine"
         provider = self._find_provider("This authentik")
-        item = self._observe_authentik(provider)
-        if item is None:
+        found = self._observe_authentik(provider)
+        if found is None:
             return
+        target, row = found
+        self.directory = self.open_directory(provider)
+        self.directory.session.notice = self.log.info
+        reader = Reader(self.directory, self.authentik, provider)
+        run = DirectContext(self.authentik, provider, self.request, self.directory, reader, self.subject(provider))
+        attempt = Attempt(run, str(target), outcome, self.log)
         try:
-            item.attempt(lambda: self._observe_google(item), item.plan, item.apply)
+            self._sync_object(run, target, row, attempt)
         finally:
-            item.report()
+            self.keep_secret(attempt.secrets)
+            for text in attempt.warnings:
+                self.warn(text)
 
-    def _observe_authentik(self, provider: Json) -> t.Optional[DirectObject]:
+    def _sync_object(self, run: DirectContext, target: Target, row: t.Optional[Json], attempt: Attempt) -> None:
+        observer = Observer(run, target, row, attempt.secrets.append)
+        planner = Planner(run, target, attempt)
+        plans: t.List[PlanRun] = []
+
+        def observe() -> None:
+            question: t.Optional[Question] = observer.begin()
+            while question is not None:
+                question = observer.go_on(self._evaluate(run, target, question))
+            note_observed(observer, self.outcome)
+
+        def plan() -> None:
+            plans.append(PlanRun(run, planner.plan(observer), attempt, planner))
+
+        try:
+            attempt.step(observe, plan, lambda: plans[0].carry_out())
+        finally:
+            if plans:
+                plans[0].report()
+            elif self.outcome.failure:
+                self.log.error(self.outcome.failure)
+
+    def _observe_authentik(self, provider: Json) -> t.Optional[t.Tuple[Target, t.Optional[Json]]]:
         """The object and its connection; None where the provider does not sync it."""
         request, outcome = self.request, self.outcome
         try:
@@ -66,25 +100,10 @@ class DirectSync(Engine):
             text = "%s is not synced: %s." % (str(target).capitalize(), rule)
             outcome.leave_out(text, request.out_of_scope, self.warn)
             return None
-        rows = self.authentik.connections(request.kind, int(provider["pk"]), target.pk)
-        self.directory = self.open_directory(provider)
-        self.directory.session.notice = self.log.info
-        reader = Reader(self.directory, self.authentik, int(provider["pk"]))
-        run = DirectContext(self.authentik, provider, request, self.directory, reader)
-        return DirectObject(run, target, first_row(rows), outcome, self.log, self.warn, self.keep_secret)
+        return target, first_row(self.authentik.connections(request.kind, int(provider["pk"]), target.pk))
 
-    def _observe_google(self, item: DirectObject) -> None:
-        """Find the record, asking authentik for what the mappings give."""
-        looking = item.observe()
+    def _evaluate(self, run: DirectContext, target: Target, question: Question) -> Evaluated:
         try:
-            asked = next(looking)
-            while True:
-                asked = looking.send(self._evaluate(item, asked))
-        except StopIteration:
-            pass
-
-    def _evaluate(self, item: DirectObject, google_id: t.Optional[str]) -> Evaluated:
-        try:
-            return evaluate(self.authentik, item.run.provider, item.target.kind, item.target.data, google_id)
+            return evaluate(self.authentik, run.provider, target.kind, target.data, question.google_id)
         except MappingProblem as exc:
             return exc

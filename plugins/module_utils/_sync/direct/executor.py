@@ -13,6 +13,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.api import Authentik
+from ..._common.kind import Kind
 from ..._common.types import Json
 from ..._common.waiting import Pauses, is_stopping
 from ..._google.errors import GoogleError
@@ -29,6 +30,22 @@ CREATE_ATTEMPTS = 3
 
 class Unconfirmed(Exception):
     """Google neither took a write for good nor refused it for good while we waited."""
+
+
+class Refused(Exception):
+    """An object must not be written as it was planned; the text says why and what to do.
+
+    Attributes:
+        code: str, as the result shows it.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class LeftOut(Exception):
+    """An object is left out of the sync by an option; the text says by which, as the end of a sentence."""
 
 
 class HeldByAnother(Exception):
@@ -61,7 +78,7 @@ class Executor:
     Args:
         authentik: Authentik.
         directory: Google's directory.
-        kind: "user" or "group".
+        kind: Kind.
         patience: WaitBudget.
         log: EngineLog.
         subject: Subject, the accounts that the run acts as.
@@ -74,7 +91,7 @@ class Executor:
         self,
         authentik: Authentik,
         directory: Directory,
-        kind: str,
+        kind: Kind,
         patience: WaitBudget,
         log: EngineLog,
         subject: Subject,
@@ -89,7 +106,7 @@ class Executor:
 
     def read(self, key: str) -> t.Optional[Json]:
         """The record with this id, address or alias, or None."""
-        return self.directory.account(key) if self.kind == "user" else self.directory.group(key)
+        return self.directory.get(self.kind, key)
 
     def check(self, record: t.Optional[Json], body: Json, takes_over: bool = False) -> None:
         """See that a write leaves a protected account alone, before it is sent; update() and delete() do so by themselves.
@@ -108,13 +125,13 @@ class Executor:
         Raises:
             HeldByAnother, Unconfirmed, GoogleError.
         """
-        address = str(body.get("primaryEmail") or body.get("email"))
-        send = self.directory.create_user if self.kind == "user" else self.directory.create_group
+        address = self.kind.address(body)
+
         maybe_done = False
         attempts = 0
         while True:
             try:
-                return send(body), True
+                return self.directory.create(self.kind, body), True
             except GoogleError as exc:
                 maybe_done = maybe_done or exc.may_have_been_applied
                 if exc.kind != "conflict" and not exc.may_have_been_applied:
@@ -148,11 +165,11 @@ class Executor:
         """
         self.check(record, body)
         key = str(record["id"])
-        send = self.directory.update_user if self.kind == "user" else self.directory.update_group
-        address = str(body.get("primaryEmail") or body.get("email") or "")
+
+        address = self.kind.address(body)
         while True:
             try:
-                return send(key, body)
+                return self.directory.update(self.kind, key, body)
             except GoogleError as exc:
                 if exc.may_have_been_applied:
                     found = self._look(key, exc)
@@ -186,9 +203,9 @@ class Executor:
         """
         check(self.kind, record, {}, self.subject, deletes=True)
         key = str(record["id"])
-        send = self.directory.delete_user if self.kind == "user" else self.directory.delete_group
+
         try:
-            send(key)
+            self.directory.delete(self.kind, key)
         except GoogleError as exc:
             if not exc.may_have_been_applied:
                 # Refused; or gone already, since somebody else was faster.
@@ -291,6 +308,6 @@ class Executor:
             raise cause from None
 
     def _refuse_other_kind(self, address: str) -> None:
-        holder = self.directory.group(address) if self.kind == "user" else self.directory.account(address)
+        holder = self.directory.get(self.kind.other, address)
         if holder is not None:
-            raise HeldByAnother(held_text(address, "the group" if self.kind == "user" else "the user", holder))
+            raise HeldByAnother(held_text(address, "the %s" % self.kind.other, holder))

@@ -16,12 +16,16 @@ LOGGER = "dirsync.authentik.direct"
 class EngineLog:
     """Lines in order of time.
 
+    Args:
+        most: int, how many lines are kept; 0 for all.
+
     Attributes:
         lines: list of dict: timestamp (ISO 8601), log_level, logger, event, attributes.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = 0) -> None:
         self.lines: t.List[Json] = []
+        self._most = most
 
     def info(self, event: str, **attributes: t.Any) -> None:
         """Something that happened as it should."""
@@ -32,6 +36,8 @@ class EngineLog:
         self._add("error", event, attributes)
 
     def _add(self, level: str, event: str, attributes: Json) -> None:
+        if self._most and len(self.lines) >= self._most:
+            return
         now = datetime.datetime.now(datetime.timezone.utc)
         self.lines.append(
             {

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connected accounts and groups whose object the provider no longer syncs, and the provider's delete actions.
+"""Records whose object the provider no longer syncs, and what its delete actions come down to.
 
-Whose account it is is looked at again before anything is done: an account that belongs to somebody in scope, that is not
-the connected one, or whose object cannot be shown to be out of scope, is left alone.
+Whose record it is is read again before anything is planned: a record that belongs to somebody in scope, that is not the
+connected one, or whose object cannot be shown to be out of scope, is left alone.
 """
 
 from __future__ import annotations
@@ -11,40 +11,44 @@ from __future__ import annotations
 import typing as t
 
 from ..._common.errors import RemoteError
+from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
-from ..._google.errors import GoogleError
 from ..._objects.connection import connected_id, first_row
 from ..._objects.difference import changes
-from ..._objects.protection import Protected, Subject, check
-from ..._objects.record import address_of, is_at
+from ..._objects.protection import check
 from ..._objects.target import Target, described, scope
-from ..directory import RunEnded
-from ..outcome import Outcome, operation
-from .executor import Unconfirmed
+from ..guard.claims import Claims
+from ..guard.ownership import BY_ID, tie
+from ..options import DirectoryOptions
+from ..outcome import Outcome
+from ..plan import ConnectionPlan, ObjectPlan, RecordPlan
+from .attempt import Attempt
+from .context import DirectContext
 from .listed_reader import ListedReader
 from .log import EngineLog
-from .object import DirectContext
 
 if t.TYPE_CHECKING:
     from .snapshot import Snapshot
 
 
 class Orphan:
-    """One.
+    """A record whose object the provider no longer syncs.
 
     Attributes:
-        kind: "user" or "group".
+        kind: Kind; pk: the object's primary key.
         rows: the connections that lead to the record, or to none.
         record: Google's record, or None where there is none that is surely the connected one.
         why: str, why it is out of scope.
         certain: bool, whether authentik shows that it is.
+        plan: ObjectPlan, what is to be done about it; None for nothing.
         action: "deleted", "suspended", "unlinked", or None where nothing is to be done.
-        outcome: Outcome.
+        attempt: Attempt.
     """
 
     def __init__(
         self,
-        kind: str,
+        run: DirectContext,
+        kind: Kind,
         pk: str,
         name: t.Optional[str],
         rows: t.List[Json],
@@ -58,133 +62,90 @@ class Orphan:
         self.record = record
         self.why = why
         self.certain = certain
+        self.plan: t.Optional[ObjectPlan] = None
         self.action: t.Optional[str] = None
         self.outcome = Outcome("direct")
         self.outcome.object = described(kind, pk, name, False)
         self.outcome.object["google_id"] = t.cast(Json, first_row(rows)).get("google_id")
         self.outcome.status = "out_of_scope"
         self.outcome.basis = "google"
+        title = "%s %s" % (kind, name)
+        refused = "The provider's delete action was not applied to it for %s, who is out of scope" % title
+        self.attempt = Attempt(run, title, self.outcome, EngineLog(), refused)
 
-    def decide(self, provider: Json, allow_group_deletion: bool, subject: Subject) -> None:
-        """What the provider's delete action comes down to here; a protected account is left alone, and that is a failure."""
+    def decide(self, run: DirectContext) -> None:
+        """Plan what the provider's delete action comes down to here; a protected account is left alone, as a failure."""
         if not self.certain or self.outcome.failure:
             return
-        wanted = str(provider.get("%s_delete_action" % self.kind) or "do_nothing")
-        self.action = "unlinked"
-        if self.record is None:
-            return
-        if wanted == "delete":
-            if self.kind == "group" and not allow_group_deletion:
-                self.action = None
+        plan = self._planned(run)
+        if plan is not None and self.attempt.end(
+            lambda: check(self.kind, self.record, plan.record.body, run.subject, deletes=plan.record.method == "DELETE")
+        ):
+            self.plan = plan
+            self.action = plan.action or "unlinked"
+
+    def _planned(self, run: DirectContext) -> t.Optional[ObjectPlan]:
+        wanted = str(run.provider.get("%s_delete_action" % self.kind) or "do_nothing")
+        record, body, method = self.record, {}, None
+        if record is not None and wanted == "delete":
+            if self.kind == GROUP and not t.cast(DirectoryOptions, run.options).allow_group_deletion:
                 self.why += "; deleting groups, which Google cannot restore, needs allow_group_deletion: true"
-                return
-            self.action = "deleted"
-        elif wanted == "suspend" and self.kind == "user" and not self.record.get("suspended"):
-            self.action = "suspended"
-        try:
-            self._check(subject)
-        except Protected as exc:
-            self.action = None
-            self._fail(exc)
-            return
-        self._explain()
-
-    def _fail(self, exc: Protected) -> None:
-        name = self.outcome.object["name"]
-        text = "The provider's delete action was not applied to it for user %s, who is out of scope" % name
-        self.outcome.fail(exc.text(text), "protected")
-
-    def _check(self, subject: Subject) -> None:
-        body = {"suspended": True} if self.action == "suspended" else {}
-        check(self.kind, self.record, body, subject, deletes=self.action == "deleted")
-
-    def _explain(self) -> None:
-        outcome, record = self.outcome, t.cast(Json, self.record)
-        after = (
-            None if self.action == "deleted" else dict(record, suspended=True) if self.action == "suspended" else record
+                return None
+            method = "DELETE"
+        elif record is not None and wanted == "suspend" and self.kind == USER and not record.get("suspended"):
+            method, body = "PUT", {"suspended": True}
+        after = None if method == "DELETE" else dict(record or {}, **body)
+        found = changes(self.kind, record, after) if method else []
+        row, name = first_row(self.rows), str(self.outcome.object["name"])
+        return ObjectPlan(
+            self.kind,
+            self.pk,
+            name,
+            "",
+            row,
+            record,
+            None,
+            body,
+            {},
+            RecordPlan(method, body, found),
+            connections=ConnectionPlan(self.rows, None, ""),
         )
-        outcome.changes = changes(self.kind, record, after)
-        outcome.changed = bool(outcome.changes)
-        outcome.note_states(self.kind, record, after)
-
-    def apply(self, run: DirectContext) -> None:
-        """Do it, and then unlink; what Google refuses ends in the outcome."""
-        outcome, directory = self.outcome, run.directory
-        executor = run.executor(self.kind, EngineLog())
-        explained, outcome.changes, outcome.changed = outcome.changes, [], False
-        sent = directory.session.writes.of_thread
-        try:
-            self._check(run.subject)
-            if self.action in ("deleted", "suspended"):
-                record = t.cast(Json, self.record)
-                if self.action == "suspended":
-                    executor.update(record, {"suspended": True}, {"suspended": True})
-                    outcome.operations.append(operation("PUT", "user", address_of(record), by="module"))
-                else:
-                    executor.delete(record)
-                    outcome.operations.append(operation("DELETE", self.kind, address_of(record), by="module"))
-                outcome.changes, outcome.changed = explained, True
-                outcome.status = "synced"
-            for row in self.rows:
-                executor.disconnect(row)
-                outcome.operations.append(operation("DELETE", "connection", str(row.get("google_id")), by="module"))
-            outcome.status = "synced"
-        except Protected as exc:
-            self._fail(exc)
-        except Unconfirmed as exc:
-            outcome.fail(str(exc), "not_ready")
-        except RemoteError as exc:
-            outcome.fail_by(exc)
-            if isinstance(exc, GoogleError) and exc.may_have_been_applied and not outcome.changed:
-                outcome.assume_changed()
-        except RunEnded as exc:
-            outcome.fail(str(exc), exc.code)
-        except Exception as exc:  # noqa: BLE001
-            outcome.fail_unexpectedly(exc)
-            if directory.session.writes.of_thread > sent and not outcome.changed:
-                outcome.assume_changed()
-
-    def not_tried(self, why: str) -> None:
-        """The run was given up before it."""
-        self.outcome.changes, self.outcome.changed = [], False
-        self.outcome.fail("Not tried, since the run was given up: %s" % why, "not_tried")
 
 
 class Orphans:
     """Finds them.
 
     Args:
-        holders: {kind: {id of a record at Google: the primary key of whom it belongs to}}.
+        claims: {Kind: Claims}, who has which record.
     """
 
     def __init__(
-        self, run: DirectContext, survey: Snapshot, reader: ListedReader, holders: t.Mapping[str, t.Mapping[str, str]]
+        self, run: DirectContext, survey: Snapshot, reader: ListedReader, claims: t.Mapping[Kind, Claims]
     ) -> None:
         self._run = run
         self._survey = survey
         self._reader = reader
-        self._holders = holders
+        self._claims = claims
 
-    def look(self, kind: str, pk: str) -> t.List[Orphan]:
+    def find(self, kind: Kind, pk: str) -> t.List[Orphan]:
         """The orphans behind the connections of an object that was not found in scope; none if it is there after all."""
         rows = self._reader.rows[kind].of(pk)
         try:
-            return self._look(kind, pk, rows)
+            return self._find(kind, pk, rows)
         except RemoteError as exc:
-            found = Orphan(kind, pk, None, rows, None, "it was not found in scope", certain=False)
+            found = Orphan(self._run, kind, pk, None, rows, None, "it was not found in scope", certain=False)
             found.outcome.fail_by(exc)
             return [found]
 
-    def _look(self, kind: str, pk: str, rows: t.List[Json]) -> t.List[Orphan]:
-        authentik = self._run.authentik
-        data = authentik.user(int(pk)) if kind == "user" else authentik.group(pk)
+    def _find(self, kind: Kind, pk: str, rows: t.List[Json]) -> t.List[Orphan]:
+        data = self._run.authentik.get(kind, pk)
         if data is None:
             # With an object authentik removes its connections, so that this one is hidden rather than gone.
             why = (
                 "authentik does not show it: it was deleted just now, or the token's user may not see it; nothing is done "
                 "about its account"
             )
-            return [Orphan(kind, pk, None, rows, None, why, certain=False)]
+            return [Orphan(self._run, kind, pk, None, rows, None, why, certain=False)]
         target = Target(kind, data)
         rule = scope(self._run.provider, target)
         if rule is None:
@@ -197,22 +158,19 @@ class Orphans:
             record = self._record(kind, row)
             own_id = "" if record is None else str(record.get("id"))
             reason = rule
-            if own_id in self._holders[kind] or own_id in self._survey.claimed[kind]:
+            if own_id in self._claims[kind] or own_id in self._survey.claimed[kind]:
                 record = None
                 reason += "; the account belongs to somebody else in scope by now"
             if own_id in found:
                 found[own_id].rows.append(row)
             else:
-                found[own_id] = Orphan(kind, pk, target.name, [row], record, reason)
+                found[own_id] = Orphan(self._run, kind, pk, target.name, [row], record, reason)
         return list(found.values())
 
-    def _record(self, kind: str, row: Json) -> t.Optional[Json]:
+    def _record(self, kind: Kind, row: Json) -> t.Optional[Json]:
         """The record that is surely the connected one."""
-        own_id, google_id = connected_id(row), str(row.get("google_id") or "")
-        for key in (own_id, google_id):
+        for key in (connected_id(row), str(row.get("google_id") or "")):
             found = self._reader.record(kind, key) if key else None
-            if found is not None and (
-                found.get("id") == own_id or (not own_id and is_at(found, google_id)) or found.get("id") == google_id
-            ):
+            if found is not None and tie(row, found) == BY_ID:
                 return found
         return None

@@ -7,7 +7,12 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.api import Authentik
+from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
+from ..._mappings.desired import default_address
+from ..._objects.target import Target, scope
+from ..guard.ownership import Rivals
+from ..rivals import connected_rivals
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
@@ -19,7 +24,7 @@ class Reader:
     Args:
         directory: Google's.
         authentik: the API.
-        provider: the provider's primary key.
+        provider: the provider as authentik shows it.
 
     Attributes:
         sure: bool, whether an answer "there is none" is Google's own, even where the caller could do with less.
@@ -27,27 +32,54 @@ class Reader:
 
     sure = True
 
-    def __init__(self, directory: Directory, authentik: Authentik, provider: int) -> None:
+    def __init__(self, directory: Directory, authentik: Authentik, provider: Json) -> None:
         self.directory = directory
         self.authentik = authentik
-        self.provider = provider
+        self.shown_provider = provider
+        self.provider = int(provider["pk"])
 
-    def record(self, kind: str, key: str, sure: bool = True) -> t.Optional[Json]:
+    def record(self, kind: Kind, key: str, sure: bool = True) -> t.Optional[Json]:
         """Google's record of a "user" or "group" with this id, address or alias, or None.
 
         Args:
             sure: whether None must be Google's own answer, and not only that of a listing.
         """
-        return self.directory.account(key) if kind == "user" else self.directory.group(key)
+        return self.directory.get(kind, key)
 
     def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
         """As record() for a "user", as it will be once this run has written the users."""
-        return self.record("user", key, sure)
+        return self.record(USER, key, sure)
+
+    def rivals(self, target: Target, record: Json) -> Rivals:
+        """The other objects of authentik that are connected with a record, or want its address."""
+        found = connected_rivals(self.authentik, target.kind, self.provider, target.pk, record)
+        return found._replace(wanting=self._wanting(target, target.kind.address(record)))
+
+    def _wanting(self, target: Target, address: str) -> t.Tuple[str, ...]:
+        """The other objects that the provider syncs and that have this address unless a mapping gives another."""
+        if not address:
+            return ()
+        # A group has its address by its name, and many names give one address: authentik cannot search for them.
+        pages = [self.authentik.searched(USER, address)] if target.kind == USER else self.authentik.listed(GROUP)
+        others = (Target(target.kind, data) for page in pages for data in page)
+        return tuple(
+            sorted(
+                str(item)
+                for item in others
+                if item.pk != target.pk
+                and scope(self.shown_provider, item) is None
+                and default_address(item, self.shown_provider).lower() == address.lower()
+            )
+        )
+
+    def is_known_owner(self, pk: str, record_id: str) -> bool:
+        """Whether this run has found an account to be a user's, so that nobody has to be asked."""
+        return False
 
     def members(self, group: str) -> t.List[Json]:
         """A group's direct members at Google; none for a group that Google does not show yet."""
         return self.directory.members(group) or []
 
-    def connections(self, kind: str, pk: str) -> t.List[Json]:
+    def connections(self, kind: Kind, pk: str) -> t.List[Json]:
         """The rows that connect one user or group of authentik."""
         return self.authentik.connections(kind, self.provider, pk)

@@ -8,6 +8,7 @@ import functools
 import typing as t
 
 from ..._authentik.api import Authentik
+from ..._common.kind import GROUP, KINDS, USER, Kind
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._objects.index import Pages
@@ -40,13 +41,14 @@ class Snapshot:
         self._pool = pool
         self._asking = asking
         self._progress = progress
-        self._pages = {"user": Pages(), "group": Pages()}
+        self._pages = {USER: Pages(), GROUP: Pages()}
         self._groups: t.Optional[t.Dict[str, Json]] = None
         self._people: t.Dict[t.Any, t.Tuple[str, str]] = {}
-        self.found = {"user": 0, "group": 0}
-        self.kept: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
-        self.left_out: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
-        self.claimed: t.Dict[str, t.Set[str]] = {"user": set(), "group": set()}
+        self.found = {USER: 0, GROUP: 0}
+        self.kept = reader.kept
+        reader.pages = self.pages
+        self.left_out: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
+        self.claimed: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
 
     def list_all(self, models: t.Sequence[str], with_groups: bool) -> None:
         """List Google's records, authentik's objects and its connections.
@@ -61,12 +63,12 @@ class Snapshot:
         reader = self._reader
         jobs: t.List[t.Tuple[str, t.Callable[[], None]]] = []
         # Members are looked up among the users, whatever the run is about.
-        for kind in ("user", "group"):
-            if kind == "group" and "group" not in models:
+        for kind in KINDS:
+            if kind == GROUP and GROUP not in models:
                 continue
             jobs.append(("Google's %ss" % kind, functools.partial(self._list_google, kind)))
             jobs.append(("authentik's connections", functools.partial(self._list_rows, kind)))
-        wanted = [kind for kind in ("group", "user") if kind in models or kind == "user" or with_groups]
+        wanted = [kind for kind in (GROUP, USER) if kind in models or kind == USER or with_groups]
         jobs.extend(("authentik's %ss" % kind, functools.partial(self._list_authentik, kind)) for kind in wanted)
         self._progress.begin("list both sides", len(jobs))
         # One after the other on authentik's side (its pages come in parallel), all at once with Google's.
@@ -83,32 +85,32 @@ class Snapshot:
 
         with Pool(len(google) + 1) as pool:
             pool.each(lambda job: job(), [lambda: rest(None), *[lambda job=job: run(job) for job in google]])
-        reader.listed.add("user")
-        if "group" in models:
-            reader.listed.add("group")
-        self.found = {"user": len(reader.users), "group": len(reader.groups)}
+        reader.listed.add(USER)
+        if GROUP in models:
+            reader.listed.add(GROUP)
+        self.found = {USER: len(reader.users), GROUP: len(reader.groups)}
 
-    def pages(self, kind: str) -> t.Iterator[t.List[Json]]:
+    def pages(self, kind: Kind) -> t.Iterator[t.List[Json]]:
         """The objects of a kind as authentik lists them."""
         return iter(self._pages[kind])
 
-    def count(self, kind: str) -> int:
+    def count(self, kind: Kind) -> int:
         """How many objects of a kind authentik lists."""
         return len(self._pages[kind])
 
-    def has(self, kind: str, pk: str) -> bool:
+    def has(self, kind: Kind, pk: str) -> bool:
         """Whether authentik lists an object."""
-        return (int(pk) if kind == "user" and pk.isdigit() else pk) in self._pages[kind]
+        return (int(pk) if kind == USER and pk.isdigit() else pk) in self._pages[kind]
 
     def group(self, pk: str) -> t.Optional[Json]:
         """A group as authentik lists it; None if it does not."""
         if self._groups is None:
-            if not self.count("group"):
-                for page in self._authentik.all_groups(self._asking.map):
-                    self._pages["group"].add(page)
+            if not self.count(GROUP):
+                for page in self._authentik.listed(GROUP, self._asking.map):
+                    self._pages[GROUP].add(page)
             self._groups = {
                 str(item["pk"]): {key: value for key, value in item.items() if key not in ("users", "users_obj")}
-                for page in self._pages["group"]
+                for page in self._pages[GROUP]
                 for item in page
             }
         return self._groups.get(pk)
@@ -121,24 +123,23 @@ class Snapshot:
             if pk in self._people
         ]
 
-    def _list_google(self, kind: str) -> None:
+    def _list_google(self, kind: Kind) -> None:
         index = self._reader.index(kind)
         for page in self._reader.directory.listed(kind, partly=True):
             for record in page:
                 index.add(record)
 
-    def _list_rows(self, kind: str) -> None:
+    def _list_rows(self, kind: Kind) -> None:
         rows = self._reader.rows[kind]
         for row in self._authentik.all_connections(kind, self._provider, self._asking.map):
             rows.add(row)
 
-    def _list_authentik(self, kind: str) -> None:
-        list_pages = self._authentik.all_users if kind == "user" else self._authentik.all_groups
+    def _list_authentik(self, kind: Kind) -> None:
         members: t.Set[t.Any] = set()
-        if kind == "user":
-            members = {pk for page in self._pages["group"] for group in page for pk in group.get("users") or []}
-        for page in list_pages(self._asking.map):
+        if kind == USER:
+            members = {pk for page in self._pages[GROUP] for group in page for pk in group.get("users") or []}
+        for page in self._authentik.listed(kind, self._asking.map):
             self._pages[kind].add(page)
-            for item in page if kind == "user" else ():
+            for item in page if kind == USER else ():
                 if item.get("pk") in members:
                     self._people[item["pk"]] = (str(item.get("username") or ""), str(item.get("email") or ""))

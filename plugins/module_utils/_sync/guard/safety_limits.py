@@ -8,7 +8,9 @@ import math
 import re
 import typing as t
 
+from ..._common.kind import KINDS, USER, Kind
 from ..._common.types import Json
+from ..plan import ObjectPlan
 
 
 class Limit(t.NamedTuple):
@@ -106,3 +108,48 @@ def held_against(
         shard: (index, count), see Limit.of.
     """
     return Guard(option, limit, limit.of(total, shard), planned, total, what)
+
+
+def limits_of_plan(
+    totals: t.Mapping[str, t.Mapping[Kind, int]],
+    found: t.Mapping[Kind, int],
+    limits: t.Mapping[str, Limit],
+    kinds: t.Collection[Kind],
+    named: bool,
+    shard: t.Tuple[int, int],
+) -> t.List[Guard]:
+    """The safety limits of a whole run.
+
+    Args:
+        totals: DirectoryPlan.totals().
+        found: how many records of each kind Google lists.
+        limits: {option: Limit}.
+        kinds: those that the run is about.
+        named: whether the run is about named objects; who is named is not listed: there is nothing to take a share of.
+        shard: (index, count), see Limit.of.
+    """
+    guards: t.List[Guard] = []
+    limit = limits["max_suspensions"]
+    if not (named and limit.percent):
+        text, planned = "accounts would be suspended", totals["suspensions"][USER]
+        guards.append(held_against("max_suspensions", limit, planned, found[USER], text, shard))
+    for kind in () if named else tuple(kind for kind in KINDS if kind in kinds):
+        text, planned = "%ss would be deleted" % kind, totals["deletions"][kind]
+        guards.append(held_against("max_deletions", limits["max_deletions"], planned, found[kind], text, shard))
+    return guards
+
+
+def limits_of_group(plan: ObjectPlan, limits: t.Mapping[str, Limit]) -> Guard:
+    """The safety limit of one group's removals."""
+    return held_against(
+        "max_removals_per_group",
+        limits["max_removals_per_group"],
+        len(plan.members.remove),
+        len(plan.observed or []),
+        "members of group %s would be removed" % plan.name,
+    )
+
+
+def exceeded_text(texts: t.Sequence[str]) -> str:
+    """The first five of so many limits that are exceeded."""
+    return "; ".join(texts[:5]) + (" and %d more" % (len(texts) - 5) if len(texts) > 5 else "")

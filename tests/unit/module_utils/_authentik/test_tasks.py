@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik import tasks as tasklog
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
 from ansible_collections.dirsync.authentik.plugins.module_utils._common import waiting
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import USER
 
 START = datetime.datetime(2026, 1, 1, 12, 0, 0, tzinfo=datetime.timezone.utc)
 NEW, OLD = Version("2025.12.4"), Version("2025.8.6")
@@ -47,7 +48,7 @@ class Tasks:
 
 def find(*tasks, version=NEW, ended_only=True, since=0.0):
     api: Any = Tasks(*tasks)
-    return tasklog.find(api, version, {"pk": 1}, "user", "6", START.timestamp() + since, ended_only)
+    return tasklog.find(api, version, {"pk": 1}, USER, "6", START.timestamp() + since, ended_only)
 
 
 def test_the_newest_of_our_object_is_ours():

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings import desired
 
 ADA = {"pk": 6, "username": "ada", "email": "ada@corp.example.com"}
@@ -52,7 +53,7 @@ def test_merged_in_the_order_of_names_deeply():
             "b": ok({"name": {"givenName": "A", "x": 1}, "phones": [1]}),
         },
     )
-    found, _secret = desired.evaluate(api, {"property_mappings": ["a", "b"]}, "user", ADA, None)
+    found, _secret = desired.evaluate(api, {"property_mappings": ["a", "b"]}, USER, ADA, None)
     assert found == {"name": {"givenName": "B", "x": 1}, "phones": [1, 2], "primaryEmail": "ada@corp.example.com"}
     assert [item[0] for item in api.asked] == ["a", "b"]
     assert api.asked[0][1] == {"user": 6}
@@ -64,7 +65,7 @@ def test_names_are_asked_for_only_where_the_order_matters():
             raise AssertionError("not needed")
 
     api: Any = Unnamed({}, {"a": ok({"suspended": True}), "b": ok(None), "c": ok({"notes": {"value": "x"}})})
-    found, _secret = desired.evaluate(api, {"property_mappings": ["a", "b", "c"]}, "user", ADA, None)
+    found, _secret = desired.evaluate(api, {"property_mappings": ["a", "b", "c"]}, USER, ADA, None)
     assert found == {"suspended": True, "notes": {"value": "x"}, "primaryEmail": ADA["email"]}
 
 
@@ -73,7 +74,7 @@ def test_of_two_mappings_that_give_nothing_the_first_by_name_decides():
     for names, kind in (({"a": "1", "b": "2"}, "skip"), ({"a": "2", "b": "1"}, "failed")):
         with pytest.raises(desired.MappingProblem) as caught:
             desired.evaluate(
-                stand_in(names, {"a": skip, "b": fail}), {"property_mappings": ["a", "b"]}, "user", ADA, None
+                stand_in(names, {"a": skip, "b": fail}), {"property_mappings": ["a", "b"]}, USER, ADA, None
             )
         assert caught.value.kind == kind
 
@@ -87,13 +88,13 @@ def test_a_mapping_that_gives_nothing_is_called_by_its_name_where_that_is_to_be_
     refusing: Any = Refusing({}, fail)
     for api, name in ((stand_in({"a": "Ours"}, fail), "Ours"), (refusing, "a")):
         with pytest.raises(desired.MappingProblem, match=f"property mapping '{name}' fails") as caught:
-            desired.evaluate(api, {"property_mappings": ["a"]}, "user", ADA, None)
+            desired.evaluate(api, {"property_mappings": ["a"]}, USER, ADA, None)
         assert caught.value.kind == "failed"
 
 
 def test_none_is_dropped_for_users_and_kept_for_groups():
-    assert "notes" not in desired.combine("user", [{"notes": None, "suspended": False}], ADA, "")[0]
-    assert desired.combine("group", [{"name": "x", "description": None}], {"name": "X"}, "a.test")[0] == {
+    assert "notes" not in desired.combine(USER, [{"notes": None, "suspended": False}], ADA, "")[0]
+    assert desired.combine(GROUP, [{"name": "x", "description": None}], {"name": "X"}, "a.test")[0] == {
         "name": "x",
         "description": None,
         "email": "x@a.test",
@@ -102,7 +103,7 @@ def test_none_is_dropped_for_users_and_kept_for_groups():
 
 def test_passwords_never_get_into_the_wanted_record():
     found, secret = desired.combine(
-        "user", [{"password": "pbkdf2_sha256$1$a$b", "hashFunction": "MD5", "suspended": True}], ADA, ""
+        USER, [{"password": "pbkdf2_sha256$1$a$b", "hashFunction": "MD5", "suspended": True}], ADA, ""
     )
     assert found == {"suspended": True, "primaryEmail": "ada@corp.example.com"}
     assert secret == {"password": "pbkdf2_sha256$1$a$b", "hashFunction": "MD5"}
@@ -118,21 +119,21 @@ def test_passwords_never_get_into_the_wanted_record():
 )
 def test_why_a_mapping_gives_nothing(line, kind):
     with pytest.raises(desired.MappingProblem) as caught:
-        desired.evaluate(stand_in({}, {"a": bad(line)}), {"property_mappings": ["a"]}, "user", ADA, None)
+        desired.evaluate(stand_in({}, {"a": bad(line)}), {"property_mappings": ["a"]}, USER, ADA, None)
     assert caught.value.kind == kind
 
 
 @pytest.mark.parametrize(("mappings", "answer"), [([], None), (["a"], ok(None)), (["a"], ok({}))])
 def test_no_mapping_yields_anything(mappings, answer):
     with pytest.raises(desired.MappingProblem) as caught:
-        desired.evaluate(stand_in({}, {"a": answer}), {"property_mappings": mappings}, "user", ADA, None)
+        desired.evaluate(stand_in({}, {"a": answer}), {"property_mappings": mappings}, USER, ADA, None)
     assert caught.value.kind == "empty"
 
 
 def test_not_allowed_to_ask():
     api: Any = Mappings({}, {"a": AuthentikError("forbidden", "No.", "Give view_propertymapping.")})
     with pytest.raises(desired.MappingProblem, match="view_propertymapping") as caught:
-        desired.evaluate(api, {"property_mappings": ["a"]}, "user", ADA, None)
+        desired.evaluate(api, {"property_mappings": ["a"]}, USER, ADA, None)
     assert caught.value.kind == "unavailable"
 
 

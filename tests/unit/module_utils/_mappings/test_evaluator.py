@@ -14,6 +14,7 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings import evaluator as evaluation
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.desired import MappingProblem
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.evaluator import MappingEvaluator
@@ -80,12 +81,12 @@ def people(count=6, **changes):
     ]
 
 
-def provider(*names, kind="user"):
-    key = "property_mappings" if kind == "user" else "property_mappings_group"
+def provider(*names, kind=USER):
+    key = kind.mappings_field
     return {"pk": 1, "name": "gws", "default_group_email_domain": "example.com", key: [f"pk-{name}" for name in names]}
 
 
-def evaluated(server, names, mode="auto", subjects=None, sample=None, kind="user", **more):
+def evaluated(server, names, mode="auto", subjects=None, sample=None, kind=USER, **more):
     """(results, decisions) of an evaluator, whose process is gone afterwards."""
     subjects = people() if subjects is None else subjects
     with MappingEvaluator(server, provider(*names, kind=kind), kind, mode, **more) as evaluator:
@@ -228,7 +229,7 @@ def test_without_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "pydantic_monty", None)
     answer = ("return {'x': 1}", lambda _pk, _context: {"x": 1})
     server: Any = Server(a=answer, b=answer)
-    with MappingEvaluator(server, provider("a", "b"), "user", "auto") as evaluator:
+    with MappingEvaluator(server, provider("a", "b"), USER, "auto") as evaluator:
         evaluator.prepare(people(2))
         assert "0 more requests" in evaluator.warning
         evaluator.evaluate(people(600))
@@ -242,11 +243,11 @@ def test_without_the_package(monkeypatch):
 
 def test_a_package_that_is_there_or_not_wanted_is_not_warned_of(monkeypatch):
     server: Any = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
-    with MappingEvaluator(server, provider("a"), "user", "auto") as evaluator:
+    with MappingEvaluator(server, provider("a"), USER, "auto") as evaluator:
         evaluator.prepare(people(2))
         assert evaluator.warning == ""
     monkeypatch.setitem(sys.modules, "pydantic_monty", None)
-    with MappingEvaluator(server, provider("a"), "user", "server") as evaluator:
+    with MappingEvaluator(server, provider("a"), USER, "server") as evaluator:
         evaluator.prepare(people(2))
         evaluator.evaluate(people(2))
         assert evaluator.warning == ""
@@ -320,7 +321,7 @@ for _pk, _group in GROUPS.items():
     _group.update(pk=_pk, num_pk=1, is_superuser=False, users=[1, 2])
 
 
-def local(expression, subjects=None, kind="user", **more):
+def local(expression, subjects=None, kind=USER, **more):
     """What an expression gives here for the first object: the record, or the reason why there is none."""
     server = Server(a=(expression, None))
     found, _decisions = evaluated(server, ["a"], mode="local", subjects=subjects or people(1), kind=kind, **more)
@@ -373,9 +374,9 @@ def test_a_relation_is_no_list_before_it_is_asked_for_one():
     groups_of = [(group, None) for group in GROUPS.values()]
     assert "without all()" in local("return {'x': [g.name for g in user.ak_groups]}", people_of, groups=GROUPS)
     for relation in ("parents", "users"):
-        text = local("return {'x': len(group.%s)}" % relation, groups_of, kind="group", groups=GROUPS)
+        text = local("return {'x': len(group.%s)}" % relation, groups_of, kind=GROUP, groups=GROUPS)
         assert "without all()" in text, relation
-    assert local("return {'x': len(group.parents.all())}", groups_of, kind="group", groups=GROUPS) == 1
+    assert local("return {'x': len(group.parents.all())}", groups_of, kind=GROUP, groups=GROUPS) == 1
 
 
 def test_objects_go_to_the_process_in_portions():
@@ -391,23 +392,23 @@ def test_objects_go_to_the_process_in_portions():
 
 def test_members_of_groups():
     subjects = [(group, None) for group in GROUPS.values()]
-    assert local("return {'x': group.users.count()}", subjects, kind="group") == 2
+    assert local("return {'x': group.users.count()}", subjects, kind=GROUP) == 2
     assert "does not show user.username" in local(
-        "return {'x': [u.email for u in group.users.all()]}", subjects, kind="group"
+        "return {'x': [u.email for u in group.users.all()]}", subjects, kind=GROUP
     )
     known = [
         ({**group, "users_obj": [{"pk": 1, "email": "b"}, {"pk": 2, "email": "a"}]}, None)
         for group, _google_id in subjects
     ]
-    assert local("return {'x': sorted(u.email for u in group.users.all())}", known, kind="group") == ["a", "b"]
-    assert local("return {'x': [u.email for u in group.users.order_by('pk')]}", known, kind="group") == ["b", "a"]
-    assert "order_by()" in local("return {'x': [u.email for u in group.users.all()]}", known, kind="group")
-    assert local("return {'x': group.parents.first().name}", subjects, kind="group", groups=GROUPS) == "B"
+    assert local("return {'x': sorted(u.email for u in group.users.all())}", known, kind=GROUP) == ["a", "b"]
+    assert local("return {'x': [u.email for u in group.users.order_by('pk')]}", known, kind=GROUP) == ["b", "a"]
+    assert "order_by()" in local("return {'x': [u.email for u in group.users.all()]}", known, kind=GROUP)
+    assert local("return {'x': group.parents.first().name}", subjects, kind=GROUP, groups=GROUPS) == "B"
 
 
 def test_the_process_is_gone_when_the_evaluator_is():
     server = Server(a=("return {'x': 1}", lambda _pk, _context: {"x": 1}))
-    evaluator: Any = MappingEvaluator(cast(Any, server), provider("a"), "user", "auto")
+    evaluator: Any = MappingEvaluator(cast(Any, server), provider("a"), USER, "auto")
     evaluator.prepare(people(2))
     assert evaluator._interpreter is not None
     pid = evaluator._interpreter.pid

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.contradictions import compare_rows
 
 ADA = {"id": "1", "primaryEmail": "ada@example.com", "name": {"givenName": "Ada"}, "aliases": ["countess@example.com"]}
@@ -27,7 +28,7 @@ ADA = {"id": "1", "primaryEmail": "ada@example.com", "name": {"givenName": "Ada"
 )
 def test_what_contradicts_a_connection(google_id, attributes, why, stops):
     row = {"id": "r", "google_id": google_id, "attributes": attributes}
-    found = compare_rows("user", [row], [ADA])
+    found = compare_rows(USER, [row], [ADA])
     assert [(item.why, item.stops) for item in found] == ([] if why is None else [(why, stops)])
     if why is not None:
         assert found[0].record == (None if why == "gone" else ADA)

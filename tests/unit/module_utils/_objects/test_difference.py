@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects import difference
 
 NAME = {"givenName": "Ada", "familyName": "Example", "fullName": "Ada Example"}
@@ -38,7 +39,7 @@ users = st.fixed_dictionaries(
 
 def test_a_changed_field_is_one_difference_with_its_path():
     now = {**ADA, "name": {**NAME, "givenName": "Adah", "fullName": "Adah Example"}}
-    assert difference.changes("user", now, ADA) == [{"path": "name.givenName", "before": "Adah", "after": "Ada"}]
+    assert difference.changes(USER, now, ADA) == [{"path": "name.givenName", "before": "Adah", "after": "Ada"}]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_a_changed_field_is_one_difference_with_its_path():
     ],
 )
 def test_what_changes_by_itself_or_means_the_same_is_no_difference(also):
-    assert difference.changes("user", ADA, {**ADA, **also}) == []
+    assert difference.changes(USER, ADA, {**ADA, **also}) == []
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,8 @@ def test_what_changes_by_itself_or_means_the_same_is_no_difference(also):
     ],
 )
 def test_what_somebody_changed_is_a_difference(also, path):
-    assert [item["path"] for item in difference.changes("user", ADA, {**ADA, **also})] == [path]
-    assert [item["path"] for item in difference.changes("user", {**ADA, **also}, ADA)] == [path]
+    assert [item["path"] for item in difference.changes(USER, ADA, {**ADA, **also})] == [path]
+    assert [item["path"] for item in difference.changes(USER, {**ADA, **also}, ADA)] == [path]
 
 
 @pytest.mark.parametrize("path", ["phones", "customSchemas.HR.phones"])
@@ -89,40 +90,40 @@ def test_entries_of_a_list_are_told_apart_by_what_they_say(path):
 
     one = {"type": "work", "value": "1"}
     for other in ({**one, "value": "2"}, {**one, "type": "home"}, {**one, "primary": True}, {"type": "work"}):
-        assert [item["path"] for item in difference.changes("user", resource(one), resource(other))] == [path]
-        assert [item["path"] for item in difference.unmet("user", resource(other), resource(one))] == [path]
+        assert [item["path"] for item in difference.changes(USER, resource(one), resource(other))] == [path]
+        assert [item["path"] for item in difference.unmet(USER, resource(other), resource(one))] == [path]
     for idle in ({"primary": False}, {"customType": ""}, {"customType": None}):
-        assert difference.changes("user", resource(one), resource({**one, **idle})) == []
-        assert difference.unmet("user", resource({**one, **idle}), resource(one)) == []
+        assert difference.changes(USER, resource(one), resource({**one, **idle})) == []
+        assert difference.unmet(USER, resource({**one, **idle}), resource(one)) == []
 
 
 def test_only_managed_fields_are_unmet():
     wanted = {"primaryEmail": "ada@corp.example.com", "name": {"givenName": "Ada"}, "isAdmin": True, "password": "x"}
-    assert difference.unmet("user", wanted, ADA) == []
-    assert difference.unmet("user", {**wanted, "suspended": True}, ADA) == [
+    assert difference.unmet(USER, wanted, ADA) == []
+    assert difference.unmet(USER, {**wanted, "suspended": True}, ADA) == [
         {"path": "suspended", "before": False, "after": True}
     ]
 
 
 def test_numbers_in_custom_schemas_come_back_as_text():
     wanted = {"customSchemas": {"HR": {"floor": 3}}}
-    assert difference.unmet("user", wanted, {"customSchemas": {"HR": {"floor": "3"}}}) == []
-    assert difference.unmet("user", wanted, {"customSchemas": {"HR": {"floor": "4"}}}) != []
+    assert difference.unmet(USER, wanted, {"customSchemas": {"HR": {"floor": "3"}}}) == []
+    assert difference.unmet(USER, wanted, {"customSchemas": {"HR": {"floor": "4"}}}) != []
 
 
 @given(users)
 def test_a_state_never_differs_from_itself_in_another_order(user):
     turned = {key: list(reversed(value)) if isinstance(value, list) else value for key, value in user.items()}
-    assert difference.changes("user", user, turned) == []
-    assert difference.unmet("user", user, turned) == []
+    assert difference.changes(USER, user, turned) == []
+    assert difference.unmet(USER, user, turned) == []
 
 
 @given(users, users)
 def test_differences_are_symmetric_and_vanish_once_applied(one, other):
-    there = difference.changes("user", one, other)
-    back = difference.changes("user", other, one)
+    there = difference.changes(USER, one, other)
+    back = difference.changes(USER, other, one)
     assert [item["path"] for item in there] == [item["path"] for item in back]
-    assert difference.unmet("user", other, {**one, **other}) == []
+    assert difference.unmet(USER, other, {**one, **other}) == []
 
 
 @given(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects import protection
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.connection import proves
 
@@ -57,13 +58,13 @@ def test_administrators(flag):
 )
 def test_what_must_not_be_written(body):
     with pytest.raises(protection.Protected) as caught:
-        protection.check("user", {**BOSS, "isAdmin": True}, body, NOBODY)
+        protection.check(USER, {**BOSS, "isAdmin": True}, body, NOBODY)
     text = caught.value.text("User m was not synced")
     assert text.startswith("The account Boss@x.test at Google is an administrator's")
     # It is about accounts that are protected, and about accounts alone.
-    protection.check("user", BOSS, body, NOBODY)
-    protection.check("group", {**BOSS, "isAdmin": True}, body, NOBODY)
-    protection.check("user", None, body, NOBODY)
+    protection.check(USER, BOSS, body, NOBODY)
+    protection.check(GROUP, {**BOSS, "isAdmin": True}, body, NOBODY)
+    protection.check(USER, None, body, NOBODY)
 
 
 @pytest.mark.parametrize(
@@ -78,19 +79,19 @@ def test_what_must_not_be_written(body):
     ids=str,
 )
 def test_what_may_be_written(body):
-    protection.check("user", {**BOSS, "isAdmin": True}, body, NOBODY)
+    protection.check(USER, {**BOSS, "isAdmin": True}, body, NOBODY)
 
 
 def test_what_is_so_already_is_not_done():
     record = {**BOSS, "isAdmin": True, "suspended": True, "archived": True, "recoveryEmail": "A@x.test"}
-    protection.check("user", record, {"suspended": True, "archived": True, "recoveryEmail": "a@x.test"}, NOBODY)
+    protection.check(USER, record, {"suspended": True, "archived": True, "recoveryEmail": "a@x.test"}, NOBODY)
 
 
 @pytest.mark.parametrize("act", [{"takes_over": True}, {"deletes": True}])
 def test_taking_over_and_deleting(act):
     with pytest.raises(protection.Protected):
-        protection.check("user", {**BOSS, "isDelegatedAdmin": True}, {}, NOBODY, **act)
-    protection.check("user", BOSS, {}, NOBODY, **act)
+        protection.check(USER, {**BOSS, "isDelegatedAdmin": True}, {}, NOBODY, **act)
+    protection.check(USER, BOSS, {}, NOBODY, **act)
 
 
 def row(google_id: str, own_id: str = "") -> dict[str, Any]:
@@ -116,12 +117,9 @@ def test_which_connection_proves_whose_account_it_is(connection, address, proven
 
 
 WRITING = (
-    "create_user",
-    "update_user",
-    "delete_user",
-    "create_group",
-    "update_group",
-    "delete_group",
+    "create",
+    "update",
+    "delete",
     "add_member",
     "remove_member",
     "create_connection",

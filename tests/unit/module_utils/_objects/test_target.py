@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects import target
 
 UUID = "7315970f-01bf-4fec-881a-14e0169091cb"
@@ -20,9 +21,10 @@ class People:
     def __init__(self, *users):
         self.people, self.asked = users, []
 
-    def user(self, pk):
+    def get(self, kind, pk):
+        assert kind is USER
         self.asked.append(pk)
-        return next((item for item in self.people if item["pk"] == pk), None)
+        return next((item for item in self.people if str(item["pk"]) == pk), None)
 
     def users(self, **filters):
         self.asked.append(filters)
@@ -46,14 +48,14 @@ ADA = {"pk": 6, "username": "ada", "email": "ada@x.test", "name": "Ada", "uuid":
 )
 def test_one_person_by_many_names(value, lookup):
     people: Any = People(ADA)
-    assert target.find(people, "user", value, lookup).pk == "6"
+    assert target.find(people, USER, value, lookup).pk == "6"
 
 
 def test_an_address_that_means_two_people_is_ambiguous():
     other = {"pk": 7, "username": "ada@x.test", "email": "other@x.test", "name": "Other"}
     people: Any = People(ADA, other)
     with pytest.raises(AuthentikError, match=r"ada \(pk 6.*ada@x.test \(pk 7|ada@x.test \(pk 7.*ada \(pk 6") as caught:
-        target.find(people, "user", "ada@x.test", "auto")
+        target.find(people, USER, "ada@x.test", "auto")
     assert caught.value.kind == "ambiguous"
 
 
@@ -62,12 +64,12 @@ NAMED = {"username": "9", "email": "nine@x.test", "name": "Nine", "uuid": "00000
 
 def test_a_username_of_digits_that_is_nobodys_key_is_found():
     people: Any = People({**NAMED, "pk": 12})
-    assert target.find(people, "user", "9", "auto").pk == "12"
+    assert target.find(people, USER, "9", "auto").pk == "12"
 
 
 def test_a_username_of_digits_that_is_its_own_key_is_one_user():
     people: Any = People({**NAMED, "pk": 9})
-    assert target.find(people, "user", "9", "auto").pk == "9"
+    assert target.find(people, USER, "9", "auto").pk == "9"
 
 
 @pytest.mark.parametrize("field", ["username", "name"])
@@ -75,25 +77,25 @@ def test_digits_that_are_a_key_and_a_name_of_another_are_ambiguous(field):
     other = {**NAMED, "pk": 12, "username": "zoe", "name": "Zoe", field: "6"}
     people: Any = People(ADA, other)
     with pytest.raises(AuthentikError) as caught:
-        target.find(people, "user", "6", "auto")
+        target.find(people, USER, "6", "auto")
     assert caught.value.kind == "ambiguous"
     assert "ada (pk 6, ada@x.test; lookup: pk)" in str(caught.value)
     assert f"{other['username']} (pk 12, nine@x.test; lookup: {field})" in str(caught.value)
     # What the message says leads to each of them.
-    assert target.find(people, "user", "6", "pk").pk == "6"
-    assert target.find(people, "user", "6", field).pk == "12"
+    assert target.find(people, USER, "6", "pk").pk == "6"
+    assert target.find(people, USER, "6", field).pk == "12"
 
 
 def test_digits_with_zeros_before_them_are_no_key():
     people: Any = People(ADA)
     with pytest.raises(AuthentikError, match="no user '006'"):
-        target.find(people, "user", "006", "auto")
+        target.find(people, USER, "006", "auto")
 
 
 def test_a_uuid_that_is_a_username_of_another_is_ambiguous():
     people: Any = People(ADA, {**NAMED, "pk": 12, "username": UUID})
     with pytest.raises(AuthentikError, match=r"lookup: uuid.*lookup: username"):
-        target.find(people, "user", UUID, "auto")
+        target.find(people, USER, UUID, "auto")
 
 
 class Groups:
@@ -102,7 +104,8 @@ class Groups:
     def __init__(self, *groups):
         self.all = groups
 
-    def group(self, pk):
+    def get(self, kind, pk):
+        assert kind is GROUP
         return next((item for item in self.all if item["pk"] == pk), None)
 
     def groups(self, name):
@@ -114,10 +117,10 @@ def test_a_group_name_like_a_uuid():
     first, second = {"pk": UUID, "name": "Team"}, {"pk": "00000000-0000-4000-8000-000000000001", "name": plain}
     groups: Any = Groups(first, second)
     with pytest.raises(AuthentikError, match=r"Team .*lookup: pk.*lookup: name"):
-        target.find(groups, "group", plain, "auto")
-    assert target.find(groups, "group", plain, "name").pk == second["pk"]
+        target.find(groups, GROUP, plain, "auto")
+    assert target.find(groups, GROUP, plain, "name").pk == second["pk"]
     alone: Any = Groups(second)
-    assert target.find(alone, "group", plain, "auto").pk == second["pk"]
+    assert target.find(alone, GROUP, plain, "auto").pk == second["pk"]
 
 
 @pytest.mark.parametrize(
@@ -150,9 +153,9 @@ def test_what_cannot_fit_is_refused_beforehand(kind, value, lookup):
     ],
 )
 def test_scope(provider, user, rule):
-    found = target.scope({"name": "gws", **provider}, target.Target("user", {**ADA, **user}))
+    found = target.scope({"name": "gws", **provider}, target.Target(USER, {**ADA, **user}))
     assert (found is None) if rule is None else (rule in str(found))
 
 
 def test_a_filter_group_does_not_restrict_groups():
-    assert target.scope({"filter_group": UUID}, target.Target("group", {"pk": "x", "name": "Other"})) is None
+    assert target.scope({"filter_group": UUID}, target.Target(GROUP, {"pk": "x", "name": "Other"})) is None

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.connection import tolerates_rows
 from ansible_collections.dirsync.authentik.plugins.module_utils._objects.difference import unmet
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync import plan
-from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.connection import plan_row
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.connection import plan_connection
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct.passwords import (
     given_hash,
     random_password,
@@ -64,35 +65,35 @@ def turned(value):
 @given(wanted_users)
 def test_a_created_account_is_what_was_wanted(wanted):
     directory = fresh()
-    found = plan.plan_record("user", wanted, None)
+    found = plan.plan_record(USER, wanted, None)
     assert found.method == "POST"
-    assert not plan.refused_value("user", found)
+    assert not plan.refused_value(USER, found)
     resource = directory.create_user({**found.body, **SECRET}).resource
-    assert unmet("user", wanted, resource) == []
-    assert plan.plan_record("user", wanted, resource) == (None, {}, [])
+    assert unmet(USER, wanted, resource) == []
+    assert plan.plan_record(USER, wanted, resource) == (None, {}, [])
 
 
 @given(wanted_users, wanted_users)
 def test_an_updated_account_is_what_was_wanted_and_then_nothing_is_left_to_plan(present, wanted):
     directory = fresh()
     user = directory.create_user({**present, **SECRET})
-    found = plan.plan_record("user", wanted, user.resource)
+    found = plan.plan_record(USER, wanted, user.resource)
     if found.method is None:
-        assert unmet("user", wanted, user.resource) == []
+        assert unmet(USER, wanted, user.resource) == []
     else:
         assert found.changes
         assert {item["path"].split(".")[0] for item in found.changes} == set(found.body)
         directory.update_user(user, found.body)
-    assert unmet("user", wanted, user.resource) == []
-    assert plan.plan_record("user", wanted, user.resource).method is None
-    assert plan.plan_record("user", turned(wanted), user.resource).method is None
+    assert unmet(USER, wanted, user.resource) == []
+    assert plan.plan_record(USER, wanted, user.resource).method is None
+    assert plan.plan_record(USER, turned(wanted), user.resource).method is None
 
 
 @given(wanted_users, wanted_users)
 def test_what_is_not_managed_is_never_written(present, wanted):
-    found = plan.plan_record("user", wanted, {**present, "id": "1"})
+    found = plan.plan_record(USER, wanted, {**present, "id": "1"})
     assert set(found.body) <= set(wanted)
-    assert set(found.body) <= {item["path"].split(".")[0] for item in unmet("user", wanted, present)}
+    assert set(found.body) <= {item["path"].split(".")[0] for item in unmet(USER, wanted, present)}
 
 
 groups = st.fixed_dictionaries({"email": addresses, "name": texts}, optional={"description": st.none() | texts})
@@ -102,11 +103,11 @@ groups = st.fixed_dictionaries({"email": addresses, "name": texts}, optional={"d
 def test_groups_alike(present, wanted):
     directory = fresh()
     group = directory.create_group(present)
-    found = plan.plan_record("group", wanted, group.resource)
+    found = plan.plan_record(GROUP, wanted, group.resource)
     if found.method:
         directory.update_group(group, found.body)
-    assert unmet("group", wanted, group.resource) == []
-    assert plan.plan_record("group", turned(wanted), group.resource).method is None
+    assert unmet(GROUP, wanted, group.resource) == []
+    assert plan.plan_record(GROUP, turned(wanted), group.resource).method is None
 
 
 people = st.lists(st.integers(0, 9), unique=True, max_size=8)
@@ -161,13 +162,13 @@ def test_members(wanted, present, role, membership, keep):
     ],
 )
 def test_values_that_google_refuses_are_known_before(wanted, says):
-    assert says in plan.refused_value("user", plan.plan_record("user", wanted, None))
+    assert says in plan.refused_value(USER, plan.plan_record(USER, wanted, None))
 
 
 def test_only_what_is_written_is_judged():
     record = {"id": "1", "primaryEmail": "a@b.test", "name": {"givenName": "A", "familyName": ""}, "suspended": True}
-    found = plan.plan_record("user", {"primaryEmail": "a@b.test", "suspended": False}, record)
-    assert (found.method, found.body, plan.refused_value("user", found)) == ("PUT", {"suspended": False}, "")
+    found = plan.plan_record(USER, {"primaryEmail": "a@b.test", "suspended": False}, record)
+    assert (found.method, found.body, plan.refused_value(USER, found)) == ("PUT", {"suspended": False}, "")
 
 
 def test_a_random_password_is_one_that_google_takes():
@@ -219,8 +220,8 @@ RECORD = {"id": "7", "primaryEmail": "a@b.test", "aliases": ["old@b.test"]}
     ],
 )
 def test_rows(row, written, tolerant, removed, google_id):
-    found = plan_row("user", row, RECORD, None, written, lambda: tolerant)
-    assert (found.remove == row if removed else found.remove is None, found.google_id) == (True, google_id)
+    found = plan_connection(USER, row, RECORD, None, written, lambda: tolerant)
+    assert (found.remove, found.google_id) == ([row] if removed else [], google_id)
 
 
 @pytest.mark.parametrize(
@@ -238,3 +239,92 @@ def test_the_provider_tells_most_versions(provider, version, tolerant):
         return version
 
     assert tolerates_rows(provider, ask) is tolerant
+
+
+members = st.lists(addresses.map(str.lower), unique=True, max_size=4)
+
+
+@st.composite
+def object_plans(draw):
+    """Plans of groups, of every shape that comes about."""
+    present = draw(st.none() | groups)
+    wanted = draw(groups)
+    before = None if present is None else {**present, "id": "g1"}
+    observed = [{"email": item, "id": f"m{item}", "role": "MEMBER"} for item in draw(members)]
+    row = draw(st.none() | st.just({"id": "c1", "google_id": "g1", "attributes": {}}))
+    connections = plan.ConnectionPlan(
+        [row] if row and draw(st.booleans()) else [], draw(st.sampled_from([None, "", "g1"])), ""
+    )
+    return plan.ObjectPlan(
+        GROUP,
+        "00000000-0000-4000-8000-000000000001",
+        draw(texts),
+        wanted["email"],
+        row,
+        before,
+        observed,
+        wanted,
+        {},
+        plan.plan_record(GROUP, wanted, before),
+        plan.plan_members(draw(members), observed, draw(st.sampled_from(["add", "exact", "ignore"]))),
+        connections,
+        tuple(draw(st.lists(texts, max_size=2))),
+        tuple(draw(st.lists(texts, max_size=2))),
+    )
+
+
+@given(object_plans())
+def test_a_plan_is_plain_data(found):
+    """What is packed comes back as it was: the same operations, the same effects."""
+    again = plan.ObjectPlan.unpack(found.pack())
+    assert again == found
+    assert again.operations() == found.operations()
+    assert plan.effects(again) == plan.effects(found)
+
+
+@given(object_plans())
+def test_the_operations_of_a_plan_stand_in_the_order_of_its_steps(found):
+    operations = found.operations()
+    assert [item for step in plan.STEPS for item in found.operations(step)] == operations
+    assert [item.key for item in found.operations("add")] == found.members.add
+    assert [item.on for item in found.operations("remove")] == found.members.remove
+    assert (found.operations("record") != []) == (found.record.method is not None)
+    assert found.differs == any(item.step != "connection" for item in operations)
+    assert (found.action is None) == (not found.differs)
+    shown = [item.shown() for item in operations]
+    assert all(item["by"] == "module" and ("group" in item) == (item["resource"] == "member") for item in shown)
+
+
+@pytest.mark.parametrize(
+    ("before", "body", "method", "expected"),
+    [
+        ({"suspended": False}, {"suspended": True}, "PUT", "suspensions"),
+        ({}, {"suspended": True}, "PUT", "suspensions"),
+        ({"suspended": True}, {"suspended": True}, "PUT", None),
+        (None, {"suspended": True}, "POST", None),
+        ({"suspended": False}, {}, "DELETE", "deletions"),
+        ({"suspended": False}, {"name": {}}, "PUT", None),
+    ],
+)
+def test_effects(before, body, method, expected):
+    record = plan.RecordPlan(method, body, [])
+    found = plan.effects(plan.ObjectPlan(USER, "6", "ada", "", None, before, None, {}, {}, record))
+    assert {name for name, number in found.items() if number} == ({expected} if expected else set())
+
+
+def test_totals_follow_what_is_added_and_taken_out():
+    whole = plan.DirectoryPlan()
+    suspended = plan.RecordPlan("PUT", {"suspended": True}, [{"path": "suspended", "before": None, "after": True}])
+    plans = [
+        plan.ObjectPlan(USER, str(number), f"u{number}", "", None, {"id": str(number)}, None, {}, {}, suspended)
+        for number in range(3)
+    ]
+    for item in plans:
+        whole.add(item)
+    gone = plan.RecordPlan("DELETE", {}, [])
+    whole.orphans = [plan.ObjectPlan(GROUP, "g", "g", "", None, {"id": "g"}, None, {}, {}, gone)]
+    assert whole.totals() == {"suspensions": {USER: 3, GROUP: 0}, "deletions": {USER: 0, GROUP: 1}}
+    assert whole.pop(USER, "1") == plans[1]
+    assert whole.pks(USER) == ["0", "2"]
+    assert whole.get(USER, "1") is None
+    assert whole.totals()["suspensions"][USER] == 2

@@ -12,6 +12,7 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.errors import AuthentikError
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server import full_sync
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.full_sync import Page, ScheduledRun
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.server.task_report import TaskReport
@@ -51,7 +52,7 @@ class Objects:
 
 
 BEGUN = line("Syncing page 1 or Users")
-GROUPS = Page("group", 1, [line("Syncing page 1 or Groups")], "done", [])
+GROUPS = Page(GROUP, 1, [line("Syncing page 1 or Groups")], "done", [])
 
 
 def read(*pages, crash=(), problem="", earlier=(), size=3, tells=True, lines=()):
@@ -64,7 +65,7 @@ def read(*pages, crash=(), problem="", earlier=(), size=3, tells=True, lines=())
 
 
 def users(number, *lines, state="done", crash=()):
-    return Page("user", number, [line(f"Syncing page {number} or Users"), *lines], state, list(crash))
+    return Page(USER, number, [line(f"Syncing page {number} or Users"), *lines], state, list(crash))
 
 
 def test_nothing_bad_means_all_written():
@@ -76,7 +77,7 @@ def test_nothing_bad_means_all_written():
 def test_an_object_is_named_by_its_line():
     team = {"pk": TEAM.replace("-", ""), "name": "Team", "model_name": "group", "app": "authentik_core"}
     group = Page(
-        "group",
+        GROUP,
         1,
         [
             line("Syncing page 1 or Groups"),
@@ -109,7 +110,7 @@ def test_what_stops_a_page_leaves_the_rest_of_it_alone():
 
 def test_a_page_that_did_not_begin_did_not_reach_google():
     silent = Page(
-        "user", 2, [line("Task is being processed"), line("Task finished processing without errors")], "done", []
+        USER, 2, [line("Task is being processed"), line("Task finished processing without errors")], "done", []
     )
     reading = read(users(1), silent, GROUPS)
     (page,) = reading.pages
@@ -296,7 +297,7 @@ def test_an_answer_that_got_lost_is_a_question_and_a_refusal_is_none(monkeypatch
 
 def test_a_page_that_crashed_without_a_word():
     """authentik's log may be cut off by then: it crashed all the same, and that fails the task."""
-    found = read(Page("user", 1, [], "crashed", []), Page("group", 1, [], "done", []))
+    found = read(Page(USER, 1, [], "crashed", []), Page(GROUP, 1, [], "done", []))
     (page,) = [item for item in found.pages if (item.kind, item.number) == ("user", 1)]
     assert (page.failure.code, page.failure.fails_task) == ("crashed", True)
     assert page.failure.reason == "it crashed, and its log does not say why"

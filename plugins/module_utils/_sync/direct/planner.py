@@ -1,0 +1,189 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what was observed of one object to its plan, and what of it must not be done. Reads, where a plan needs it."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..._common.kind import GROUP
+from ..._common.texts import listed
+from ..._common.types import Json
+from ..._mappings.desired import default_address
+from ..._objects.connection import proves
+from ..._objects.protection import check
+from ..._objects.target import Target
+from .. import plan as planning
+from ..guard.ownership import OWN, contested_text, tie, verdict
+from ..plan import ConnectionPlan, MemberPlan, ObjectPlan
+from .attempt import Attempt
+from .connection import plan_connection
+from .context import DirectContext
+from .executor import LeftOut, Refused
+from .members import accounts_of, people_of
+from .observer import Observer
+
+
+class Planner:
+    """Plans one object.
+
+    Args:
+        run: DirectContext.
+        target: Target.
+    """
+
+    def __init__(self, run: DirectContext, target: Target, attempt: Attempt) -> None:
+        self.run = run
+        self.target = target
+        self.attempt = attempt
+
+    def plan(self, observed: Observer) -> ObjectPlan:
+        """Compare what is wanted with what is there.
+
+        Raises:
+            Protected: it would do to a protected account what must not be done to it.
+            Refused: Google is known to refuse a value.
+            AuthentikError, GoogleError: a look that it takes.
+        """
+        target = self.target
+        idle = planning.unwritable(target.kind, observed.wanted)
+        if idle:
+            self.attempt.warn(
+                "Left out, since nobody can write it at Google: %s (property mappings)." % ", ".join(idle)
+            )
+        plan = ObjectPlan(
+            target.kind,
+            target.pk,
+            target.name,
+            default_address(target, self.run.provider),
+            observed.row,
+            observed.record,
+            None,
+            observed.wanted,
+            observed.secret,
+            adopts=observed.adopts,
+        )
+        self._refuse_adoption(plan, observed.record)
+        plan = self._kept_suspended(plan, observed.record)
+        plan = self.for_record(plan, observed.record, observed.members)
+        if plan.record.method == "POST" and plan.record.body.get("suspended") and not self.run.options.create_inactive:
+            raise LeftOut(
+                "the user is not active and has no account at Google; create_inactive: true creates one, suspended"
+            )
+        self._refuse_values(plan)
+        return self._told(plan)
+
+    def for_record(self, plan: ObjectPlan, record: t.Optional[Json], members: t.Optional[t.List[Json]]) -> ObjectPlan:
+        """A plan of the same wishes for a record, as it is now. Raises as plan(), but for Refused."""
+        plan = plan._replace(
+            before=record, observed=members, record=planning.plan_record(plan.kind, plan.wanted, record)
+        )
+        if record is not None:
+            # With nothing to write, a protected account would still be connected.
+            takes_over = not proves(plan.connection, record, plan.address)
+            check(plan.kind, record, plan.record.body, self.run.subject, takes_over)
+        return self.with_members(plan)
+
+    def _refuse_adoption(self, plan: ObjectPlan, record: t.Optional[Json]) -> None:
+        if plan.adopts and record is not None and self.run.options.adopt == "never":
+            raise Refused(
+                "%s was not synced: the %s %s at Google has no connection to it, and adopt: never takes nothing over. If it is its "
+                "own, connect the two (google_workspace_connection, google_id: '%s'), or set adopt: always."
+                % (self.target.title, plan.kind.record, plan.kind.address(record), record.get("id")),
+                "not_adopted",
+            )
+
+    def _kept_suspended(self, plan: ObjectPlan, record: t.Optional[Json]) -> ObjectPlan:
+        """The plan without the activation of an account that Google, and not an administrator, has suspended."""
+        reason = str((record or {}).get("suspensionReason") or "ADMIN")
+        if self.run.options.reactivate or not (record or {}).get("suspended") or reason.upper() == "ADMIN":
+            return plan
+        if plan.wanted.get("suspended", True):
+            return plan
+        self.attempt.warn(
+            "The account %s stays suspended: Google has suspended it (%s), and not an administrator. reactivate: true activates it."
+            % (plan.kind.address(record), reason)
+        )
+        return plan._replace(wanted={name: value for name, value in plan.wanted.items() if name != "suspended"})
+
+    def refuse_rivals(self, plan: ObjectPlan, record: Json) -> None:
+        """See that a record that turned up at the wanted address is nobody else's. Raises Refused."""
+        rivals = self.run.reader.rivals(self.target, record)
+        if verdict(tie(plan.connection, record), True, rivals) != OWN:
+            address = plan.kind.address(record)
+            raise Refused(contested_text(self.target.title, plan.kind, address, rivals.names()), "conflict")
+
+    def with_members(self, plan: ObjectPlan) -> ObjectPlan:
+        """The plan with a group's members, as they were observed, compared with those in authentik."""
+        options = self.run.options
+        if plan.kind != GROUP or options.membership == "ignore":
+            return plan
+        reader = self.run.reader
+        people = people_of(self.target)
+        members, without = self._compare_members(plan, people, reader.sure)
+        if without and members.remove and not reader.sure:
+            # Somebody without a visible account may be the one who would be removed under another address.
+            members, without = self._compare_members(plan, people, True)
+        self.attempt.outcome.skipped_members = without
+        if without:
+            self.attempt.warn(
+                "%d of the group's members have no Google account and are left out: %s. Sync them first, then the group again."
+                % (len(without), ", ".join(without))
+            )
+        return self._told(plan._replace(members=members, skipped_members=tuple(without)))
+
+    def _told(self, plan: ObjectPlan) -> ObjectPlan:
+        return plan._replace(warnings=tuple(self.attempt.warnings))
+
+    def _compare_members(
+        self, plan: ObjectPlan, people: t.Sequence[Json], sure: bool
+    ) -> t.Tuple[MemberPlan, t.List[str]]:
+        """What to do about the members, and the usernames of those without an account."""
+        options, observed = self.run.options, plan.observed or []
+        found, without = accounts_of(people, observed, self.run.reader, sure)
+        return planning.plan_members(found, observed, options.membership, options.keep_members), without
+
+    def _refuse_values(self, plan: ObjectPlan) -> None:
+        if plan.record.method is None:
+            return
+        reason = planning.refused_value(plan.kind, plan.record)
+        if not reason:
+            outside = self._outside(plan)
+            if outside:
+                reason = "Invalid email domain: %s. The workspace has the domain%s. %s" % (
+                    outside,
+                    listed(self.run.directory.domains()),
+                    "Change the e-mail in authentik, or add the domain at Google.",
+                )
+        if reason:
+            raise Refused("Could not sync %s: %s" % (self.target, reason), "invalid_value")
+
+    def _outside(self, plan: ObjectPlan) -> str:
+        """The first address to be written that is in none of the workspace's domains; empty if all are."""
+        body = plan.record.body
+        addresses = [plan.kind.address(body)]
+        addresses += [str(item.get("address") or "") for item in body.get("emails") or [] if isinstance(item, dict)]
+        known = plan.kind.address(plan.before).rpartition("@")[2].lower()
+        return next(
+            (
+                item
+                for item in addresses
+                if item and item.rpartition("@")[2].lower() != known and not self.run.directory.is_inside(item)
+            ),
+            "",
+        )
+
+
+def connections_of(run: DirectContext, plan: ObjectPlan, record: Json, written: bool) -> ConnectionPlan:
+    """What to do about the connection of a record that stands at Google. May ask for authentik's version.
+
+    Args:
+        record: as it is now, or as it is expected to be.
+        written: whether the run writes to it or its members.
+
+    Raises:
+        AuthentikError.
+    """
+    return plan_connection(
+        plan.kind, plan.connection, record, plan.before, written, lambda: run.tolerates_rows(written)
+    )
