@@ -19,12 +19,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.tree import ROOT
+from tests.truth import SHARE
 
 # Sequences that a lie may take to be caught, and the seeds that are tried one after the other.
 EXAMPLES = 150
 SEEDS = (1, 2, 3)
 UTILS = "plugins/module_utils/"
 EXCEPTIONS = "tests/truth/test_exceptions.py"
+WHOLE = "tests/truth/test_whole_machine.py"
 
 
 class Lie(NamedTuple):
@@ -207,6 +209,62 @@ LIES = (
         "",
         EXCEPTIONS,
     ),
+    Lie(
+        "a connection's change untold",
+        UTILS + "_config/work.py",
+        "report.changed = report.changed or bool(report.operations) or self.unread",
+        "report.changed = report.changed or self.unread",
+        WHOLE,
+    ),
+    Lie(
+        "check mode writes a connection",
+        UTILS + "_config/work.py",
+        "        if self.check_mode:\n            self.report.operations.append(done)\n",
+        "        if False:\n            self.report.operations.append(done)\n",
+        WHOLE,
+    ),
+    Lie(
+        "a connection with somebody else's record",
+        UTILS + "_config/connection.py",
+        "        self._refuse_taken(wanted)\n",
+        "",
+        WHOLE,
+    ),
+    Lie(
+        "a connection that was already there",
+        UTILS + "_config/connection.py",
+        "        if not kept:\n            self.write(",
+        "        if True:\n            self.write(",
+        WHOLE,
+    ),
+    Lie(
+        "a directory's change forgotten",
+        UTILS + "_sync/directory_outcome.py",
+        "        self.changed = self.changed or item.changed\n",
+        "        self.changed = item.changed\n",
+        WHOLE,
+    ),
+    Lie(
+        "a directory's removed members untold",
+        UTILS + "_sync/directory_outcome.py",
+        'self.counts["groups"]["members_removed"] += len(change["removed"])',
+        'self.counts["groups"]["members_removed"] += 0',
+        WHOLE,
+    ),
+    Lie(
+        "an unexpected error that hides a write",
+        UTILS + "_config/work.py",
+        "            if client.calls > before and not refused:\n",
+        "            if False:\n",
+        EXCEPTIONS,
+    ),
+    Lie(
+        "an unexpected error that hides a write",
+        UTILS + "_config/work.py",
+        "report.changed = report.changed or bool(report.operations) or self.unread",
+        "report.changed = report.changed or bool(report.operations)",
+        EXCEPTIONS,
+    ),
 )
 
 
@@ -236,7 +294,7 @@ def caught(lie: Lie) -> tuple[bool, float]:
             environment = {
                 **os.environ,
                 "PYTHONPATH": folder,
-                "TRUTH_EXAMPLES": str(EXAMPLES),
+                "TRUTH_EXAMPLES": str(EXAMPLES * SHARE if lie.test == WHOLE else EXAMPLES),
                 "TRUTH_SHRINK": "no",
                 # The copy is not where ansible-playbook looks for the collection, and time is short.
                 "TRUTH_PLAYBOOK_SHARE": "0",
@@ -258,17 +316,18 @@ def caught(lie: Lie) -> tuple[bool, float]:
 
 
 def main() -> int:
-    """Tell every lie; exit status 1 if one is not caught."""
+    """Tell every lie, or those of a file that ``LIES_FILE`` is a part of; exit status 1 if one is not caught."""
+    lies = [lie for lie in LIES if os.environ.get("LIES_FILE", "") in lie.file]
     survivors = []
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("TRUTH_JOBS", os.cpu_count() or 1))) as pool:
-        for lie, (found, seconds) in zip(LIES, pool.map(caught, LIES), strict=True):
+        for lie, (found, seconds) in zip(lies, pool.map(caught, lies), strict=True):
             print(
                 f"{'caught ' if found else 'BELIEVED'} after {seconds:4.0f} s  {lie.kind}: {lie.file}: {lie.old.strip()[:70]!r}",
                 flush=True,
             )
             if not found:
                 survivors.append(lie)
-    print(f"{len(LIES) - len(survivors)} of {len(LIES)} lies caught")
+    print(f"{len(lies) - len(survivors)} of {len(lies)} lies caught")
     return 1 if survivors else 0
 
 

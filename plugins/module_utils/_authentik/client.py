@@ -36,6 +36,7 @@ READ_BYTES = 64 * 1024
 # Reads are repeated on these: a proxy in front of authentik, or authentik while it restarts.
 READ_ATTEMPTS = 3
 LONGEST_PAUSE_S = 10.0
+KEYS = ("pk", "id")
 T = t.TypeVar("T")
 
 
@@ -210,6 +211,8 @@ class Client:
             raise self._unexpected(what, "a list without results and pagination")
         if not all(isinstance(item, dict) for item in data["results"]):
             raise self._unexpected(what, "a list of something else than objects")
+        for item in data["results"]:
+            self.check_keys(item, what)
         return data
 
     def get_object(
@@ -219,7 +222,18 @@ class Client:
         data = self.get(path, query, what=what).data
         if not isinstance(data, dict):
             raise self._unexpected(what, "something else than a JSON object")
+        self.check_keys(data, what)
         return data
+
+    def check_keys(self, item: t.Mapping[str, t.Any], what: str) -> None:
+        """See that primary keys are numbers or texts: of an object, and of those that it shows in ``…_obj``. Raises AuthentikError."""
+        for name, value in item.items():
+            if name in KEYS and (isinstance(value, bool) or not isinstance(value, (int, str))):
+                raise self._unexpected(what, "an object whose %s is neither a number nor a text" % name)
+            if name.endswith("_obj"):
+                for inner in value if isinstance(value, list) else [value]:
+                    if isinstance(inner, dict):
+                        self.check_keys(inner, what)
 
     def request(
         self,

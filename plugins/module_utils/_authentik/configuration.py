@@ -172,6 +172,7 @@ class ConfigurationApi:
         data = self.client.request(method, path, body=body, what=what).data
         if not isinstance(data, dict):
             raise AuthentikError("json", "Could not %s: the answer is no JSON object." % what, sent=True)
+        self.client.check_keys(data, what)
         return data
 
     def _delete(self, path: str, what: str) -> None:

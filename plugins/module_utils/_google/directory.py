@@ -236,6 +236,12 @@ class Directory:
         while request is not None:
             answer = self.session.read(request, what)
             page = answer.get(key) or []
+            if not isinstance(page, list) or not all(isinstance(item, dict) for item in page):
+                raise GoogleError(
+                    "listing",
+                    "Could not %s: the answer's %s are not a list of objects." % (what, key),
+                    "Check google_api_endpoint and what stands between this host and Google.",
+                )
             problem = listing.take(page, token=answer.get("nextPageToken") or None)
             if problem:
                 raise GoogleError(
