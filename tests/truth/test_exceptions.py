@@ -46,7 +46,7 @@ FILE_CALLS = ("open", "fstat", "fchmod", "ftruncate", "write", "fsync", "replace
 CLOCK_CALLS = ("time", "monotonic", "sleep")
 REQUIRED = {
     "google_workspace_sync_object": {"object", "changes", "operations", "skipped_members"},
-    "google_workspace_sync": {"counts", "changes", "changes_total", "failed_objects", "orphans", "guards"},
+    "google_workspace_sync": {"counts", "changes", "changes_total", "failed_objects", "orphans", "safety_limits"},
 }
 ALWAYS = {"changed", "status", "messages", "messages_source", "basis", "calls", "engine", "duration"}
 
