@@ -25,7 +25,7 @@ unexport PYTHONPATH
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo picture sandbox check test unit truth lies mutants bench release clean gates \
-	lint types licences changelog workflows docs sanity compat artifact importer environments
+	lint types licences changelog workflows docs sanity compat artifact importer environments cores
 
 help: ## Show what there is
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -93,6 +93,10 @@ workflows: $(READY) ## Check pipelines and issue forms: actionlint, and their pu
 
 docs: $(READY) ## Check the documentation, and build it as a site into .build/docs/site
 	$(BIN)/python -m tests.support.docs
+
+# Beside `make setup`: it needs no more than Python. What it could not make is made when it is wanted.
+cores:
+	@$(PYTHON) -m tests.support.cores
 
 sanity: $(READY) ## Run ansible-test sanity, on each ansible-core (SANITY='--core 2.19 --python 3.11' for one)
 	$(BIN)/python -m tests.support.sanity $(SANITY)

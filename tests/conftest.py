@@ -15,15 +15,27 @@ from hypothesis import settings
 
 from tests.sandbox.pool import Sandboxes
 from tests.support.check import TIMES, Pace
+from tests.support.piecemeal import import_piecemeal
+from tests.support.tree import ROOT
 
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("no clock", deadline=None)
 settings.load_profile("no clock")
 
+# Before any test imports it.
+import_piecemeal("authentik_client", "authentik_client.api", "authentik_client.models")
+
 VERSION = re.compile(r"20\d\d\.\d+\.\d+")
 # A real playbook costs as much as 40 runs in process, and tests/contract has every server version.
 PLAYBOOKS = ("tests/integration/", "tests/truth/")
 ON_EVERY_SERVER = "lifecycle"
+# Tasks of playbooks need not compile what they import: see there.
+BYTECODE = ROOT / "tests" / "support" / "bytecode"
+
+
+def pytest_configure() -> None:
+    """Give it to every Python that a test starts and does not give a PYTHONPATH of its own."""
+    os.environ["PYTHONPATH"] = str(BYTECODE)
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +73,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> Iterator[None]:
     file = os.environ.get(TIMES)
     if file:
         reports = [item for stats in terminalreporter.stats.values() for item in stats if hasattr(item, "duration")]
+        lines = Pace(Path(file)).lines(reports)
         terminalreporter.section("what took how long")
-        for line in Pace(Path(file)).lines(reports):
+        for line in lines:
             terminalreporter.write_line(line)
     return result

@@ -575,6 +575,7 @@ def argument_spec():
         objects={"type": "list", "elements": "str"},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
+        ownership={"type": "str", "default": "connection", "choices": ["connection", "external_id"]},
         keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},
         orphans={"type": "str", "default": "report", "choices": ["ignore", "report", "apply"]},
         allow_group_deletion={"type": "bool", "default": False},

@@ -406,6 +406,7 @@ def argument_spec():
         override_dry_run={"type": "bool", "default": False},
         engine={"type": "str", "default": "server", "choices": list(ENGINES)},
         membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
+        ownership={"type": "str", "default": "connection", "choices": ["connection", "external_id"]},
         keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},
         verify={"type": "str", "default": "auto", "choices": ["auto", "google", "connection", "none"]},
         out_of_scope={"type": "str", "default": "warn", "choices": ["warn", "fail", "ignore"]},

@@ -1,6 +1,9 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The versions of ansible-core that the collection is held against, each in an environment of its own."""
+"""The versions of ansible-core that the collection is held against, each in an environment of its own.
+
+``make cores`` makes those of ``make check`` beforehand. It needs nothing but Python, so that it can run beside ``make setup``.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,12 @@ def available(cores: Sequence[str] = tuple(CORES)) -> list[str]:
     return found
 
 
+def ends() -> list[str]:
+    """The oldest and the newest released version that runs here."""
+    cores = available([core for core in CORES if core not in CANDIDATES])
+    return list(dict.fromkeys([*cores[:1], *cores[-1:]]))
+
+
 def core_environment(core: str, *requirements: str) -> Path:
     """The folder of programs of an environment with a version of ansible-core and further requirements.
 
@@ -49,3 +58,8 @@ def core_environment(core: str, *requirements: str) -> Path:
         raise LookupError(f"no Python here runs ansible-core {core}")
     name = f"core-{core}-full" if requirements else f"core-{core}"
     return environment(name, [f"ansible-core{CANDIDATES.get(core, f'=={core}.*')}", *requirements], python)
+
+
+if __name__ == "__main__":
+    for version in ends():
+        core_environment(version)

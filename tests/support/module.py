@@ -8,6 +8,7 @@ The module's real output on standard output is what is read: it proves that resu
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
@@ -20,6 +21,7 @@ from unittest import mock
 
 from ansible.module_utils import basic
 from ansible.module_utils.common import warnings as ansible_warnings
+from cryptography.hazmat.primitives import serialization
 
 try:
     from ansible.module_utils.testing import patch_module_args
@@ -75,7 +77,8 @@ def run_module(
     args = dict(params, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
     entry = importlib.import_module(f"{PACKAGE}.{module}")
     out = io.StringIO()
-    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), contextlib.redirect_stdout(out):
+    keys = mock.patch.object(serialization, "load_pem_private_key", _read_key)
+    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), keys, contextlib.redirect_stdout(out):
         _forget_warnings()
         with contextlib.suppress(SystemExit):
             entry.main()
@@ -88,6 +91,10 @@ def module_run(result: dict[str, Any], output: str, failed: bool) -> ModuleRun:
     """A result in its parts: the warnings apart, and without what was asked."""
     kept = {key: value for key, value in result.items() if key not in ("invocation", "warnings")}
     return ModuleRun(kept, output, failed, _texts(result.get("warnings", [])))
+
+
+# Reading a key checks its primes, which takes a third of a run, and the same few keys are read again and again.
+_read_key = functools.lru_cache(maxsize=16)(serialization.load_pem_private_key)
 
 
 @contextlib.contextmanager

@@ -9,8 +9,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-import yaml
-
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -28,7 +26,8 @@ def known_files() -> list[str]:
 
 def packed_files() -> list[str]:
     """Those of them that belong to the built collection by the manifest of galaxy.yml, and galaxy.yml, which a build reads."""
-    # What builds needs it; the demo does not.
+    # What builds needs them; the demo does not, nor whoever only wants an environment with another ansible-core.
+    import yaml
     from distlib.manifest import Manifest
 
     known = known_files()

@@ -43,7 +43,8 @@ def folders() -> list[str]:
 @functools.cache
 def pythons() -> dict[str, str]:
     """The Pythons of this machine: version ("3.12") to interpreter, those that can make an environment only."""
-    found: dict[str, str] = {f"{sys.version_info.major}.{sys.version_info.minor}": sys.executable}
+    # Its own file, and no link to it: an environment is the same, whichever of both asks for it.
+    found: dict[str, str] = {f"{sys.version_info.major}.{sys.version_info.minor}": os.path.realpath(sys.executable)}
     for folder in folders():
         for path in sorted(Path(folder).glob("python3.*")):
             version = path.name.removeprefix("python")

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import check, sanity, venvs
+from tests.support import check, cores, sanity, venvs
 from tests.support.tree import ROOT
 
 PLAYBOOK = ROOT / "tests" / "integration" / "targets" / "google_workspace_sync"
@@ -26,17 +26,17 @@ def quick(monkeypatch, tmp_path):
     """One clean check, one that finds something, and no tests but those of a folder that is given."""
     monkeypatch.setattr(check, "LOGS", tmp_path)
     monkeypatch.setattr(check, "run", lambda step: check.Step(step.name, step.make, 2.0, step.name == "lint"))
-    monkeypatch.setattr(check, "available", lambda _cores: ["2.18", "2.19", "2.21"])
+    monkeypatch.setattr(cores, "available", lambda _cores: ["2.18", "2.19", "2.21"])
     return tmp_path
 
 
 def test_sanity_is_on_the_oldest_and_the_newest(monkeypatch):
-    monkeypatch.setattr(check, "available", lambda _cores: ["2.18", "2.19", "2.21"])
+    monkeypatch.setattr(cores, "available", lambda _cores: ["2.18", "2.19", "2.21"])
     assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
         ("sanity", "SANITY=--core 2.18 --ends"),
         ("sanity", "SANITY=--core 2.21 --ends"),
     ]
-    monkeypatch.setattr(check, "available", lambda _cores: ["2.19"])
+    monkeypatch.setattr(cores, "available", lambda _cores: ["2.19"])
     assert [step.make for step in check.steps() if step.make[0] == "sanity"] == [
         ("sanity", "SANITY=--core 2.19 --ends")
     ]
@@ -80,6 +80,7 @@ def test_the_table():
     times = {
         "begun": 1000.0,
         "checks_begun": 1030.0,
+        "checks_ended": 1100.0,
         "tests_begun": 1100.0,
         "steps": [
             {"name": "lint", "seconds": 40.4, "failed": True},
@@ -93,16 +94,25 @@ def test_the_table():
     assert "lint 40 s FAILED" in found
     assert "types 60 s" in found
     assert "tests/unit 12 s 7 tests" in found
-    assert f"checks, {check.AT_A_TIME} at a time 70 s" in found
+    assert f"checks, {check.AT_A_TIME} at a time 70 s beside the tests" in found
     assert f"tests, {check.CORES} at a time 500 s" in found
     assert " ".join(lines[-1].split()) == "make check 600 s 10.0 minutes"
 
 
 def test_it_is_told_in_front_of_the_closing_line(tmp_path):
-    times = {"begun": 0.0, "checks_begun": 0.0, "tests_begun": 0.0, "steps": []}
+    times = {"begun": 0.0, "checks_begun": 0.0, "checks_ended": 0.0, "tests_begun": 0.0, "steps": []}
     file = tmp_path / "times.json"
     file.write_text(json.dumps(times))
-    command = [sys.executable, "-m", "pytest", "-n", "0", "-p", "no:cacheprovider", "tests/unit/test_architecture.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        "tests/unit/module_utils/_common/test_listing.py",
+    ]
     environment = {"PATH": "/usr/bin:/bin", check.TIMES: str(file)}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -113,6 +123,48 @@ def test_it_is_told_in_front_of_the_closing_line(tmp_path):
         command, cwd=ROOT, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=False
     )
     assert "what took how long" not in without.stdout
+
+
+def test_the_table_waits_for_the_checks_and_not_for_ever(tmp_path, monkeypatch):
+    file = tmp_path / "times.json"
+    times = {"begun": 0.0, "checks_begun": 0.0, "checks_ended": 4.0, "tests_begun": 0.0, "steps": []}
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(check.Pace, file)
+        time.sleep(0.3)
+        assert not waiting.done()
+        file.write_text(json.dumps(times))
+        assert waiting.result(10).lines([])[-1].startswith("make check")
+    file.write_text("{}")
+    assert check.Pace(file).lines([]) == ["The checks could not be run."]
+    # Whoever ran them is gone.
+    file.unlink()
+    parents = iter([1, 2])
+    monkeypatch.setattr(check.os, "getppid", lambda: next(parents))
+    with pytest.raises(FileNotFoundError):
+        check.Pace(file)
+
+
+def test_checks_run_beside_the_tests(quick, monkeypatch):
+    order = []
+
+    def checked(step):
+        order.append("check")
+        deadline = time.monotonic() + 10
+        while "tests" not in order and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return check.Step(step.name, step.make, 2.0)
+
+    def run(command, **options):
+        while "check" not in order:
+            time.sleep(0.01)
+        order.append("tests")
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(check, "run", checked)
+    monkeypatch.setattr(check.subprocess, "run", run)
+    assert check.main([]) == 0
+    assert order[: check.AT_A_TIME + 1].count("tests") == 1
+    assert len(order) == len(check.steps()) + 1
 
 
 def test_sanity_at_the_ends_leaves_out_the_pythons_between_and_no_test(monkeypatch, tmp_path):

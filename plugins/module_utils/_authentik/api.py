@@ -28,6 +28,9 @@ _LISTING: t.Dict[Kind, Json] = {
     GROUP: {"include_users": False, "ordering": "name"},
 }
 
+# Primary keys that no object has.
+NOBODY = {USER: "2147483647", GROUP: "00000000-0000-4000-8000-000000000000"}
+
 # What authentik lists at most on one page, unless its administrator allows more.
 LISTED_PAGE = 100
 
@@ -139,6 +142,12 @@ class Authentik:
             query = dict(filters, include_groups=False, page_size=11)
             return self.client.get_page("core/users/", query, what="look up a user")["results"]
 
+    def searched(self, kind: Kind, text: str) -> t.List[Json]:
+        """The users or groups that authentik's search finds for a text, at most 100; a group without its members."""
+        with _needs("view_%s" % kind, "%ss" % kind, "authentik_core"):
+            query = dict(_LISTING[kind], search=text, page_size=LISTED_PAGE)
+            return self.client.get_page("core/%ss/" % kind, query, what="search a %s" % kind)["results"]
+
     def groups(self, name: str) -> t.List[Json]:
         """The groups with exactly this name, at most 11, their direct members included."""
         with _needs("view_group", "groups", "authentik_core"):
@@ -222,6 +231,19 @@ class Authentik:
             path = "providers/google_workspace/%d/sync/object/" % provider
             with self.syncs.sending(_is_refusal):
                 return self.client.request("POST", path, body=body, what=what, timeout=timeout)
+
+    def list_google(self, provider: int, kind: Kind, timeout: float) -> None:
+        """Let authentik list the records at Google, and note their ids in its connections; nothing is written at Google.
+
+        A sync of an object that does not exist does that, on servers before 2026.8. What it answers says nothing.
+
+        Args:
+            timeout: seconds to wait for the answer; authentik goes on without us.
+        """
+        body: Json = {"sync_object_model": kind.model, "sync_object_id": NOBODY[kind]}
+        path = "providers/google_workspace/%d/sync/object/" % provider
+        with _needs("add_googleworkspaceprovider", "syncs of a single object"):
+            self.client.request("POST", path, body=body, what="let authentik list the %ss" % kind, timeout=timeout)
 
     def sync_tasks(self, provider: int, search: str) -> t.List[Json]:
         """The newest tasks of single-object syncs of a provider (2025.8 and later), newest first.

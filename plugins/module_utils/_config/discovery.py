@@ -9,12 +9,12 @@ other way to write these. A sync of an object that does not exist does just that
 
 from __future__ import annotations
 
+from .._authentik.api import NOBODY
 from .._authentik.errors import AuthentikError
-from .._common.kind import GROUP, USER, Kind
+from .._common.kind import Kind
 from .._common.types import Json
 from .work import Work
 
-NOBODY = {USER: "2147483647", GROUP: "00000000-0000-4000-8000-000000000000"}
 # The answer may take as long as the listing; from 2025.8 on authentik answers after ten seconds in any case.
 LONGEST_S = 60.0
 

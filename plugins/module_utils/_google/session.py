@@ -27,6 +27,40 @@ ATTEMPTS_AT_QUOTA = 32
 LONGEST_PAUSE_AT_QUOTA_S = 900.0
 
 
+class Collections:
+    """The collections of the API, each made once: making one makes all its methods, which takes longer than making a request.
+
+    Args:
+        service: the API as google-api-python-client builds it.
+    """
+
+    def __init__(self, service: t.Any) -> None:
+        self._service = service
+        self._made: t.Dict[str, t.Any] = {}
+
+    def users(self) -> t.Any:
+        """Users."""
+        return self._once("users")
+
+    def groups(self) -> t.Any:
+        """Groups."""
+        return self._once("groups")
+
+    def members(self) -> t.Any:
+        """Members of groups."""
+        return self._once("members")
+
+    def domains(self) -> t.Any:
+        """Domains."""
+        return self._once("domains")
+
+    def _once(self, name: str) -> t.Any:
+        # Two threads may each make one: they are the same.
+        if name not in self._made:
+            self._made[name] = getattr(self._service, name)()
+        return self._made[name]
+
+
 class Session:
     """Runs requests of Google's client library. Safe for threads: each has connections of its own, all share one token.
 
@@ -37,7 +71,7 @@ class Session:
         jitter: callable, handed in for tests.
 
     Attributes:
-        service: the API as google-api-python-client builds it.
+        service: Collections, of the API as google-api-python-client builds it.
         calls: int, requests to the Directory API.
         token_calls: int, requests to the token endpoint, and without a key all that lead to a token.
         notice: callable taking a text, told of every repetition.
@@ -69,7 +103,7 @@ class Session:
         self._own = threading.local()
         self._sender: t.Optional[keyless.Sender] = None
         self._signer = self._sign(endpoint)
-        self.service = self._build(endpoint)
+        self.service = Collections(self._build(endpoint))
 
     def read(self, request: t.Any, what: str) -> Json:
         """Run a read and return its JSON object, repeating it while Google asks for patience. Raises GoogleError."""

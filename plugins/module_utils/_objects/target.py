@@ -44,6 +44,11 @@ class Target:
     def __str__(self) -> str:
         return "%s %s" % (self.kind, self.name)
 
+    @property
+    def title(self) -> str:
+        """The object at the beginning of a sentence, its name as it is written."""
+        return "%s %s" % (str(self.kind).capitalize(), self.name)
+
     def described(self, in_scope: bool) -> Json:
         """As results show it; what Google calls it is filled in later."""
         return described(self.kind, self.pk, self.name, in_scope)

@@ -43,6 +43,7 @@ class SyncOptions:
         google_wait: seconds to wait for what Google has confirmed or is still working on.
         membership: "add", "exact" or "ignore"; direct engine.
         keep_members: of "owner", "manager", "group", "customer"; whom "exact" leaves alone.
+        ownership: "connection" or "external_id".
     """
 
     provider_id: t.Optional[int]
@@ -55,6 +56,7 @@ class SyncOptions:
     google_wait: float
     membership: str
     keep_members: t.FrozenSet[str]
+    ownership: str
     check_mode: bool
 
     @classmethod

@@ -119,7 +119,7 @@ class ObjectPlan(t.NamedTuple):
         record, members, connections: what to do about each.
         skipped_members: the usernames of members without an account.
         warnings: what to tell about the object.
-        adopts: whether the record is one that no connection of this provider led to.
+        adopts: whether the record was found by its address, without a connection that leads to it.
     """
 
     kind: Kind

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -42,25 +44,14 @@ class Directory:
         # Time spent waiting for Google, to tell it from the time a sync costs by itself.
         self.waited = 0.0
         try:
-            credentials = service_account.Credentials.from_service_account_info(
-                provider.credentials,
-                scopes=provider.scopes.split(","),
-                subject=provider.delegated_subject,
-            )
+            account = _account(json.dumps(provider.credentials, sort_keys=True))
         except ValueError as exc:
             raise StopSync(exc) from exc
-        http = google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=SOCKET_TIMEOUT))
-        self._service = build(
-            "admin",
-            "directory_v1",
-            http=http,
-            static_discovery=True,
-            client_options={"api_endpoint": self._endpoint},
-        )
-        self.users = self._service.users()
-        self.groups = self._service.groups()
-        self.members = self._service.members()
-        answer = self.send(self._service.domains().list(customer="my_customer"))
+        # Each has a token of its own: authentik asks for one for every task.
+        credentials = account.with_scopes(provider.scopes.split(",")).with_subject(provider.delegated_subject)
+        self._http = google_auth_httplib2.AuthorizedHttp(credentials, http=httplib2.Http(timeout=SOCKET_TIMEOUT))
+        self.users, self.groups, self.members, domains = _collections(self._endpoint)
+        answer = self.send(domains.list(customer="my_customer"))
         self.domains = [entry["domainName"] for entry in answer.get("domains", [])]
 
     def send(self, request: HttpRequest) -> dict:
@@ -99,7 +90,7 @@ class Directory:
         started = time.monotonic()
         try:
             self._go_on()
-            answer = request.execute(num_retries=0)
+            answer = request.execute(http=self._http, num_retries=0)
             self._go_on()
             return answer
         except HttpError as exc:
@@ -115,3 +106,23 @@ class Directory:
 
     def _public(self, uri: str) -> str:
         return PUBLIC_ADDRESS + uri[len(self._endpoint) :] if uri.startswith(self._endpoint) else uri
+
+
+@functools.lru_cache(maxsize=16)
+def _account(info: str) -> Any:
+    """A service account from its key as JSON. Reading a key costs more than all that a sync does with it. Raises ValueError."""
+    return service_account.Credentials.from_service_account_info(json.loads(info))
+
+
+@functools.lru_cache(maxsize=16)
+def _collections(endpoint: str) -> tuple[Any, Any, Any, Any]:
+    """Users, groups, members and domains of the API at an address: making their methods costs more than calling them."""
+    service = build(
+        "admin",
+        "directory_v1",
+        # A request is sent with the connection that it is executed with, never with this one.
+        http=httplib2.Http(),
+        static_discovery=True,
+        client_options={"api_endpoint": endpoint},
+    )
+    return service.users(), service.groups(), service.members(), service.domains()

@@ -14,7 +14,7 @@ from ..directory import RunEnded
 from ..outcome import Outcome
 from ..plan import Operation
 from .context import DirectContext
-from .executor import HeldByAnother, Unconfirmed
+from .executor import HeldByAnother, Refused, Unconfirmed
 from .log import EngineLog
 
 _MAPPING_REMEDIES = {
@@ -25,18 +25,6 @@ _MAPPING_REMEDIES = {
 
 class ObjectEnded(Exception):
     """The sync of an object has ended: its Outcome says how."""
-
-
-class Refused(Exception):
-    """An object must not be written as it was planned; the text says why and what to do.
-
-    Attributes:
-        code: str, as the result shows it.
-    """
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Attempt:

@@ -8,7 +8,8 @@ import threading
 import typing as t
 
 from ..._authentik.api import Authentik
-from ..._common.kind import Kind
+from ..._authentik.errors import AuthentikError
+from ..._common.kind import USER, Kind
 from ..._common.types import Json
 from ..._objects.connection import tolerates_rows
 from ..._objects.protection import Subject
@@ -19,6 +20,10 @@ from .reader import Reader
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
+
+
+# authentik goes on listing without us.
+LEARNING_S = 5.0
 
 
 class DirectContext:
@@ -32,6 +37,7 @@ class DirectContext:
         reader: Reader, to look things up with.
         server_version: str or None, where it had to be asked for.
         subject: Subject, the accounts that the run and authentik act as.
+        made_connections: set of Kind, of which this run has made connections in authentik.
     """
 
     def __init__(
@@ -49,6 +55,7 @@ class DirectContext:
         self.reader = reader
         self.subject = Subject(directory.session.credentials.subject, provider.get("delegated_subject"))
         self.server_version: t.Optional[str] = None
+        self.made_connections: t.Set[Kind] = set()
         self._tolerant: t.Optional[bool] = None
         self._lock = threading.Lock()
 
@@ -80,6 +87,22 @@ class DirectContext:
                     return False
                 self._tolerant = tolerates_rows(self.provider, self._version)
             return self._tolerant
+
+    def let_authentik_learn(self, log: EngineLog) -> None:
+        """Let authentik note the immutable ids of the accounts that this run has connected.
+
+        A connection that is made through its API knows an address alone, which proves nothing when the address has changed.
+        Before 2026.8 authentik lists Google's users at the beginning of each sync and notes their ids then.
+        """
+        provider = self.provider
+        if USER not in self.made_connections or "sync_page_size" not in provider or "discovery_enabled" in provider:
+            return
+        if not provider.get("assigned_backchannel_application_slug"):
+            return
+        try:
+            self.authentik.list_google(int(provider["pk"]), USER, LEARNING_S)
+        except AuthentikError as exc:
+            log.info("Whether authentik has noted the ids of the new connections is not known. %s" % exc.message)
 
     def _version(self) -> t.Tuple[int, int]:
         found = self.authentik.version()

@@ -110,7 +110,7 @@ class DirectorySync(DirectoryEngine):
         if self._journal.is_kept:
             directory.session.audit = self._journal.audit
             self.authentik.audit = self._journal.audit
-        reader = ListedReader(directory, self.authentik, int(provider["pk"]))
+        reader = ListedReader(directory, self.authentik, provider)
         reader.visits_users = USER in options.models and options.shard_count == 1
         run = DirectContext(self.authentik, provider, options, directory, reader)
         with Pool(options.parallel) as pool, Pool(AUTHENTIK_PARALLEL) as asking:
@@ -166,6 +166,7 @@ class DirectorySync(DirectoryEngine):
             self._running.carry_out()
             self._running.finish_begun()
             self._running.report_orphans()
+            run.let_authentik_learn(self.log)
         if exceeded:
             raise RunEnded(exceeded, "guard")
         self._conclude(run)

@@ -17,10 +17,12 @@ from ..._common.types import Json
 from ..._mappings.desired import MappingProblem
 from ..._mappings.evaluator import MappingEvaluator, MissingLibrary, choose_sample
 from ..._objects.connection import first_row
+from ..._objects.record import is_at
 from ..._objects.target import Target, scope
 from ..directory import RunEnded
 from ..directory_outcome import DirectoryOutcome
-from ..guard.claims import NOT, Claim, Claims, conflict_text, tie
+from ..guard.claims import Claims, keys
+from ..guard.ownership import contested_text, strength, tie
 from ..options import DirectoryOptions
 from ..outcome import Outcome
 from ..plan import DirectoryPlan, ObjectPlan
@@ -117,6 +119,7 @@ class DirectoryPlanner:
         self._progress = progress
         self._warn = warn
         self._claims = {kind: Claims() for kind in KINDS}
+        self._reader.holder_of = self._claims[USER].holder
 
     @property
     def _options(self) -> DirectoryOptions:
@@ -284,40 +287,50 @@ class DirectoryPlanner:
     # Two objects, one record
 
     def _claim(self, plan: ObjectPlan, attempt: Attempt) -> None:
-        """See that no two objects write to one record, nor make two with one address: who is connected to it has it."""
+        """See that no two objects write to one record, nor want one address: the better claim has it, equal ones get nothing."""
         kind, record = plan.kind, plan.before
-        address = kind.address(plan.record.body) if plan.record.method is not None else ""
+        address = kind.address(plan.wanted)
+        how, is_there = tie(plan.connection, record), is_at(record, address)
         own_id = "" if record is None else str(record.get("id"))
-        claim = Claim(plan.pk, own_id, address, tie(plan.connection, record))
-        connected: t.List[str] = []
-        if record is not None and claim.tie == NOT and kind in self._reader.listed:
-            connected = [pk for pk in self._reader.rows[kind].owners(record) if pk in self._snapshot.kept[kind]]
-
-        def tie_of(pk: str) -> int:
-            earlier = self.plan.get(kind, pk)
-            row = earlier.connection if earlier else first_row(self._reader.connections(kind, pk))
-            return tie(row, record)
-
-        losing, lost_to = self._claims[kind].add(claim, connected, tie_of)
+        wanted = keys(own_id, address, strength(how, is_there), strength(how, True) if is_there else 0)
+        losing, lost_to = self._claims[kind].add(plan.pk, wanted, self._others(plan, address))
+        winners = [self._called(kind, pk) for pk in lost_to]
         for pk in losing:
             if self.plan.get(kind, pk) is not None:
                 self._take_out(self.plan.pop(kind, pk), address, str(plan))
-        for pk in lost_to:
-            other = self.plan.get(kind, pk)
-            if attempt.active:
-                self._end_in_conflict(plan, attempt, address, str(other) if other else "%s %s" % (kind, pk))
+        if winners:
+            self._end_in_conflict(plan, attempt, address, winners)
+
+    def _others(self, plan: ObjectPlan, address: str) -> t.Dict[str, int]:
+        """{primary key: level of the claim} of the objects that have to do with the record, claimed or not: of all shards."""
+        kind, record = plan.kind, plan.before
+        if kind not in self._reader.listed:
+            return {}
+        found: t.Dict[str, int] = {}
+        for pk in self._reader.owners(kind, record) if record is not None else ():
+            wants = pk in self._reader.sharing(kind, kind.address(record))
+            found[pk] = max(strength(tie(row, record), wants) for row in self._reader.rows[kind].of(pk))
+        if self._options.shard_count > 1:
+            for pk in self._reader.sharing(kind, address):
+                if not self._objects.is_mine(kind, pk):
+                    found.setdefault(pk, 0)
+        return found
+
+    def _called(self, kind: Kind, pk: str) -> str:
+        other = self.plan.get(kind, pk)
+        return str(other) if other else self._reader.called(kind, pk)
 
     def _take_out(self, plan: ObjectPlan, address: str, other: str) -> None:
         """An object in the plan that loses to a later one."""
         if plan.kind == USER and plan.record.method is not None:
             self._reader.forget(t.cast(Json, plan.expected()))
         attempt = planned_attempt(self._run, plan)
-        self._end_in_conflict(plan, attempt, address, other)
+        self._end_in_conflict(plan, attempt, address, [other])
         self._reports.finish(plan.kind, plan.pk, plan.name, attempt)
 
-    def _end_in_conflict(self, plan: ObjectPlan, attempt: Attempt, address: str, other: str) -> None:
+    def _end_in_conflict(self, plan: ObjectPlan, attempt: Attempt, address: str, others: t.Sequence[str]) -> None:
         record = plan.kind.address(plan.before) or address or "its record"
-        attempt.fail(conflict_text(attempt.title, record, plan.kind.record, other), "conflict")
+        attempt.fail(contested_text(attempt.title, plan.kind, record, others), "conflict")
 
 
 def planned_attempt(run: DirectContext, plan: ObjectPlan) -> Attempt:

@@ -20,9 +20,9 @@ from ..options import DirectoryOptions
 from ..outcome import unexpected_text
 from ..plan import ObjectPlan, Operation
 from ..progress import Progress
-from .attempt import Refused
 from .context import DirectContext
 from .directory_planner import DirectoryPlanner, planned_attempt, target_of
+from .executor import Refused
 from .give_up import GiveUp
 from .listed_reader import ListedReader
 from .orphans import Orphan

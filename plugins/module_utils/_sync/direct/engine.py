@@ -53,7 +53,7 @@ class DirectSync(Engine):
         target, row = found
         self.directory = self.open_directory(provider)
         self.directory.session.notice = self.log.info
-        reader = Reader(self.directory, self.authentik, int(provider["pk"]))
+        reader = Reader(self.directory, self.authentik, provider)
         run = DirectContext(self.authentik, provider, self.request, self.directory, reader)
         attempt = Attempt(run, str(target), outcome, self.log)
         try:
@@ -79,6 +79,7 @@ class DirectSync(Engine):
 
         try:
             attempt.step(observe, plan, lambda: plans[0].carry_out())
+            run.let_authentik_learn(self.log)
         finally:
             if plans:
                 plans[0].report()

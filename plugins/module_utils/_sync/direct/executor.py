@@ -32,6 +32,18 @@ class Unconfirmed(Exception):
     """Google neither took a write for good nor refused it for good while we waited."""
 
 
+class Refused(Exception):
+    """An object must not be written as it was planned; the text says why and what to do.
+
+    Attributes:
+        code: str, as the result shows it.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
 class HeldByAnother(Exception):
     """The wanted address is somebody else's at Google."""
 

@@ -9,8 +9,11 @@ import typing as t
 
 from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
+from ..._mappings.desired import default_address
 from ..._objects.index import ConnectionIndex, RecordIndex
 from ..._objects.record import address_of
+from ..._objects.target import Target, scope
+from ..guard.ownership import BY_ID, NOT, Rivals, tie
 from .reader import Reader
 
 
@@ -34,6 +37,12 @@ class ListedReader(Reader):
         self.rows = {USER: ConnectionIndex(USER), GROUP: ConnectionIndex(GROUP)}
         self.listed: t.Set[str] = set()
         self.visits_users = False
+        # Who the provider syncs, of all shards; and, once somebody asks, who of them has which address.
+        self.kept: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
+        self.pages: t.Callable[[Kind], t.Iterable[t.List[Json]]] = lambda kind: ()
+        # Who claims an account in this run; see guard/claims.py.
+        self.holder_of: t.Callable[[str], t.Optional[t.Tuple[str, int]]] = lambda record_id: None
+        self._addresses: t.Dict[Kind, t.Dict[str, t.List[str]]] = {}
         self._absent: t.Set[t.Tuple[Kind, str]] = set()
         # Id and address of each, by either: all that members are found by.
         self._predicted: t.Dict[str, t.Tuple[str, str]] = {}
@@ -78,6 +87,51 @@ class ListedReader(Reader):
     def forget_predicted(self) -> None:
         """The users are done: what Google answered counts from now on."""
         self._predicted.clear()
+
+    def rivals(self, target: Target, record: Json) -> Rivals:
+        kind = target.kind
+        if kind not in self.listed:
+            return super().rivals(target, record)
+        by_id: t.List[str] = []
+        by_address: t.List[str] = []
+        for pk in self.owners(kind, record):
+            if pk != target.pk:
+                how = [tie(row, record) for row in self.rows[kind].of(pk)]
+                (by_id if BY_ID in how else by_address).append(self.called(kind, pk))
+        return Rivals(tuple(by_id), tuple(by_address), self._sharing(target, kind.address(record)))
+
+    def is_known_owner(self, pk: str, record_id: str) -> bool:
+        found = self.holder_of(record_id)
+        return found is not None and found[0] == pk
+
+    def owners(self, kind: Kind, record: Json) -> t.List[str]:
+        """The primary keys of the objects in scope whose connection leads to a record."""
+        return [
+            pk
+            for pk in self.rows[kind].owners(record)
+            if pk in self.kept[kind] and any(tie(row, record) != NOT for row in self.rows[kind].of(pk))
+        ]
+
+    def called(self, kind: Kind, pk: str) -> str:
+        """What messages call an object that authentik lists."""
+        found = (Target(kind, data) for page in self.pages(kind) for data in page if str(data.get("pk")) == pk)
+        return str(next(found, "%s %s" % (kind, pk)))
+
+    def sharing(self, kind: Kind, address: str) -> t.List[str]:
+        """The primary keys of the objects in scope that have an address unless a mapping gives another."""
+        if kind not in self._addresses:
+            found: t.Dict[str, t.List[str]] = {}
+            for page in self.pages(kind):
+                for data in page:
+                    target = Target(kind, data)
+                    own = default_address(target, self.shown_provider).lower()
+                    if own and scope(self.shown_provider, target) is None:
+                        found.setdefault(sys.intern(own), []).append(sys.intern(target.pk))
+            self._addresses[kind] = found
+        return self._addresses[kind].get(address.lower(), [])
+
+    def _sharing(self, target: Target, address: str) -> t.Tuple[str, ...]:
+        return tuple(self.called(target.kind, pk) for pk in self.sharing(target.kind, address) if pk != target.pk)
 
     def connections(self, kind: Kind, pk: str) -> t.List[Json]:
         return self.rows[kind].of(pk) if kind in self.listed else super().connections(kind, pk)

@@ -13,6 +13,7 @@ from ..._objects.connection import connected_id
 from ..._objects.difference import member_key
 from ..._objects.record import is_at
 from ..._objects.target import Target
+from ..guard.ownership import BY_ADDRESS, BY_ID, tie
 from .reader import Reader
 
 
@@ -69,7 +70,7 @@ def accounts_of(
 
 
 def _account(person: Json, address: str, reader: Reader, sure: bool) -> t.Optional[Json]:
-    """A person's account: the one whose own address is theirs, else the one that they are connected to."""
+    """A user's account: the one whose own address is the user's, else the one that the user is surely connected to."""
     found = reader.account(address, sure) if address else None
     if found is not None and is_at(found, address):
         return found
@@ -77,6 +78,9 @@ def _account(person: Json, address: str, reader: Reader, sure: bool) -> t.Option
         own_id = connected_id(row)
         for key in (own_id, str(row.get("google_id") or "")):
             found = reader.account(key, sure) if key else None
-            if found is not None and (found.get("id") == own_id or is_at(found, key)):
+            how = tie(row, found)
+            if found is not None and (
+                how == BY_ID or (how == BY_ADDRESS and reader.is_known_owner(str(person["pk"]), str(found.get("id"))))
+            ):
                 return found
     return None

@@ -12,8 +12,23 @@ from ..._mappings.desired import MappingProblem, default_address
 from ..._objects.connection import connected_id
 from ..._objects.record import held_text, is_at
 from ..._objects.target import Target
+from ..guard.ownership import (
+    BY_ADDRESS,
+    BY_ID,
+    CONTESTED,
+    NOT,
+    OWN,
+    UNDECIDED,
+    Rivals,
+    contested_text,
+    mark_of,
+    marked,
+    tie,
+    undecided_text,
+    verdict,
+)
 from .context import DirectContext
-from .executor import HeldByAnother
+from .executor import HeldByAnother, Refused
 
 # What the mappings give for one object: (the wanted resource, its password fields), or why that is not known.
 Evaluated = t.Union[t.Tuple[Json, Json], MappingProblem]
@@ -45,6 +60,7 @@ class Observer:
         record: Google's record, or None.
         wanted: the fields that it should have; secret: its password fields.
         members: a group's members as Google lists them; None where they were not read.
+        adopts: bool, whether the record was found by its address, without a connection that leads to it.
     """
 
     def __init__(
@@ -59,6 +75,7 @@ class Observer:
         self.secret: Json = {}
         self.members: t.Optional[t.List[Json]] = None
         self._found_by = ""
+        self.adopts = False
         self._tried: t.Set[str] = set()
         self._asked: t.Optional[Question] = None
         self._asked_again = False
@@ -79,7 +96,7 @@ class Observer:
             The question to ask next, or None when everything was read.
 
         Raises:
-            HeldByAnother, MappingProblem, AuthentikError, GoogleError.
+            HeldByAnother, Refused, MappingProblem, AuthentikError, GoogleError.
         """
         if isinstance(given, MappingProblem):
             raise given
@@ -93,6 +110,8 @@ class Observer:
                 # authentik evaluates with the connection that there is, and without one for what it makes.
                 self._asked_again = True
                 return question
+        if self._uuid:
+            self.wanted = marked(self.wanted, self.record, self._uuid)
         if self.target.kind == GROUP and self.run.options.membership != "ignore":
             self.members = self.run.reader.members(str(self.record["id"])) if self.record is not None else []
         return None
@@ -106,19 +125,53 @@ class Observer:
         return self.target.kind.google_id(self.record)
 
     def _follow(self) -> None:
-        """Look at the address that the mappings want."""
-        record, another = self.record, "another %s" % self.target.kind
+        """Look at the address that the mappings want, and see whose the record is."""
+        another = "another %s" % self.target.kind
         address = self.target.kind.address(self.wanted)
-        if record is not None and not self._is_ours(record, address):
+        if self.record is not None and not self._is_ours(self.record, address):
             # Found by somebody's alias: a mapping may have another address for this object.
             if address.lower() in self._tried:
-                raise HeldByAnother(held_text(self._found_by, another, record))
-            record = None
-        if record is None and address.lower() not in self._tried:
+                raise HeldByAnother(held_text(self._found_by, another, self.record))
+            self.record = None
+        if self.record is not None and not self._owns(self.record, address):
+            self.record = None
+        if self.record is None and address.lower() not in self._tried:
             record = self._read(address)
             if record is not None and not is_at(record, address):
                 raise HeldByAnother(held_text(address, another, record))
-        self.record = record
+            self.record = record if record is not None and self._owns(record, address) else None
+        self.adopts = self.record is not None and tie(self.row, self.record) == NOT
+
+    def _owns(self, record: Json, address: str) -> bool:
+        """Whether a record is this object's, and not somebody else's that has got its address.
+
+        Raises:
+            Refused: another object has to do with it, or nobody can tell.
+        """
+        how = tie(self.row, record)
+        wants = is_at(record, address)
+        if how == NOT and not wants:
+            # It has the e-mail of the user, as authentik links them, and a mapping wants another address.
+            wants = is_at(record, default_address(self.target, self.run.provider))
+        mark = mark_of(record) if self._uuid else ""
+        if mark == self._uuid != "" or (not mark and (how == BY_ID or (how == BY_ADDRESS and wants))):
+            # It was synced before, and nothing has moved: there is nothing to ask.
+            return True
+        kind, title = self.target.kind, self.target.title
+        rivals = self.run.reader.rivals(self.target, record) if not mark else Rivals(by_id=("the user %s" % mark,))
+        found = verdict(NOT if mark else how, wants, rivals)
+        if found == CONTESTED:
+            raise Refused(contested_text(title, kind, kind.address(record), rivals.names()), "conflict")
+        if found == UNDECIDED:
+            raise Refused(undecided_text(title, kind, record, address), "conflict")
+        return found == OWN
+
+    @property
+    def _uuid(self) -> str:
+        """What marks the records of this object; empty where records are not marked."""
+        if self.run.options.ownership != "external_id" or self.target.kind == GROUP:
+            return ""
+        return str(self.target.data.get("uuid") or "")
 
     def _connected_record(self) -> t.Tuple[t.Optional[Json], str]:
         """The record that the connection leads to, by immutable id first, and the key that it was found by."""

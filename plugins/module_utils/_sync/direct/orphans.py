@@ -16,9 +16,9 @@ from ..._common.types import Json
 from ..._objects.connection import connected_id, first_row
 from ..._objects.difference import changes
 from ..._objects.protection import check
-from ..._objects.record import is_at
 from ..._objects.target import Target, described, scope
 from ..guard.claims import Claims
+from ..guard.ownership import BY_ID, tie
 from ..options import DirectoryOptions
 from ..outcome import Outcome
 from ..plan import ConnectionPlan, ObjectPlan, RecordPlan
@@ -169,11 +169,8 @@ class Orphans:
 
     def _record(self, kind: Kind, row: Json) -> t.Optional[Json]:
         """The record that is surely the connected one."""
-        own_id, google_id = connected_id(row), str(row.get("google_id") or "")
-        for key in (own_id, google_id):
+        for key in (connected_id(row), str(row.get("google_id") or "")):
             found = self._reader.record(kind, key) if key else None
-            if found is not None and (
-                found.get("id") == own_id or (not own_id and is_at(found, google_id)) or found.get("id") == google_id
-            ):
+            if found is not None and tie(row, found) == BY_ID:
                 return found
         return None

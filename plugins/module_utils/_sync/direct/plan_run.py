@@ -205,7 +205,9 @@ class PlanRun:
         kind = self.plan.kind
         self.attempt.log.info("Took over the %s %s that Google has already." % (kind, kind.address(record)))
         members = self.run.reader.members(str(record["id"])) if self.plan.observed is not None else None
-        self.plan = t.cast(Planner, self._planner).for_record(self.plan, record, members)
+        planner = t.cast(Planner, self._planner)
+        planner.refuse_rivals(self.plan, record)
+        self.plan = planner.for_record(self.plan._replace(adopts=True), record, members)
         self.after = record
         self._note_members()
 
@@ -266,6 +268,7 @@ class PlanRun:
             google_id = str(operation.body["google_id"])
             self.executor.connect(int(self.run.provider["pk"]), self.plan.pk, google_id)
             self.attempt.outcome.object["google_id"] = google_id
+            self.run.made_connections.add(self.plan.kind)
         self.attempt.note(operation)
 
     _EXPLAINED: t.ClassVar[t.Dict[str, t.Callable[[PlanRun, Operation], None]]] = {

@@ -14,10 +14,12 @@ from ..._objects.connection import proves
 from ..._objects.protection import check
 from ..._objects.target import Target
 from .. import plan as planning
+from ..guard.ownership import OWN, contested_text, tie, verdict
 from ..plan import ConnectionPlan, MemberPlan, ObjectPlan
-from .attempt import Attempt, Refused
+from .attempt import Attempt
 from .connection import plan_connection
 from .context import DirectContext
+from .executor import Refused
 from .members import accounts_of, people_of
 from .observer import Observer
 
@@ -59,6 +61,7 @@ class Planner:
             None,
             observed.wanted,
             observed.secret,
+            adopts=observed.adopts,
         )
         plan = self.for_record(plan, observed.record, observed.members)
         self._refuse_values(plan)
@@ -74,6 +77,13 @@ class Planner:
             takes_over = not proves(plan.connection, record, plan.address)
             check(plan.kind, record, plan.record.body, self.run.subject, takes_over)
         return self.with_members(plan)
+
+    def refuse_rivals(self, plan: ObjectPlan, record: Json) -> None:
+        """See that a record that turned up at the wanted address is nobody else's. Raises Refused."""
+        rivals = self.run.reader.rivals(self.target, record)
+        if verdict(tie(plan.connection, record), True, rivals) != OWN:
+            address = plan.kind.address(record)
+            raise Refused(contested_text(self.target.title, plan.kind, address, rivals.names()), "conflict")
 
     def with_members(self, plan: ObjectPlan) -> ObjectPlan:
         """The plan with a group's members, as they were observed, compared with those in authentik."""

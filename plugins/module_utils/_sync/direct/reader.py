@@ -7,8 +7,11 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.api import Authentik
-from ..._common.kind import USER, Kind
+from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
+from ..._mappings.desired import default_address
+from ..._objects.target import Target, scope
+from ..guard.ownership import BY_ADDRESS, BY_ID, Rivals, tie
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
@@ -20,7 +23,7 @@ class Reader:
     Args:
         directory: Google's.
         authentik: the API.
-        provider: the provider's primary key.
+        provider: the provider as authentik shows it.
 
     Attributes:
         sure: bool, whether an answer "there is none" is Google's own, even where the caller could do with less.
@@ -28,10 +31,11 @@ class Reader:
 
     sure = True
 
-    def __init__(self, directory: Directory, authentik: Authentik, provider: int) -> None:
+    def __init__(self, directory: Directory, authentik: Authentik, provider: Json) -> None:
         self.directory = directory
         self.authentik = authentik
-        self.provider = provider
+        self.shown_provider = provider
+        self.provider = int(provider["pk"])
 
     def record(self, kind: Kind, key: str, sure: bool = True) -> t.Optional[Json]:
         """Google's record of a "user" or "group" with this id, address or alias, or None.
@@ -45,6 +49,38 @@ class Reader:
         """As record() for a "user", as it will be once this run has written the users."""
         return self.record(USER, key, sure)
 
+    def rivals(self, target: Target, record: Json) -> Rivals:
+        """The other objects of authentik that are connected with a record, or want its address."""
+        by_id: t.Set[str] = set()
+        by_address: t.Set[str] = set()
+        for row in self.authentik.all_connections(target.kind, self.provider):
+            if str(row.get(target.kind)) != target.pk:
+                how = tie(row, record)
+                (by_id if how == BY_ID else by_address if how == BY_ADDRESS else set()).add(_named(target.kind, row))
+        wanting = self._wanting(target, target.kind.address(record))
+        return Rivals(tuple(sorted(by_id)), tuple(sorted(by_address)), wanting)
+
+    def _wanting(self, target: Target, address: str) -> t.Tuple[str, ...]:
+        """The other objects that the provider syncs and that have this address unless a mapping gives another."""
+        if not address:
+            return ()
+        # A group has its address by its name, and many names give one address: authentik cannot search for them.
+        pages = [self.authentik.searched(USER, address)] if target.kind == USER else self.authentik.listed(GROUP)
+        others = (Target(target.kind, data) for page in pages for data in page)
+        return tuple(
+            sorted(
+                str(item)
+                for item in others
+                if item.pk != target.pk
+                and scope(self.shown_provider, item) is None
+                and default_address(item, self.shown_provider).lower() == address.lower()
+            )
+        )
+
+    def is_known_owner(self, pk: str, record_id: str) -> bool:
+        """Whether this run has found an account to be a user's, so that nobody has to be asked."""
+        return False
+
     def members(self, group: str) -> t.List[Json]:
         """A group's direct members at Google; none for a group that Google does not show yet."""
         return self.directory.members(group) or []
@@ -52,3 +88,10 @@ class Reader:
     def connections(self, kind: Kind, pk: str) -> t.List[Json]:
         """The rows that connect one user or group of authentik."""
         return self.authentik.connections(kind, self.provider, pk)
+
+
+def _named(kind: Kind, row: Json) -> str:
+    """What messages call the object of a connection."""
+    obj = row.get("%s_obj" % kind)
+    name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
+    return "%s %s" % (kind, name or row.get(kind))

@@ -45,7 +45,8 @@ class Snapshot:
         self._groups: t.Optional[t.Dict[str, Json]] = None
         self._people: t.Dict[t.Any, t.Tuple[str, str]] = {}
         self.found = {USER: 0, GROUP: 0}
-        self.kept: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
+        self.kept = reader.kept
+        reader.pages = self.pages
         self.left_out: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
         self.claimed: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
 

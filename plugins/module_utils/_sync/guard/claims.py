@@ -1,86 +1,74 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two objects that want one record at Google: who is connected to it has it, else neither gets it. Pure."""
+"""Two objects of one run that want one record or one address at Google: the better claim has it, equal ones get nothing. Pure."""
 
 from __future__ import annotations
 
+import sys
 import typing as t
 
-from ..._common.types import Json
-from ..._objects.connection import connected_id, leads_to
-
-# How a connection leads to a record.
-BY_ID, BY_ADDRESS, NOT = 2, 1, 0
-
-
-class Claim(t.NamedTuple):
-    """What one object wants of Google.
-
-    Attributes:
-        pk: its primary key in authentik.
-        record_id: the immutable id of the record that it is to be synced to; empty for one that is to be made.
-        address: the address that is to be written for it; empty where none is.
-        tie: how its connection leads to the record: BY_ID, BY_ADDRESS or NOT.
-    """
-
-    pk: str
-    record_id: str
-    address: str
-    tie: int
+# The levels of ownership.strength().
+LEVELS = 3
 
 
 class Claims:
-    """Who is to have which record, for the objects of one kind."""
+    """Who is to have which record and which address, for the objects of one kind."""
 
     def __init__(self) -> None:
-        # By the id of a record, or by "@" and an address that is to be written.
-        self._holders: t.Dict[str, str] = {}
+        # By level of the claim, so that a hundred thousand of them take little memory: {key: primary key of the object}.
+        self._holders: t.List[t.Dict[str, str]] = [{} for _level in range(LEVELS)]
 
     def __contains__(self, record_id: str) -> bool:
-        return record_id in self._holders
+        return self.holder(record_id) is not None
+
+    def holder(self, key: str) -> t.Optional[t.Tuple[str, int]]:
+        """(the primary key of the object that has a record or address, the level of its claim), or None."""
+        for level, holders in enumerate(self._holders):
+            if key in holders:
+                return holders[key], level
+        return None
 
     def add(
-        self, claim: Claim, connected: t.Iterable[str], tie_of: t.Callable[[str], int]
+        self, pk: str, wanted: t.Mapping[str, int], others: t.Mapping[str, int]
     ) -> t.Tuple[t.List[str], t.List[str]]:
-        """Add a claim, unless somebody else has what it wants.
+        """Add the claims of an object, unless somebody else has what it wants.
 
         Args:
-            connected: the primary keys of others in scope that are connected to the record.
-            tie_of: how the connection of the object with a primary key leads to the record.
+            pk: the object's primary key.
+            wanted: {key: level of its claim}; from keys().
+            others: {primary key: level} of objects outside of this book that claim the record.
 
         Returns:
-            (the primary keys of those who lose to this claim, of those whom this claim loses to); whose claim is as good as
-            this one's is in both: neither may have the record.
+            (the primary keys of those who lose to this object, of those whom it loses to); whose claim is as good as its own
+            is in both: neither may have the record.
         """
-        keys = [claim.record_id] if claim.record_id else []
-        if claim.address:
-            keys.append("@" + claim.address.lower())
-        rivals = {self._holders[key] for key in keys if key in self._holders}.union(connected) - {claim.pk}
-        ties = {pk: tie_of(pk) for pk in sorted(rivals)}
-        lost_to = [pk for pk, tie in ties.items() if tie >= claim.tie]
+        rivals: t.Dict[str, t.Tuple[int, int]] = {}
+        for key, mine in wanted.items():
+            found = self.holder(key)
+            if found is not None and found[0] != pk:
+                rivals[found[0]] = (found[1], mine)
+        for other, theirs in others.items():
+            if other != pk and other not in rivals:
+                rivals[other] = (theirs, max(wanted.values(), default=0))
+        losing = [other for other, (theirs, mine) in sorted(rivals.items()) if mine >= theirs]
+        lost_to = [other for other, (theirs, mine) in sorted(rivals.items()) if theirs >= mine]
         if not lost_to:
-            self._holders.update(dict.fromkeys(keys, claim.pk))
-        return [pk for pk, tie in ties.items() if claim.tie >= tie], lost_to
+            for key, level in wanted.items():
+                for holders in self._holders:
+                    holders.pop(key, None)
+                self._holders[level][sys.intern(key)] = sys.intern(pk)
+        return losing, lost_to
 
 
-def tie(row: t.Optional[Json], record: t.Optional[Json]) -> int:
-    """How a connection leads to a record: BY_ID, BY_ADDRESS or NOT."""
-    if row is None or record is None:
-        return NOT
-    if connected_id(row) and connected_id(row) == record.get("id"):
-        return BY_ID
-    return BY_ADDRESS if leads_to(row, record) else NOT
-
-
-def conflict_text(title: str, record: str, what: str, other: str) -> str:
-    """Why an object was not synced.
+def keys(record_id: str, address: str, to_record: int, to_address: int) -> t.Dict[str, int]:
+    """What an object claims.
 
     Args:
-        title: the object, as the beginning of a sentence.
-        record: what the record is called; what: "account" or "group".
-        other: who wants it, too.
+        record_id: the immutable id of the record that it is to be synced to; empty for one that is to be made.
+        address: the address that it wants; may be empty.
+        to_record, to_address: the levels of its claims to each.
     """
-    return (
-        "%s was not synced: %s at Google would be the %s of %s, too. Nothing was written for it. Give one of them another "
-        "address, or remove the connection in authentik that is wrong." % (title, record, what, other)
-    )
+    found = {record_id: to_record} if record_id else {}
+    if address:
+        found["@" + address.lower()] = to_address
+    return found
