@@ -88,7 +88,6 @@ OF = {
         ({"safety_limits": {"floor": -1}}, "safety_limits.floor must be"),
         ({"safety_limits": {"floor": "low"}}, "floor"),
         ({"safety_limits": {"suspension": 5}}, "safety_limits.suspension"),
-        ({"safety_limits": "5%"}, "safety_limits"),
         ({"engine": "server", "safety_limits": {"changes": "all"}}, "safety_limits.changes must be"),
         ({"objects": ["ada"], "orphans": "apply"}, "objects"),
         ({"objects": ["ada"], "shard_count": 2}, "objects"),

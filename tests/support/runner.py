@@ -31,7 +31,7 @@ class Run:
     def __init__(self, whole: Any, faster: float = 50, check: bool = False, **options: Any) -> None:
         from tests.truth.whole import LIMITS, UNHURRIED
 
-        params = {**reaching(whole.sandbox), **LIMITS, **UNHURRIED, **options}
+        params = {**reaching(whole.sandbox), **LIMITS, **UNHURRIED, "safety_limits": whole.safety_limits, **options}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.runner"],
             cwd=ROOT,
