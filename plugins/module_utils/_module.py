@@ -16,6 +16,7 @@ from ansible.module_utils.basic import AnsibleModule, env_fallback
 from ._authentik.api import Authentik
 from ._authentik.client import Client, normalise_url
 from ._authentik.errors import AuthentikError
+from ._common.endings import UNEXPECTED, unexpected_text
 from ._common.json_lines import Lines
 from ._common.listing import MAX_OBJECTS
 from ._common.signals import stoppable
@@ -26,7 +27,7 @@ from ._config.work import Work
 from ._google import addresses
 from ._google import credentials as google_credentials
 from ._google.errors import GoogleError
-from ._sync.outcome import UNEXPECTED, BaseOutcome, unexpected_text
+from ._sync.outcome import BaseOutcome
 
 if t.TYPE_CHECKING:
     from ._google.directory import Directory
@@ -73,6 +74,24 @@ def provider_arguments() -> Json:
     return {
         "provider_id": {"type": "int", "aliases": ["id"]},
         "provider_name": {"type": "str"},
+    }
+
+
+def protection_arguments() -> Json:
+    """Who is protected; doc fragment dirsync.authentik.protection."""
+    return {
+        "protect": {"type": "list", "elements": "str", "default": []},
+        "allow_admins": {"type": "bool", "default": False},
+    }
+
+
+def ownership_arguments() -> Json:
+    """Whose record is whose, for the modules that sync; doc fragment dirsync.authentik.ownership."""
+    return {
+        "ownership": {"type": "str", "default": "connection", "choices": ["connection", "external_id"]},
+        "adopt": {"type": "str", "default": "always", "choices": ["always", "never"]},
+        "reactivate": {"type": "bool", "default": False},
+        "create_inactive": {"type": "bool", "default": False},
     }
 
 
@@ -159,10 +178,12 @@ class ModuleRunner:
 
     Args:
         module: the module; a SyncModule if it syncs, whose refusals then have that form.
+        work: the class of the work of a module that configures or informs, whose refusals then have the form of its report.
     """
 
-    def __init__(self, module: AnsibleModule) -> None:
+    def __init__(self, module: AnsibleModule, work: t.Type[Work] = Work) -> None:
         self.module = module
+        self._work = work
         self._fail: t.Callable[..., t.NoReturn] = module.fail_json
         self._exit: t.Callable[..., t.NoReturn] = module.exit_json
         self.warnings: t.List[str] = []
@@ -210,17 +231,18 @@ class ModuleRunner:
         if isinstance(self.module, SyncModule):
             outcome = self.module.refused(message, code)
         else:
-            outcome = Report()
+            outcome = self._work.new_report()
             outcome.fail(message, code)
         self._fail(**leaving(_unsent(outcome)))
 
     @contextlib.contextmanager
     def guarded(self) -> t.Iterator[None]:
         """What is raised before an engine has begun ends in the module's result, too."""
+        what = "sync" if isinstance(self.module, SyncModule) else "module"
         try:
             yield
         except Exception as exc:  # noqa: BLE001
-            self.refuse(unexpected_text(exc), UNEXPECTED)
+            self.refuse(unexpected_text(exc, what), UNEXPECTED)
 
     def authentik(self) -> Authentik:
         """The API client."""
@@ -284,13 +306,26 @@ class ModuleRunner:
         except GoogleError as exc:
             self.refuse(str(exc))
 
-    def configure(self, work: t.Type[Work]) -> t.NoReturn:
-        """Do a module's work that configures or tells, and end the module with its report."""
+    def configure(self, problem: t.Callable[[Json], t.Optional[str]], reads_google: bool = False) -> t.NoReturn:
+        """Do a module's work that configures or tells, until a signal comes, and end the module with its report.
+
+        Args:
+            problem: callable taking the options and returning what is wrong with them, or None.
+            reads_google: whether the options have credentials for Google.
+        """
         module = self.module
-        authentik = self.authentik()
-        self.exit(
-            work(authentik, module.params, module.check_mode, self.warn, self.keep_secret, self.open_directory).run()
-        )
+        with self.guarded():
+            wrong = problem(module.params)
+            if wrong:
+                self.refuse(wrong)
+            if reads_google:
+                self.check_google_options()
+            job = self._work(
+                self.authentik(), module.params, module.check_mode, self.warn, self.keep_secret, self.open_directory
+            )
+        with stoppable():
+            report = job.run()
+        self.exit(report)
 
     def check_seconds(self, *names: str) -> None:
         """Refuse time-outs that are not a positive, finite number of seconds."""
@@ -322,10 +357,12 @@ class ModuleRunner:
         try:
             result = leaving(outcome.result(diff=bool(self.module._diff)))
         except Exception as exc:  # noqa: BLE001
-            if not isinstance(outcome, BaseOutcome):
-                raise
-            outcome.fail_unexpectedly(exc)
-            result = leaving(BaseOutcome.result(outcome, False))
+            if isinstance(outcome, BaseOutcome):
+                outcome.fail_unexpectedly(exc)
+                result = leaving(BaseOutcome.result(outcome, False))
+            else:
+                outcome.fail(unexpected_text(exc, "module"), UNEXPECTED)
+                result = leaving(outcome.without_values())
         if outcome.fails_task:
             self._fail(**result)
         self._exit(**result)

@@ -35,6 +35,7 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -253,12 +254,7 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    runner = ModuleRunner(module)
-    wrong = problem(module.params)
-    if wrong:
-        runner.refuse(wrong)
-    runner.check_google_options()
-    runner.configure(ConnectionWork)
+    ModuleRunner(module, ConnectionWork).configure(problem, reads_google=True)
 
 
 if __name__ == "__main__":

@@ -209,10 +209,11 @@ errors:
   type: list
   elements: dict
 code:
-  description: The kind of failure, for conditions in playbooks; V(unexpected) if a test failed.
+  description: The kind of failure, for conditions in playbooks; V(test_failed) if a test failed; V(unexpected) if an error that the
+    collection does not know stopped the module.
   returned: on failure
   type: str
-  sample: unexpected
+  sample: test_failed
 http_status:
   description: The HTTP status behind the failure, or null.
   returned: on failure
@@ -256,11 +257,7 @@ def main():
         supports_check_mode=True,
         required_one_of=[("name", "mapping_id")],
     )
-    runner = ModuleRunner(module)
-    wrong = problem(module.params)
-    if wrong:
-        runner.refuse(wrong)
-    runner.configure(MappingWork)
+    ModuleRunner(module, MappingWork).configure(problem)
 
 
 if __name__ == "__main__":

@@ -175,11 +175,7 @@ def main():
         supports_check_mode=True,
         mutually_exclusive=[("name", "mapping_id")],
     )
-    runner = ModuleRunner(module)
-    wrong = mapping_problem(module.params)
-    if wrong:
-        runner.refuse(wrong)
-    runner.configure(MappingInfo)
+    ModuleRunner(module, MappingInfo).configure(mapping_problem)
 
 
 if __name__ == "__main__":

@@ -317,11 +317,7 @@ def main():
         required_one_of=[("name", "provider_id")],
         mutually_exclusive=[("credentials", "credentials_file", "credentials_ref")],
     )
-    runner = ModuleRunner(module)
-    wrong = problem(module.params)
-    if wrong:
-        runner.refuse(wrong)
-    runner.configure(ProviderWork)
+    ModuleRunner(module, ProviderWork).configure(problem)
 
 
 if __name__ == "__main__":

@@ -136,11 +136,7 @@ def main():
         supports_check_mode=True,
         mutually_exclusive=[("name", "provider_id")],
     )
-    runner = ModuleRunner(module)
-    wrong = provider_problem(module.params)
-    if wrong:
-        runner.refuse(wrong)
-    runner.configure(ProviderInfo)
+    ModuleRunner(module, ProviderInfo).configure(provider_problem)
 
 
 if __name__ == "__main__":

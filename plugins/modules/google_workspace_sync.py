@@ -37,6 +37,8 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.ownership
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -546,7 +548,15 @@ from ansible.module_utils.basic import env_fallback
 
 from ..module_utils._authentik.log_events import LEVELS
 from ..module_utils._mappings.evaluator import MODES
-from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import (
+    ModuleRunner,
+    SyncModule,
+    authentik_arguments,
+    google_arguments,
+    ownership_arguments,
+    protection_arguments,
+    provider_arguments,
+)
 from ..module_utils._objects.target import LOOKUPS
 from ..module_utils._sync.direct.directory import DirectorySync
 from ..module_utils._sync.directory_outcome import DirectoryOutcome
@@ -565,6 +575,8 @@ def argument_spec():
         authentik_arguments(),
         **google_arguments(),
         **provider_arguments(),
+        **ownership_arguments(),
+        **protection_arguments(),
         safety_limits={
             "type": "dict",
             "apply_defaults": True,
@@ -575,7 +587,6 @@ def argument_spec():
         objects={"type": "list", "elements": "str"},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
-        ownership={"type": "str", "default": "connection", "choices": ["connection", "external_id"]},
         keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},
         orphans={"type": "str", "default": "report", "choices": ["ignore", "report", "apply"]},
         allow_group_deletion={"type": "bool", "default": False},

@@ -221,12 +221,7 @@ def main():
         required_one_of=[("provider_id", "provider_name")],
         mutually_exclusive=[("provider_id", "provider_name"), ("service_account_file", "service_account_contents")],
     )
-    runner = ModuleRunner(module)
-    wrong = problem(module.params)
-    if wrong:
-        runner.refuse(wrong)
-    runner.check_google_options()
-    runner.configure(SyncInfo)
+    ModuleRunner(module, SyncInfo).configure(problem, reads_google=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ extends_documentation_fragment:
   - dirsync.authentik.authentik
   - dirsync.authentik.google
   - dirsync.authentik.provider
+  - dirsync.authentik.ownership
+  - dirsync.authentik.protection
   - dirsync.authentik.attributes
   - dirsync.authentik.attributes.action_group
 attributes:
@@ -383,7 +385,15 @@ http_status:
 
 from ..module_utils._authentik.log_events import LEVELS
 from ..module_utils._common.kind import MODELS
-from ..module_utils._module import ModuleRunner, SyncModule, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import (
+    ModuleRunner,
+    SyncModule,
+    authentik_arguments,
+    google_arguments,
+    ownership_arguments,
+    protection_arguments,
+    provider_arguments,
+)
 from ..module_utils._objects.target import LOOKUPS, check_lookup
 from ..module_utils._sync.direct.engine import DirectSync
 from ..module_utils._sync.options import ObjectOptions
@@ -400,13 +410,14 @@ def argument_spec():
         authentik_arguments(),
         **google_arguments(),
         **provider_arguments(),
+        **ownership_arguments(),
+        **protection_arguments(),
         sync_object_model={"type": "str", "required": True, "choices": list(MODELS), "aliases": ["model"]},
         sync_object_id={"type": "str", "required": True, "aliases": ["object_id"]},
         lookup={"type": "str", "default": "auto", "choices": list(LOOKUPS)},
         override_dry_run={"type": "bool", "default": False},
         engine={"type": "str", "default": "server", "choices": list(ENGINES)},
         membership={"type": "str", "default": "add", "choices": ["add", "exact", "ignore"]},
-        ownership={"type": "str", "default": "connection", "choices": ["connection", "external_id"]},
         keep_members={"type": "list", "elements": "str", "default": list(KEEPABLE), "choices": list(KEEPABLE)},
         verify={"type": "str", "default": "auto", "choices": ["auto", "google", "connection", "none"]},
         out_of_scope={"type": "str", "default": "warn", "choices": ["warn", "fail", "ignore"]},

@@ -193,7 +193,11 @@ def test_what_google_refuses_is_not_called_done(whole):
 def test_the_account_that_the_run_acts_as(whole):
     """akadmin is connected to the delegated subject's account and leaves: nobody saws off the branch they sit on."""
     row = next(row for row in rows(whole) if row["google_id"] == mail("akadmin"))
-    whole.control("PATCH", f"authentik/connections/{row['id']}", {"google_id": mail("admin")})
+    own = next(
+        user for user in whole.sandbox.control("GET", "google/state")["users"] if user["primaryEmail"] == mail("admin")
+    )
+    found = {"google_id": mail("admin"), "attributes": {"id": own["id"], "primaryEmail": mail("admin")}}
+    whole.control("PATCH", f"authentik/connections/{row['id']}", found)
     leave(whole, "akadmin")
     for check in (True, False):
         run = whole.sync(check=check, **ALL)

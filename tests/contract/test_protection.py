@@ -222,7 +222,7 @@ def test_an_account_that_google_shows_only_after_its_409(sandbox):
     before = account(sandbox, DELEGATED)
     person(sandbox, "mallory", email=DELEGATED, is_active=False)
     sandbox.fault("google", method="GET", path="/users/" + DELEGATED, status=404, reason="notFound", times=1)
-    run = one(sandbox, "mallory")
+    run = one(sandbox, "mallory", create_inactive=True)
     assert run.result["code"] == "protected", run.result
     assert run.result["changed"] is False
     assert account(sandbox, DELEGATED) == before

@@ -108,6 +108,11 @@ def suspended_by_hand(whole: Whole) -> None:
         assert whole.control("PATCH", f"google/users/{name}@{DOMAIN}", {"suspended": True})
 
 
+def archived_by_hand(whole: Whole) -> None:
+    for name in PEOPLE:
+        assert whole.control("PATCH", f"google/users/{name}@{DOMAIN}", {"archived": True})
+
+
 def appeared(whole: Whole) -> None:
     for number in range(51):
         assert whole.control("POST", "authentik/users", person(f"guest{number}"))
@@ -184,9 +189,7 @@ DAMAGE: dict[str, tuple[Callable[[Whole], None], str, dict[str, Any]]] = {
     "reactivated": (suspended_by_hand, "reactivations", {}),
     "not archived any more": (
         both(
-            lambda whole: [
-                whole.control("PATCH", f"google/users/{name}@{DOMAIN}", {"archived": True}) for name in PEOPLE
-            ],
+            archived_by_hand,
             by_user_mapping('r["archived"] = False'),
         ),
         "reactivations",

@@ -25,7 +25,12 @@ def _clock(times: float) -> types.SimpleNamespace:
 def pacing_faster(times: float) -> Iterator[None]:
     """Let only the waiting for a request's turn run faster in this process."""
     clock = _clock(times)
-    with mock.patch.object(limiter, "waiting", types.SimpleNamespace(now=clock.monotonic, sleep=clock.sleep)):
+
+    def pause(seconds: float) -> bool:
+        clock.sleep(seconds)
+        return True
+
+    with mock.patch.object(limiter, "waiting", types.SimpleNamespace(now=clock.monotonic, pause=pause)):
         yield
 
 

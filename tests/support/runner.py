@@ -25,13 +25,18 @@ class Run:
         whole: tests.truth.whole.Whole, against whose sandbox.
         faster: how many times faster its own waiting is.
         check: whether in check mode.
-        options: the module's parameters.
+        module: its name.
+        options: the module's parameters; None takes one of those away that are always given.
     """
 
-    def __init__(self, whole: Any, faster: float = 50, check: bool = False, **options: Any) -> None:
+    def __init__(
+        self, whole: Any, faster: float = 50, check: bool = False, module: str = MODULE, **options: Any
+    ) -> None:
         from tests.truth.whole import LIMITS, UNHURRIED
 
-        params = {**reaching(whole.sandbox), **LIMITS, **UNHURRIED, "safety_limits": whole.safety_limits, **options}
+        hurry = {**UNHURRIED, "safety_limits": whole.safety_limits} if module == MODULE else {}
+        everything = {**reaching(whole.sandbox), **LIMITS, **hurry, **options}
+        params = {name: value for name, value in everything.items() if value is not None}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.support.runner"],
             cwd=ROOT,
@@ -43,7 +48,7 @@ class Run:
         )
         stdin = self.process.stdin
         assert stdin is not None
-        stdin.write(json.dumps({"faster": faster, "check": check, "params": params}))
+        stdin.write(json.dumps({"faster": faster, "check": check, "module": module, "params": params}))
         stdin.close()
         self.process.stdin = None
 
@@ -63,7 +68,7 @@ def main() -> None:
     """Read what to run, run it, and print its result."""
     asked = json.load(sys.stdin)
     with running_faster(asked["faster"]):
-        run = run_module(asked["params"], module=MODULE, check=asked["check"])
+        run = run_module(asked["params"], module=asked["module"], check=asked["check"])
     print(json.dumps({**run.result, "peak_memory": peak_memory()}))
 
 

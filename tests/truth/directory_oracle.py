@@ -65,6 +65,7 @@ class Evidence:
         self.report, self.journal = report, journal
         self.result = run.result
         self.models = options.get("models", ["user", "group"])
+        self.by_server = options.get("engine") == "server"
         self.really_changed = unvaried(before) != unvaried(after)
 
     @property
@@ -114,8 +115,8 @@ class Evidence:
             if [name for name in names if not name.startswith("zz")]:
                 fields.update(
                     {
-                        "name.givenName": given,
-                        "name.familyName": family,
+                        "name.givenName": given.strip(),
+                        "name.familyName": family.strip(),
                         "name.displayName": item["name"],
                         "suspended": not item["is_active"],
                     }
@@ -137,6 +138,9 @@ def check(evidence: Evidence, secrets: set[str]) -> None:
     _forms(evidence)
     _secrets(evidence, secrets)
     _calls(evidence)
+    if evidence.by_server:
+        _by_server(evidence)
+        return
     _nothing_written(evidence)
     _protected(evidence)
     _changed(evidence)
@@ -157,10 +161,13 @@ def slug(name: str) -> str:
 def _forms(evidence: Evidence) -> None:
     result = evidence.result
     claim("Traceback" not in evidence.run.output, "a traceback was printed", evidence.run.output[-2000:])
-    claim(result.get("status") in ("synced", "unchanged", "dry_run", "failed"), "status", result.get("status"))
+    known = ("synced", "unchanged", "dry_run", "failed", *(["unconfirmed"] if evidence.by_server else []))
+    claim(result.get("status") in known, "status", result.get("status"))
+    claim(result["engine"] == ("server" if evidence.by_server else "direct"), "engine", result["engine"])
     if evidence.run.failed:
         claim(bool(result.get("msg")) and bool(result.get("code")), "a failure without msg or code", result)
         claim(result["status"] == "failed", "failed, and the status is another", result["status"])
+        claim(result["code"] != "unexpected", "an error that nobody listed", result["msg"])
     if result["status"] == "failed" and evidence.options.get("fail_on_objects", True):
         claim(evidence.run.failed, "status failed, and the task did not fail", result)
     limit = evidence.options.get("result_limit", 100)
@@ -187,8 +194,11 @@ def _secrets(evidence: Evidence, secrets: set[str]) -> None:
 def _calls(evidence: Evidence) -> None:
     seen = {
         "authentik": len(evidence.authentik_log),
-        "google": len([item for item in evidence.google_log if item["path"] != "/token"]),
+        "google": len([item for item in evidence.google_log if item["path"] != "/token" and not _is_authentik_s(item)]),
     }
+    if evidence.by_server:
+        # authentik's own requests to Google are in the same log.
+        del seen["google"]
     for side, count in seen.items():
         told = evidence.result["calls"][side]
         # A request into a connection that a fault, or the server for idleness, has just closed was made and never seen.
@@ -196,11 +206,29 @@ def _calls(evidence: Evidence) -> None:
         claim(count <= told <= count + lost or (not evidence.quiet and told > count), f"calls.{side}", told, count)
 
 
+def _lists(request: Json) -> bool:
+    """Whether it lets authentik list what is at Google: a sync of an object that does not exist, which writes nothing there."""
+    body = request["body"] if isinstance(request["body"], dict) else {}
+    return request["path"].endswith("/sync/object/") and body.get("sync_object_id") == "2147483647"
+
+
+def _is_authentik_s(request: Json) -> bool:
+    """Whether authentik sent it, while it lists what is there: it asks for all fields, and we never do."""
+    return (
+        request["method"] == "GET"
+        and "fields" not in request["query"]
+        and request["path"].endswith(("/users", "/domains"))
+    )
+
+
 def _writes(log: list[Json]) -> list[Json]:
     return [
         item
         for item in log
-        if item["method"] != "GET" and item["path"] != "/token" and not item["path"].endswith("/test/")
+        if item["method"] != "GET"
+        and item["path"] != "/token"
+        and not item["path"].endswith("/test/")
+        and not _lists(item)
     ]
 
 
@@ -233,6 +261,63 @@ def _changed(evidence: Evidence) -> None:
     claim(result["changed"] == evidence.really_changed, "changed", result["changed"], evidence.really_changed)
     claim(not (result["status"] == "unchanged" and result["changed"]), "unchanged, and changed")
     claim(not (result["status"] == "synced" and not result["changed"]), "synced, and nothing changed")
+
+
+# authentik's own full sync
+
+
+def _by_server(evidence: Evidence) -> None:
+    """What the result says of a sync that authentik performed."""
+    result = evidence.result
+    sent = [item for item in _writes(evidence.authentik_log) if item["status"] in SUCCESS]
+    if evidence.check or result["basis"] == "nothing_sent":
+        claim(not sent, "nothing may be sent, and something was", sent[:3])
+        claim(not evidence.really_changed, "Google changed though nothing was sent")
+        claim(evidence.check or not result["changed"], "nothing was sent, and changed is true", result["basis"])
+    if evidence.check:
+        return
+    if not sent:
+        unknown = not evidence.quiet and result["basis"] == "assumed"
+        claim(unknown or result["basis"] == "nothing_sent", "nothing was sent, and the basis is", result["basis"])
+    starts = [item for item in sent if "/google_workspace" not in item["path"]]
+    claim(len(starts) <= 3, "a full sync was started again and again", starts)
+    if result["basis"] == "assumed":
+        claim(bool(evidence.run.warnings) or evidence.run.failed, "assumed without a word", result)
+    if result["basis"] == "google":
+        claim(
+            result["changed"] == evidence.really_changed
+            or (not evidence.quiet and result["changed"] >= evidence.really_changed),
+            "changed",
+            result["changed"],
+            evidence.really_changed,
+        )
+    counts = result["counts"]
+    failed = sum(counts[kind][name] for kind in counts for name in ("failed", "unconfirmed"))
+    # A page of objects that failed as a whole is an entry of its own.
+    pages = sum(1 for line in evidence.report or [] if line["kind"] == "page")
+    claim(result["failed_total"] <= failed + pages, "failed_total", result["failed_total"], counts, pages)
+    if counts["users"]["failed"] + counts["groups"]["failed"]:
+        claim(result["status"] == "failed", "objects failed, and the status is", result["status"])
+    if result["status"] in ("synced", "unchanged"):
+        claim(not failed, "objects failed, and the status is", result["status"], counts)
+        for kind in ("user", "group"):
+            found = counts[kind + "s"]
+            claim(found["total"] == len(evidence.objects(kind)), "total of", kind, found)
+            claim(found["total"] == sum(found[name] for name in OUTCOMES), "total", kind, found)
+        claim((result["status"] == "synced") == result["changed"], "status and changed", result["status"])
+    if result["basis"] != "google" or not evidence.quiet or evidence.report is None:
+        return
+    for line in evidence.report:
+        if line["kind"] != "object" or not line["changes"] or line["basis"] == "assumed":
+            continue
+        pk = _record_of(evidence, line)
+        real = real_changes(evidence, _kind(line))
+        claim(pk in real, "a change of a record that did not change", line)
+        _told_is_real(evidence, _kind(line), str(pk), line, real[str(pk)])
+    told = sum(1 for line in evidence.report if line["kind"] == "object" and line["changes"])
+    claim(told == result["changes_total"], "changes_total", told, result["changes_total"])
+    if result["status"] in ("synced", "unchanged"):
+        _holds_what_is_wanted(evidence)
 
 
 def records(state: Json, kind: str) -> dict[str, Json]:
@@ -302,7 +387,8 @@ def _counts(evidence: Evidence) -> None:
                 claim(found["total"] == sum(found[name] for name in OUTCOMES), "total", kind, found)
                 claim(not any(found[name] for name in OF_ORPHANS), "deleted nobody's", kind, found)
             if not evidence.options.get("shard_count"):
-                unknown = len([item for item in result["failed_objects"] if not item["pk"]])
+                nobody = [item for item in result["failed_objects"] if not item["pk"]]
+                unknown = len([item for item in nobody if _kind(item) == kind])
                 claim(found["total"] == len(evidence.objects(kind)) + unknown, "total of", kind, found)
     if evidence.idle or result["basis"] == "assumed":
         return

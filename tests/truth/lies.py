@@ -52,15 +52,15 @@ LIES = (
     ),
     Lie(
         "changed never",
-        UTILS + "_sync/server/comparison.py",
-        "outcome.changed = bool(found)",
-        "outcome.changed = False",
+        UTILS + "_sync/server/effect.py",
+        'return Effect(bool(found), "google"',
+        'return Effect(False, "google"',
     ),
     Lie(
         "changed inverted",
-        UTILS + "_sync/server/comparison.py",
-        "outcome.changed = bool(found)",
-        "outcome.changed = not found",
+        UTILS + "_sync/server/effect.py",
+        'return Effect(bool(found), "google"',
+        'return Effect(not found, "google"',
     ),
     Lie(
         "a failure swallowed",
@@ -100,15 +100,15 @@ LIES = (
     ),
     Lie(
         "verify skipped",
-        UTILS + "_sync/server/conclude.py",
-        "    if missing:\n        _unmet(case, missing, after, verdict)\n        return\n",
-        "",
+        UTILS + "_sync/server/decide.py",
+        "return _unmet(facts) if facts.unmet_by(after.record) else members.shown(facts)",
+        "return members.shown(facts)",
     ),
     Lie(
         "verify skipped",
-        UTILS + "_sync/server/engine.py",
-        "        after = case.look_again()\n        if question is",
-        "        after = case.before\n        if question is",
+        UTILS + "_sync/server/inquiry.py",
+        "return facts.with_after(self.observer.after(facts.before, address))",
+        "return facts.with_after(facts.before)",
     ),
     Lie(
         "a message dropped",

@@ -137,8 +137,8 @@ class Evidence:
             if any("zz" not in name for name in names):
                 fields = {
                     **fields,
-                    "name.givenName": given,
-                    "name.familyName": family,
+                    "name.givenName": given.strip(),
+                    "name.familyName": family.strip(),
                     "name.displayName": target["name"],
                     "suspended": not target["is_active"],
                 }

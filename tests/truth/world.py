@@ -22,6 +22,15 @@ from tests.support.playbook import run_task
 from tests.support.tree import ROOT
 
 DATASET = Path(__file__).parent / "dataset.json"
+SYNC_OBJECT = "google_workspace_sync_object"
+CONNECTION = "google_workspace_connection"
+DIRECTORY = "google_workspace_sync"
+# What bounds the waiting of each module; not every one has every option.
+BOUNDS = {
+    SYNC_OBJECT: ("request_timeout", "sync_timeout", "google_wait"),
+    CONNECTION: ("request_timeout",),
+    DIRECTORY: ("request_timeout", "sync_timeout", "google_wait"),
+}
 VERSIONS = ("2025.12.4", "2025.8.6", "2024.8.1")
 # By the module's clock, which runs faster here than the sandbox's; sockets keep everybody's, so that a busy machine is no
 # server that does not answer.
@@ -69,7 +78,7 @@ class World:
 
     Attributes:
         steps: what was done, as data: ["control", method, path, body] or ["run", options, check, whether as the user
-            who lacks a permission].
+            who lacks a permission, module].
         results: what each run returned, in order.
         faults: whether a fault or a lag is or was in force, so that less is known of what must succeed.
         lacking: the permission that the token's user lacks, or "".
@@ -145,23 +154,31 @@ class World:
             seen = self.sandbox.observed()
         return seen
 
-    def run(self, options: dict[str, Any], check: bool) -> ModuleRun:
-        """Run the module in this process, or the share of runs that is due by a real ansible-playbook."""
-        self.steps.append(["run", options, check, bool(self.lacking)])
-        found = self._run(options, check)
+    def run(self, options: dict[str, Any], check: bool, module: str = SYNC_OBJECT) -> ModuleRun:
+        """Run a module in this process, or the share of runs that is due by a real ansible-playbook."""
+        self.note_run(options, check, module)
+        found = self._run(options, check, module)
         self.results.append(found.result)
         return found
 
-    def _run(self, options: dict[str, Any], check: bool) -> ModuleRun:
-        everything = {**reaching(self.sandbox), "authentik_token": self.token, **LIMITS, **options}
+    def note_run(self, options: dict[str, Any], check: bool, module: str) -> None:
+        """Write down that a module runs."""
+        self.steps.append(["run", options, check, bool(self.lacking), module])
+
+    def _run(self, options: dict[str, Any], check: bool, module: str) -> ModuleRun:
+        bounds = BOUNDS[module]
+        limits = {name: value for name, value in LIMITS.items() if name in bounds}
+        as_authentik = {"create_inactive": True} if module != CONNECTION else {}
+        everything = {**reaching(self.sandbox), "authentik_token": self.token, **limits, **as_authentik, **options}
         if everything.get("service_account_file") == KEY_FILE:
             everything["service_account_file"] = self.sandbox.service_account_file
         if everything.get("service_account_contents") == KEY_CONTENTS:
             everything["service_account_contents"] = Path(self.sandbox.service_account_file).read_text()
         if self._is_due():
-            return run_task({**everything, **LIMITS_OF_A_PLAYBOOK}, check=check)
+            slower = {name: value for name, value in LIMITS_OF_A_PLAYBOOK.items() if name in bounds}
+            return run_task({**everything, **slower}, module=module, check=check)
         with running_faster(FASTER):
-            return run_module(everything, check=check, diff=True)
+            return run_module(everything, module=module, check=check, diff=True)
 
     def _is_due(self) -> bool:
         """Whether this run goes through ansible-playbook: by what was done so far, so that a replay does the same."""
@@ -177,7 +194,7 @@ class World:
         """
         tasks: list[dict[str, Any]] = []
         for number, (kind, *rest) in enumerate(self.steps, 1):
-            tasks.append(_control_task(number, *rest) if kind == "control" else _sync_task(number, *rest))
+            tasks.append(_control_task(number, *rest) if kind == "control" else _run_task(number, *rest))
         play = [{"name": "Replay", "hosts": "localhost", "gather_facts": False, "tasks": tasks}]
         commands = [
             f".venv/bin/python -m tests.sandbox --authentik-version {self.version} --dataset {DATASET.relative_to(ROOT)} "
@@ -203,7 +220,8 @@ def _control_task(number: int, method: str, path: str, body: Any) -> dict[str, A
     return task
 
 
-def _sync_task(number: int, options: dict[str, Any], check: bool, as_clerk: bool) -> dict[str, Any]:
+def _run_task(number: int, options: dict[str, Any], check: bool, as_clerk: bool, module: str) -> dict[str, Any]:
+    limits = {name: value for name, value in LIMITS.items() if name in BOUNDS[module]}
     connection = {
         "authentik_url": "{{ sandbox.authentik_url }}",
         "authentik_token": "{{ clerk.json.token }}" if as_clerk else "{{ sandbox.authentik_token }}",
@@ -211,8 +229,8 @@ def _sync_task(number: int, options: dict[str, Any], check: bool, as_clerk: bool
         "provider_id": "{{ sandbox.provider_id }}",
     }
     return {
-        "name": f"{number} Sync",
-        "dirsync.authentik.google_workspace_sync_object": {**connection, **LIMITS, **options},
+        "name": f"{number} Sync" if module == SYNC_OBJECT else f"{number} {module}",
+        f"dirsync.authentik.{module}": {**connection, **limits, **options},
         "check_mode": check,
         "diff": True,
         "ignore_errors": True,

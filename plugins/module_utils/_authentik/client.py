@@ -147,7 +147,8 @@ class Client:
             except AuthentikError as exc:
                 if not exc.retryable or attempt >= READ_ATTEMPTS:
                     raise
-                waiting.sleep(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S))
+                if not waiting.pause(min(exc.retry_after or 0.5 * 2**attempt, LONGEST_PAUSE_S)):
+                    raise
                 attempt += 1
 
     def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
@@ -251,10 +252,10 @@ class Client:
         if body is not None:
             data = json.dumps(body).encode("utf-8")
             headers["Content-Type"] = "application/json"
-        with self._counting:
-            self.calls += 1
         started = time.time()
         ticks = waiting.now()
+        with self._counting:
+            self.calls += 1
         try:
             reply = self._opener()(method, url, data=data, headers=headers, timeout=timeout or self.timeout)
             status, raw = reply.status, _read(reply, timeout or self.timeout)

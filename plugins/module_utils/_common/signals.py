@@ -12,6 +12,8 @@ import sys
 import threading
 import typing as t
 
+from . import waiting
+
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if getattr(signal, name, None) is not None
 )
@@ -24,7 +26,10 @@ class Stopped(BaseException):
 
 @contextlib.contextmanager
 def stoppable() -> t.Iterator[None]:
-    """Raise Stopped in the main thread at the first signal that is not ignored; further ones change nothing."""
+    """Raise Stopped in the main thread at the first signal that is not ignored; further ones change nothing.
+
+    The other threads end their pauses: see ``waiting``.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -34,8 +39,10 @@ def stoppable() -> t.Iterator[None]:
     def stop(number: int, _frame: t.Any) -> None:
         if not caught and not ended.is_set():
             caught.append(number)
+            waiting.set_stopping(True)
             raise Stopped(signal.Signals(number).name)
 
+    waiting.set_stopping(False)
     kept = {}
     for number in SIGNALS:
         if signal.getsignal(number) not in (signal.SIG_IGN, None):
@@ -46,6 +53,7 @@ def stoppable() -> t.Iterator[None]:
         yield
     finally:
         ended.set()
+        waiting.set_stopping(False)
         for number, handler in kept.items():
             signal.signal(number, handler)
 

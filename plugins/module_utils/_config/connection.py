@@ -256,7 +256,7 @@ class ConnectionWork(Work):
             self._note([{"google_id": wanted}], True)
             return
         discover(self, self.provider, self.kind)
-        rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
+        rows = self._rows_again()
         made = [row for row in rows if str(row.get("google_id")) == wanted]
         if not made:
             self.report.fail(
@@ -292,11 +292,17 @@ class ConnectionWork(Work):
             self.report.operations.append(_linking(wanted))
             return True
         discover(self, self.provider, self.kind)
-        rows = self._rows_to(wanted)
+        rows = [row for row in self._rows_again() if str(row.get("google_id")) == wanted]
         if rows and (not kept or rows[0].get("attributes") != kept[0].get("attributes")):
             self.report.operations.append(_linking(wanted))
         kept[:] = rows or kept
         return self._in_step(rows, record)
+
+    def _rows_again(self) -> t.List[Json]:
+        """The object's connections once authentik has linked by its listing."""
+        rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
+        self.unread = False
+        return rows
 
     def _rows_to(self, wanted: str) -> t.List[Json]:
         rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
@@ -365,10 +371,19 @@ class ConnectionWork(Work):
             entry["action"] = "removed" if reason else "renewed"
         if reason and mine:
             self.warn("authentik was not asked to create the connections again: %s." % reason)
-        if self.check_mode or not mine or reason:
+        if not mine or reason:
+            return
+        if self.check_mode:
+            linked = {str(item.row["id"]) for item in stopping if _is_linked(kind, item)}
+            for entry in mine:
+                if entry["id"] in linked:
+                    self.report.operations.append(_linking(entry["google_id"]))
+                else:
+                    entry["action"] = "removed"
             return
         discover(self, self.provider, kind)
         made = {str(row.get("google_id")) for row in self.authentik.all_connections(kind, self.pk)}
+        self.unread = False
         for entry in mine:
             if entry["google_id"] in made:
                 self.report.operations.append(_linking(entry["google_id"]))
@@ -392,6 +407,14 @@ def described(kind: Kind, item: Contradiction, tolerant: bool) -> Json:
         "stops_syncs": item.stops and not tolerant,
         "action": "reported",
     }
+
+
+def _is_linked(kind: str, item: Contradiction) -> bool:
+    """Whether authentik's own listing ties the record to the object again: people by their e-mail, groups by their name."""
+    obj, record = item.row.get("%s_obj" % kind), item.record
+    if not isinstance(obj, dict) or record is None:
+        return False
+    return bool(address_of(record) == obj.get("email") if kind == "user" else record.get("name") == obj.get("name"))
 
 
 def _line(item: Json) -> str:

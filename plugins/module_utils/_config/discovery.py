@@ -29,9 +29,18 @@ def can_discover(work: Work, provider: Json) -> str:
 
 
 def discover(work: Work, provider: Json, kind: Kind) -> bool:
-    """Ask for it; False where authentik did not say that it was done. Raises AuthentikError for a missing right."""
+    """Ask for it; ``work.unread`` is then set until the caller has read the connections again.
+
+    Returns:
+        False where authentik did not say that it was done.
+
+    Raises:
+        AuthentikError: for a missing right.
+    """
     pk = int(provider["pk"])
     what = "let authentik list the %ss at Google" % kind
+    syncs = work.authentik.syncs
+    before = syncs.total
     try:
         work.authentik.sync_object(pk, kind, NOBODY[kind], False, LONGEST_S, what)
     except AuthentikError as exc:
@@ -42,4 +51,7 @@ def discover(work: Work, provider: Json, kind: Kind) -> bool:
             % exc.message
         )
         return False
+    finally:
+        # Whoever asks reads the connections again, and says so.
+        work.unread = work.unread or syncs.total > before
     return True

@@ -39,13 +39,18 @@ def problem(options: Json) -> t.Optional[str]:
     return None
 
 
+def _nothing() -> None:
+    """Not known yet."""
+
+
 class SyncInfo(InfoWork):
     """One provider's health."""
+
+    always = {"healthy": _nothing, "complete": _nothing, "findings": list, "provider": dict}
 
     def _work(self) -> None:
         self.findings = Findings()
         values = self.report.values
-        values.update(healthy=None, complete=None, findings=[], provider={})
         try:
             self.provider = need_provider(self)
             self.pk = int(self.provider["pk"])

@@ -22,17 +22,16 @@ from .work import Work
 class InfoWork(Work):
     """What an info module does: it reads."""
 
-    def __init__(self, *args: t.Any) -> None:
-        super().__init__(*args)
-        self.report.writes = False
+    writes = False
 
 
 class ProviderInfo(InfoWork):
     """The providers, or one of them."""
 
+    always = {"providers": list}
+
     def _work(self) -> None:
         names = Names(self)
-        self.report.values["providers"] = []
         if self.options.get("name") or self.options.get("provider_id") is not None:
             found = find_provider(self)
             providers = [] if found is None else [found]
@@ -56,10 +55,11 @@ class ProviderInfo(InfoWork):
 class MappingInfo(InfoWork):
     """The property mappings, or one of them, with what they yield."""
 
+    always = {"mappings": list}
+
     def _work(self) -> None:
         options = self.options
         names = Names(self)
-        self.report.values["mappings"] = []
         found = [
             item
             for item in names.mappings()
@@ -95,12 +95,13 @@ class MappingInfo(InfoWork):
 class ConnectionInfo(InfoWork):
     """The connections of a provider, or of one object, held against Google where that is asked for."""
 
+    always = {"connections": list}
+
     def _work(self) -> None:
         options = self.options
         provider = need_provider(self)
         pk = int(provider["pk"])
         model = options.get("sync_object_model")
-        self.report.values["connections"] = []
         wrong: t.Dict[str, t.Tuple[str, str]] = {}
         rows: t.List[t.Tuple[Kind, Json]] = []
         if options["compare"]:

@@ -150,12 +150,16 @@ class MappingWork(Work):
             return
         # authentik evaluates stored mappings alone: this one belongs to no provider and is gone again at once.
         name = "%s (trial %s)" % (self.options.get("name") or (mapping or {}).get("name"), uuid.uuid4().hex[:8])
-        trial = str(self.api.create_mapping({"name": name, "expression": changes["expression"]})["pk"])
+        with self.sending():
+            trial = str(self.api.create_mapping({"name": name, "expression": changes["expression"]})["pk"])
+        # Until it is gone, authentik is not as it was.
+        self.unread = True
         try:
             self._judge(trial, cases)
         finally:
             try:
                 self.api.delete_mapping(trial)
+                self.unread = False
             except AuthentikError as exc:
                 self.warn(
                     "The property mapping '%s', made for a trial, could not be removed: remove it by hand. %s"
@@ -175,7 +179,7 @@ class MappingWork(Work):
             raise Refused(
                 "The property mapping '%s' does not yield what is expected, and was not saved: %s."
                 % (name, "; ".join(wrong)),
-                "unexpected",
+                "test_failed",
             )
 
     def _show(self, mapping: Json) -> None:

@@ -43,6 +43,11 @@ class Report:
         self.code = code or self.code or "failed"
         self.fails_task = True
 
+    def without_values(self) -> Json:
+        """The return values where the module's own ones cannot be written: those are empty."""
+        self.values = {name: type(value)() for name, value in self.values.items()}
+        return self.result(False)
+
     def result(self, diff: bool) -> Json:
         """The module's return values."""
         found = dict(

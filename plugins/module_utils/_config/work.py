@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import typing as t
 
 from .._authentik.api import Authentik, Version
 from .._authentik.configuration import VALID_LICENCES, ConfigurationApi
 from .._authentik.errors import AuthentikError
+from .._common.endings import STOPPED, UNEXPECTED, stopped_text, unexpected_text
 from .._common.errors import RemoteError
+from .._common.signals import Stopped
 from .._common.types import Json
 from .report import Report
 
@@ -42,7 +45,16 @@ class Work:
         warn: callable taking a text.
         keep_secret: callable taking texts that must never be printed.
         open_directory: callable taking the provider and returning a Directory; raises GoogleError.
+
+    Attributes:
+        unread: bool, authentik may have written something by itself that was not read since. If the work ends so, ``changed``
+            is true.
     """
+
+    # Whether the module is one that can write at all.
+    writes = True
+    # The return values that are the module's own and always there, with what makes an empty one.
+    always: t.Mapping[str, t.Callable[[], t.Any]] = {}
 
     def __init__(
         self,
@@ -61,15 +73,28 @@ class Work:
         self.keep_secret = keep_secret
         self.open_directory = open_directory
         self.directory: t.Optional[Directory] = None
-        self.report = Report()
+        self.report = self.new_report()
+        self.unread = False
         self._version: t.Optional[Version] = None
 
+    @classmethod
+    def new_report(cls) -> Report:
+        """A result of a run in which nothing was read yet."""
+        report = Report()
+        report.writes = cls.writes
+        report.values = {name: empty() for name, empty in cls.always.items()}
+        return report
+
     def run(self) -> Report:
-        """Do it. What goes wrong ends in the Report; nothing is raised but programming errors."""
-        started = time.monotonic()
+        """Do it. Whatever goes wrong, of kinds that nobody listed too, ends in the Report."""
         report = self.report
         try:
-            self._work()
+            started = time.monotonic()
+            try:
+                self._work()
+            finally:
+                self._count_calls()
+            report.duration = time.monotonic() - started
         except RemoteError as exc:
             report.errors = exc.errors
             report.http_status = exc.http_status
@@ -79,14 +104,19 @@ class Work:
                 report.fail(str(exc), exc.code)
         except Refused as exc:
             report.fail(str(exc), exc.code)
-        report.changed = report.changed or bool(report.operations)
-        report.duration = time.monotonic() - started
-        report.calls = {
+        except Exception as exc:  # noqa: BLE001
+            report.fail(unexpected_text(exc, "module"), UNEXPECTED)
+        except Stopped as exc:
+            report.fail(stopped_text(exc, "module"), STOPPED)
+        report.changed = report.changed or bool(report.operations) or self.unread
+        return report
+
+    def _count_calls(self) -> None:
+        self.report.calls = {
             "authentik": self.authentik.client.calls,
             "google": self.directory.calls if self.directory else 0,
             "google_token": self.directory.token_calls if self.directory else 0,
         }
-        return report
 
     def _work(self) -> None:
         raise NotImplementedError
@@ -106,17 +136,29 @@ class Work:
             self.report.operations.append(done)
             return None
         try:
-            answer = send()
+            with self.sending():
+                answer = send()
         except AuthentikError as exc:
             if exc.may_have_been_applied:
-                # Nobody knows whether it was performed: the next run looks.
-                self.report.changed = True
                 exc.remedy = (
                     "%s It may have been done nevertheless; run the task again, which checks first." % exc.remedy
                 ).strip()
             raise
         self.report.operations.append(done)
         return answer
+
+    @contextlib.contextmanager
+    def sending(self) -> t.Iterator[None]:
+        """Around a request that writes: if it ends by an error that leaves open whether it was performed, ``changed`` is true."""
+        client = self.authentik.client
+        before = client.calls
+        try:
+            yield
+        except BaseException as exc:
+            refused = isinstance(exc, AuthentikError) and not exc.may_have_been_applied
+            if client.calls > before and not refused:
+                self.report.changed = True
+            raise
 
     def demand_licence(self) -> None:
         """In check mode: predict the refusal of a provider's change where there is no licence."""

@@ -26,7 +26,7 @@ LISTED_PAGE = {USER: 500, GROUP: 200}
 # Every field of a user that somebody can write, the keys to tell accounts apart, whether it is an administrator's, and nothing
 # that changes by itself.
 USER_FIELDS = (
-    "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,name,suspended,archived,orgUnitPath,"
+    "id,primaryEmail,aliases,nonEditableAliases,isAdmin,isDelegatedAdmin,suspensionReason,name,suspended,archived,orgUnitPath,"
     "changePasswordAtNextLogin,includeInGlobalAddressList,ipWhitelisted,recoveryEmail,recoveryPhone,emails,addresses,"
     "customSchemas,externalIds,gender,ims,keywords,languages,locations,notes,organizations,phones,posixAccounts,"
     "relations,sshPublicKeys,websites"

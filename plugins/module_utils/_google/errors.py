@@ -154,7 +154,7 @@ class GoogleError(RemoteError):
     Attributes:
         kind: str, one of ``libraries credentials delegation subject scope disabled forbidden unauthorized not_found
             rate exhausted limit transient invalid conflict accepted cycle not_ready precondition unreachable tls
-            wrong_address listing``.
+            wrong_address listing stopped``.
         reason: str, Google's reason; may be empty.
         dropped: bool, the connection was lost before an answer had come.
     """

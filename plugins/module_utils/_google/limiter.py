@@ -44,11 +44,14 @@ class RateLimiter:
         self._lock = threading.Lock()
         self.refusals = 0
 
-    def wait(self, creation: bool = False) -> None:
+    def wait(self, creation: bool = False) -> bool:
         """Wait for this request's turn.
 
         Args:
             creation: whether it creates a user.
+
+        Returns:
+            False if the run was stopped before it came.
         """
         with self._lock:
             now = waiting.now()
@@ -67,8 +70,7 @@ class RateLimiter:
             self._first = self._first if self._sent else turn
             self._last = max(self._last, turn)
             self._sent += 1
-        if turn > now:
-            waiting.sleep(turn - now)
+        return turn <= now or waiting.pause(turn - now)
 
     def reached(self) -> float:
         """Requests a minute, from the first turn to the last; 0 for less than two."""
@@ -93,8 +95,9 @@ class Unlimited:
 
     refusals = 0
 
-    def wait(self, creation: bool = False) -> None:
+    def wait(self, creation: bool = False) -> bool:
         """Go on at once."""
+        return True
 
     def refused(self, pause: float) -> None:
         """Nothing to slow down."""

@@ -153,13 +153,21 @@ class Session:
         """Run a request when it is its turn, and again as _patiently() does."""
 
         def one() -> Json:
-            self.limiter.wait(creates_user)
+            if not self.limiter.wait(creates_user) and request.method != "GET":
+                raise GoogleError(
+                    "stopped",
+                    "Could not %s: the run was stopped before the request was sent." % what,
+                    "Run the task again.",
+                )
             return self._audited(request, what)
 
         return self._patiently(one, again)
 
     def _patiently(self, one: t.Callable[[], Json], again: t.Callable[[GoogleError], bool]) -> Json:
-        """Try up to five times, 2^n seconds and up to one more apart or as Google asks, within the time-out."""
+        """Try up to five times, 2^n seconds and up to one more apart or as Google asks, within the time-out.
+
+        A run that is stopped does not try again: the last error then says what is known.
+        """
         waited = 0.0
         attempt = 0
         maybe_done = False
@@ -182,7 +190,8 @@ class Session:
                 self.notice("%s Waiting %.1f seconds." % (exc.message, pause))
                 if exc.kind == "rate":
                     self.limiter.refused(pause)
-                waiting.sleep(pause)
+                if not waiting.pause(pause):
+                    raise
                 waited += 0.0 if paced else pause
 
     def _audited(self, request: t.Any, what: str) -> Json:

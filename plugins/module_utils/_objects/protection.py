@@ -8,6 +8,8 @@ authentik must not be able to disable them or to get into them. Every way that l
 
 from __future__ import annotations
 
+import re
+import threading
 import typing as t
 
 from .._common.kind import USER, Kind
@@ -19,15 +21,74 @@ DELETE = "delete it"
 
 
 class Subject:
-    """The accounts that a run acts as.
+    """The accounts that a run acts as, and who else is protected.
 
     Args:
         addresses: the delegated subjects, of the provider and of the run; empty ones do not count.
+        protect: entries of the option: an address, with ``*`` for any characters; an org unit, which begins with ``/`` and
+            counts with those below it; ``group:`` and the address of a group at Google, whose direct members count.
+        allow_admins: whether administrators are not protected. Nothing lifts the protection of the run's own account.
+        members_of: callable taking a group's address and returning its members as Google lists them.
     """
 
-    def __init__(self, *addresses: t.Optional[str]) -> None:
+    def __init__(
+        self,
+        *addresses: t.Optional[str],
+        protect: t.Iterable[str] = (),
+        allow_admins: bool = False,
+        members_of: t.Callable[[str], t.Iterable[Json]] = lambda group: (),
+    ) -> None:
         self._addresses = {address.strip().lower() for address in addresses if address and address.strip()}
         self._ids: t.Set[str] = set()
+        self.allow_admins = allow_admins
+        entries = [entry.strip() for entry in protect if entry.strip()]
+        self._units = [entry for entry in entries if entry.startswith("/")]
+        self._groups = [entry.partition(":")[2].strip() for entry in entries if entry.lower().startswith("group:")]
+        self._patterns = [
+            (entry, re.compile(".*".join(map(re.escape, entry.lower().split("*"))) + r"\Z"))
+            for entry in entries
+            if not entry.startswith("/") and not entry.lower().startswith("group:")
+        ]
+        self._members_of = members_of
+        self._members: t.Optional[t.Dict[str, str]] = None
+        self._lock = threading.Lock()
+
+    def known_addresses(self) -> t.List[str]:
+        """The addresses that are known without a listing: the run's own accounts, single addresses, members of groups."""
+        single = [entry.lower() for entry, _pattern in self._patterns if "*" not in entry]
+        return sorted({*self._addresses, *single, *(key for key in self._protected_members() if "@" in key)})
+
+    @property
+    def needs_listing(self) -> bool:
+        """Whether some entries name accounts that only a listing shows."""
+        return bool(self._units) or any("*" in entry for entry, _pattern in self._patterns)
+
+    def named_by(self, record: Json) -> str:
+        """Which entry of protect an account is protected by; empty if none. May read the members of groups, once."""
+        addresses = addresses_of(record)
+        for entry, pattern in self._patterns:
+            if any(pattern.match(address) for address in addresses):
+                return entry
+        path = str(record.get("orgUnitPath") or "/")
+        for unit in self._units:
+            below = unit if unit.endswith("/") else unit + "/"
+            if path.lower() == unit.lower() or path.lower().startswith(below.lower()):
+                return unit
+        members = self._protected_members()
+        return next((members[key] for key in {str(record.get("id") or ""), *addresses} if key in members), "")
+
+    def _protected_members(self) -> t.Dict[str, str]:
+        """{id or address of a member: the entry of protect that names its group}."""
+        with self._lock:
+            if self._members is None:
+                found: t.Dict[str, str] = {}
+                for group in self._groups:
+                    for member in self._members_of(group):
+                        for key in (str(member.get("id") or ""), str(member.get("email") or "").lower()):
+                            found[key] = "group:%s" % group
+                found.pop("", None)
+                self._members = found
+            return self._members
 
     def is_account(self, record: Json) -> bool:
         """Whether a record is one of these accounts: by address or alias without case, or by an id that was seen with one."""
@@ -106,10 +167,20 @@ def listed(acts: t.Sequence[str]) -> str:
     return " and ".join([", ".join(acts[:-1]), acts[-1]] if len(acts) > 1 else acts)
 
 
+def is_protected(subject: Subject, record: Json) -> bool:
+    """Whether an account is protected."""
+    return bool(standing(record, subject))
+
+
 def standing(record: Json, subject: Subject) -> str:
     """Why an account is protected, as the end of a sentence about it; empty if it is not."""
     if subject.is_account(record):
         return "is the account that this run acts as"
+    entry = subject.named_by(record)
+    if entry:
+        return "is protected (protect: %s)" % entry
+    if subject.allow_admins:
+        return ""
     if record.get("isAdmin"):
         return "is an administrator's (isAdmin)"
     if record.get("isDelegatedAdmin"):
@@ -134,6 +205,11 @@ def refused_acts(record: Json, body: Json, takes_over: bool = False, deletes: bo
         found.append("archive it")
     if "primaryEmail" in body and _lower(body["primaryEmail"]) != _lower(record.get("primaryEmail")):
         found.append("rename it to %s" % (body["primaryEmail"] or "nothing"))
+    if (
+        "orgUnitPath" in body
+        and str(body["orgUnitPath"] or "/").lower() != str(record.get("orgUnitPath") or "/").lower()
+    ):
+        found.append("move it to %s" % (body["orgUnitPath"] or "/"))
     if "password" in body or "hashFunction" in body:
         found.append("set its password")
     if "recoveryEmail" in body and _lower(body["recoveryEmail"]) != _lower(record.get("recoveryEmail")):

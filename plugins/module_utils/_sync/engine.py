@@ -9,11 +9,13 @@ import typing as t
 
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
+from .._common.endings import STOPPED, stopped_text
 from .._common.errors import RemoteError
 from .._common.signals import Stopped
 from .._common.types import Json
+from .._objects.protection import Subject
 from .._objects.target import Target, find, scope
-from .outcome import STOPPED, Outcome, stopped_text
+from .outcome import Outcome
 
 if t.TYPE_CHECKING:
     from .._google.directory import Directory
@@ -118,6 +120,17 @@ class Engine:
                 "Leave override_dry_run out, or update authentik to 2025.4 or later.",
             )
         return provider
+
+    def subject(self, provider: Json) -> Subject:
+        """The accounts that this run and authentik act as, and who else is protected."""
+        directory = self.directory
+        return Subject(
+            provider.get("delegated_subject"),
+            None if directory is None else directory.session.credentials.subject,
+            protect=self.request.protect,
+            allow_admins=self.request.allow_admins,
+            members_of=lambda group: () if directory is None else directory.members(group) or (),
+        )
 
     def _find_target(self, provider: Json) -> t.Tuple[Target, t.Optional[str]]:
         """The object, and the rule by which the provider does not sync it (None: it does)."""

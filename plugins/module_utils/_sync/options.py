@@ -44,6 +44,10 @@ class SyncOptions:
         membership: "add", "exact" or "ignore"; direct engine.
         keep_members: of "owner", "manager", "group", "customer"; whom "exact" leaves alone.
         ownership: "connection" or "external_id".
+        adopt: "always" or "never": whether a record that is found by its address, without a connection, is taken over.
+        protect: entries that name protected accounts; see Subject.
+        reactivate: whether accounts are activated that Google has suspended; create_inactive: whether an account is made for
+            a user who is not active.
     """
 
     provider_id: t.Optional[int]
@@ -57,6 +61,11 @@ class SyncOptions:
     membership: str
     keep_members: t.FrozenSet[str]
     ownership: str
+    adopt: str
+    protect: t.List[str]
+    allow_admins: bool
+    reactivate: bool
+    create_inactive: bool
     check_mode: bool
 
     @classmethod

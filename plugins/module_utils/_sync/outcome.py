@@ -6,15 +6,11 @@ from __future__ import annotations
 
 import typing as t
 
+from .._common.endings import UNEXPECTED, unexpected_text
 from .._common.errors import RemoteError
 from .._common.kind import Kind
-from .._common.masking import mask_text
 from .._common.types import Json
 from .._objects.difference import comparable
-
-UNEXPECTED = "unexpected"
-STOPPED = "stopped"
-LONGEST_REASON = 500
 
 
 class BaseOutcome:
@@ -141,36 +137,3 @@ def _state(kind: Kind, record: t.Optional[Json], members: t.Optional[t.Mapping[s
             key if role == "MEMBER" else "%s (%s)" % (key, role.lower()) for key, role in members.items()
         )
     return state
-
-
-def unexpected_text(error: BaseException) -> str:
-    """What an error that nobody listed means for whoever runs the task."""
-    try:
-        reason = mask_text(str(error))[:LONGEST_REASON]
-    except Exception:  # noqa: BLE001
-        # An error whose text cannot be made has a name still.
-        reason = ""
-    kind = type(error).__name__
-    if isinstance(error, MemoryError):
-        remedy = "Give the host more memory, or sync fewer objects in one run, and run the task again."
-    elif isinstance(error, OSError):
-        remedy = "Correct that on the host that the module runs on, and run the task again."
-    else:
-        remedy = (
-            "Run the task again. If it fails again, please report it as a defect of the collection, with the result."
-        )
-    return "An unexpected error stopped the sync (%s%s). What was done before is in the result. %s" % (
-        kind,
-        ": " + reason.rstrip(".") if reason else "",
-        remedy,
-    )
-
-
-def stopped_text(signal: BaseException) -> str:
-    """What a signal means for whoever runs the task."""
-    return "%s stopped the sync. What was done before is in the result. Run the task again to do the rest." % signal
-
-
-def operation(method: str, resource: str, key: str, by: str = "authentik", **more: str) -> Json:
-    """One write, as the result shows it."""
-    return dict({"method": method, "resource": resource, "key": key, "by": by}, **more)

@@ -27,12 +27,13 @@ class Operation(t.NamedTuple):
     """One write.
 
     Attributes:
-        method: "POST", "PUT" or "DELETE".
+        method: "POST", "PUT" or "DELETE"; empty if it is not known which.
         resource: "user", "group", "member" or "connection".
         key: what the result calls it: an address, or an id.
         body: the fields to send, without a password.
         on: the record, member or connection that is written to, as it was read; empty for one that is to be made.
         group: the address of a member's group; else empty.
+        by: who writes: "module" or "authentik".
     """
 
     method: str
@@ -41,6 +42,7 @@ class Operation(t.NamedTuple):
     body: Json
     on: Json
     group: str = ""
+    by: str = "module"
 
     @property
     def step(self) -> str:
@@ -51,7 +53,7 @@ class Operation(t.NamedTuple):
 
     def shown(self) -> Json:
         """As the result shows it."""
-        found: Json = {"method": self.method, "resource": self.resource, "key": self.key, "by": "module"}
+        found: Json = {"method": self.method or None, "resource": self.resource, "key": self.key, "by": self.by}
         return dict(found, group=self.group) if self.group else found
 
 

@@ -14,7 +14,7 @@ from ..directory import RunEnded
 from ..outcome import Outcome
 from ..plan import Operation
 from .context import DirectContext
-from .executor import HeldByAnother, Refused, Unconfirmed
+from .executor import HeldByAnother, LeftOut, Refused, Unconfirmed
 from .log import EngineLog
 
 _MAPPING_REMEDIES = {
@@ -94,6 +94,9 @@ class Attempt:
             pass
         except MappingProblem as exc:
             self._end_unmapped(exc)
+        except LeftOut as exc:
+            text = "%s is not synced: %s." % (self.title, exc)
+            self.outcome.leave_out(text, self.run.options.out_of_scope, self.warn)
         except Protected as exc:
             self.outcome.fail(exc.text(self.not_done), "protected")
         except HeldByAnother as exc:

@@ -13,6 +13,8 @@ from ..._common.kind import USER, Kind
 from ..._common.types import Json
 from ..._objects.connection import tolerates_rows
 from ..._objects.protection import Subject
+from ..._objects.record import is_at
+from ..guard.ownership import BY_ADDRESS, tie
 from ..options import SyncOptions
 from .executor import Executor, WaitBudget
 from .log import EngineLog
@@ -37,7 +39,6 @@ class DirectContext:
         reader: Reader, to look things up with.
         server_version: str or None, where it had to be asked for.
         subject: Subject, the accounts that the run and authentik act as.
-        made_connections: set of Kind, of which this run has made connections in authentik.
     """
 
     def __init__(
@@ -47,15 +48,16 @@ class DirectContext:
         options: SyncOptions,
         directory: Directory,
         reader: Reader,
+        subject: Subject,
     ) -> None:
         self.authentik = authentik
         self.provider = provider
         self.options = options
         self.directory = directory
         self.reader = reader
-        self.subject = Subject(directory.session.credentials.subject, provider.get("delegated_subject"))
+        self.subject = subject
         self.server_version: t.Optional[str] = None
-        self.made_connections: t.Set[Kind] = set()
+        self._teaches = False
         self._tolerant: t.Optional[bool] = None
         self._lock = threading.Lock()
 
@@ -88,14 +90,24 @@ class DirectContext:
                 self._tolerant = tolerates_rows(self.provider, self._version)
             return self._tolerant
 
+    def note_connection(self, kind: Kind, row: Json, record: t.Optional[Json], address: str) -> None:
+        """Note a connection of this run; whether authentik could learn the id that it lacks.
+
+        Args:
+            record: the record that it leads to.
+            address: the address that the object has unless a mapping gives another: authentik finds a user's account by it.
+        """
+        if kind == USER and tie(row, record) == BY_ADDRESS and is_at(record, address):
+            self._teaches = True
+
     def let_authentik_learn(self, log: EngineLog) -> None:
-        """Let authentik note the immutable ids of the accounts that this run has connected.
+        """Let authentik note the immutable ids of accounts whose connection lacks them, if there are any that it can find.
 
         A connection that is made through its API knows an address alone, which proves nothing when the address has changed.
         Before 2026.8 authentik lists Google's users at the beginning of each sync and notes their ids then.
         """
         provider = self.provider
-        if USER not in self.made_connections or "sync_page_size" not in provider or "discovery_enabled" in provider:
+        if not self._teaches or "sync_page_size" not in provider or "discovery_enabled" in provider:
             return
         if not provider.get("assigned_backchannel_application_slug"):
             return

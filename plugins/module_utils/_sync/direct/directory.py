@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._common.endings import STOPPED, stopped_text
 from ..._common.errors import RemoteError
 from ..._common.kind import GROUP, KINDS, USER, Kind
 from ..._common.signals import Stopped
@@ -28,7 +29,6 @@ from ..guard.safety_limits import (
     limits_of_plan,
     raise_text,
 )
-from ..outcome import STOPPED, stopped_text
 from ..plan import ObjectPlan
 from ..plan_summary import plan_summary
 from .context import DirectContext
@@ -112,7 +112,7 @@ class DirectorySync(DirectoryEngine):
             self.authentik.audit = self._journal.audit
         reader = ListedReader(directory, self.authentik, provider)
         reader.visits_users = USER in options.models and options.shard_count == 1
-        run = DirectContext(self.authentik, provider, options, directory, reader)
+        run = DirectContext(self.authentik, provider, options, directory, reader, self.subject(provider))
         with Pool(options.parallel) as pool, Pool(AUTHENTIK_PARALLEL) as asking:
             try:
                 self._plan_and_carry_out(run, reader, pool, asking)
@@ -148,6 +148,7 @@ class DirectorySync(DirectoryEngine):
             self.progress,
             self.warn,
         )
+        options = self.options
         self._plan(planner, objects, snapshot, reader)
         exceeded = self._check_plan(run, planner, reader, reports)
         self._running = DirectoryRun(
@@ -161,12 +162,13 @@ class DirectorySync(DirectoryEngine):
             lambda plan: limit_of_group(plan, self.options.safety_limits),
             self.log.info,
         )
-        if not exceeded or self.options.check_mode:
+        if not exceeded or options.check_mode:
             # What exceeds the limits can be looked at in check mode; a real run would change nothing.
             self._running.carry_out()
             self._running.finish_begun()
             self._running.report_orphans()
-            run.let_authentik_learn(self.log)
+            if not run.explains and options.objects is None:
+                run.let_authentik_learn(self.log)
         if exceeded:
             raise RunEnded(exceeded, "guard")
         self._conclude(run)

@@ -264,6 +264,7 @@ class DirectoryPlanner:
             self._reader.explain(t.cast(Json, plan.expected()))
         if plan.differs:
             self._progress.differ()
+        self._run.note_connection(kind, plan.connection or {}, plan.before, plan.address)
         if plan.differs or self._connection_differs(plan):
             self.plan.add(plan)
             if kind == GROUP:

@@ -11,13 +11,13 @@ import contextlib
 import itertools
 import typing as t
 
+from ..._common.endings import unexpected_text
 from ..._common.kind import GROUP, USER, Kind
 from ..._common.threads import Pool
 from ..._objects.difference import member_key
 from ..directory_outcome import DirectoryOutcome
 from ..guard.safety_limits import SafetyLimit
 from ..options import DirectoryOptions
-from ..outcome import unexpected_text
 from ..plan import ObjectPlan, Operation
 from ..progress import Progress
 from .context import DirectContext

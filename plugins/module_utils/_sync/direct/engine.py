@@ -54,7 +54,7 @@ class DirectSync(Engine):
         self.directory = self.open_directory(provider)
         self.directory.session.notice = self.log.info
         reader = Reader(self.directory, self.authentik, provider)
-        run = DirectContext(self.authentik, provider, self.request, self.directory, reader)
+        run = DirectContext(self.authentik, provider, self.request, self.directory, reader, self.subject(provider))
         attempt = Attempt(run, str(target), outcome, self.log)
         try:
             self._sync_object(run, target, row, attempt)
@@ -79,7 +79,6 @@ class DirectSync(Engine):
 
         try:
             attempt.step(observe, plan, lambda: plans[0].carry_out())
-            run.let_authentik_learn(self.log)
         finally:
             if plans:
                 plans[0].report()

@@ -15,7 +15,7 @@ import typing as t
 from ..._authentik.api import Authentik
 from ..._common.kind import Kind
 from ..._common.types import Json
-from ..._common.waiting import Pauses
+from ..._common.waiting import Pauses, is_stopping
 from ..._google.errors import GoogleError
 from ..._objects.difference import unmet
 from ..._objects.protection import Subject, check
@@ -44,6 +44,10 @@ class Refused(Exception):
         self.code = code
 
 
+class LeftOut(Exception):
+    """An object is left out of the sync by an option; the text says by which, as the end of a sentence."""
+
+
 class HeldByAnother(Exception):
     """The wanted address is somebody else's at Google."""
 
@@ -61,11 +65,11 @@ class WaitBudget:
         self._pauses = Pauses(FIRST_PAUSE_S, 1.6, LONGEST_PAUSE_S)
 
     def wait(self) -> bool:
-        """Sleep a little; False when there is no time left."""
+        """Sleep a little; False when there is no time left, or the run is stopped."""
         if self.left <= 0:
             return False
         self.left -= self._pauses.sleep(self.left)
-        return True
+        return not is_stopping()
 
 
 class Executor:

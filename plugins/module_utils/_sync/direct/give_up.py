@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from ..outcome import UNEXPECTED, BaseOutcome
+from ..._common.endings import UNEXPECTED
+from ..outcome import BaseOutcome
 
 # Errors that the next object will meet as well.
 HOPELESS = frozenset(

@@ -268,7 +268,7 @@ class PlanRun:
             google_id = str(operation.body["google_id"])
             self.executor.connect(int(self.run.provider["pk"]), self.plan.pk, google_id)
             self.attempt.outcome.object["google_id"] = google_id
-            self.run.made_connections.add(self.plan.kind)
+            self.run.note_connection(self.plan.kind, {"google_id": google_id}, self.after, self.plan.address)
         self.attempt.note(operation)
 
     _EXPLAINED: t.ClassVar[t.Dict[str, t.Callable[[PlanRun, Operation], None]]] = {

@@ -19,7 +19,7 @@ from ..plan import ConnectionPlan, MemberPlan, ObjectPlan
 from .attempt import Attempt
 from .connection import plan_connection
 from .context import DirectContext
-from .executor import Refused
+from .executor import LeftOut, Refused
 from .members import accounts_of, people_of
 from .observer import Observer
 
@@ -63,7 +63,13 @@ class Planner:
             observed.secret,
             adopts=observed.adopts,
         )
+        self._refuse_adoption(plan, observed.record)
+        plan = self._kept_suspended(plan, observed.record)
         plan = self.for_record(plan, observed.record, observed.members)
+        if plan.record.method == "POST" and plan.record.body.get("suspended") and not self.run.options.create_inactive:
+            raise LeftOut(
+                "the user is not active and has no account at Google; create_inactive: true creates one, suspended"
+            )
         self._refuse_values(plan)
         return self._told(plan)
 
@@ -77,6 +83,28 @@ class Planner:
             takes_over = not proves(plan.connection, record, plan.address)
             check(plan.kind, record, plan.record.body, self.run.subject, takes_over)
         return self.with_members(plan)
+
+    def _refuse_adoption(self, plan: ObjectPlan, record: t.Optional[Json]) -> None:
+        if plan.adopts and record is not None and self.run.options.adopt == "never":
+            raise Refused(
+                "%s was not synced: the %s %s at Google has no connection to it, and adopt: never takes nothing over. If it is its "
+                "own, connect the two (google_workspace_connection, google_id: '%s'), or set adopt: always."
+                % (self.target.title, plan.kind.record, plan.kind.address(record), record.get("id")),
+                "not_adopted",
+            )
+
+    def _kept_suspended(self, plan: ObjectPlan, record: t.Optional[Json]) -> ObjectPlan:
+        """The plan without the activation of an account that Google, and not an administrator, has suspended."""
+        reason = str((record or {}).get("suspensionReason") or "ADMIN")
+        if self.run.options.reactivate or not (record or {}).get("suspended") or reason.upper() == "ADMIN":
+            return plan
+        if plan.wanted.get("suspended", True):
+            return plan
+        self.attempt.warn(
+            "The account %s stays suspended: Google has suspended it (%s), and not an administrator. reactivate: true activates it."
+            % (plan.kind.address(record), reason)
+        )
+        return plan._replace(wanted={name: value for name, value in plan.wanted.items() if name != "suspended"})
 
     def refuse_rivals(self, plan: ObjectPlan, record: Json) -> None:
         """See that a record that turned up at the wanted address is nobody else's. Raises Refused."""

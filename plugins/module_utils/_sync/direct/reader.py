@@ -11,7 +11,8 @@ from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._mappings.desired import default_address
 from ..._objects.target import Target, scope
-from ..guard.ownership import BY_ADDRESS, BY_ID, Rivals, tie
+from ..guard.ownership import Rivals
+from ..rivals import connected_rivals
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
@@ -51,14 +52,8 @@ class Reader:
 
     def rivals(self, target: Target, record: Json) -> Rivals:
         """The other objects of authentik that are connected with a record, or want its address."""
-        by_id: t.Set[str] = set()
-        by_address: t.Set[str] = set()
-        for row in self.authentik.all_connections(target.kind, self.provider):
-            if str(row.get(target.kind)) != target.pk:
-                how = tie(row, record)
-                (by_id if how == BY_ID else by_address if how == BY_ADDRESS else set()).add(_named(target.kind, row))
-        wanting = self._wanting(target, target.kind.address(record))
-        return Rivals(tuple(sorted(by_id)), tuple(sorted(by_address)), wanting)
+        found = connected_rivals(self.authentik, target.kind, self.provider, target.pk, record)
+        return found._replace(wanting=self._wanting(target, target.kind.address(record)))
 
     def _wanting(self, target: Target, address: str) -> t.Tuple[str, ...]:
         """The other objects that the provider syncs and that have this address unless a mapping gives another."""
@@ -88,10 +83,3 @@ class Reader:
     def connections(self, kind: Kind, pk: str) -> t.List[Json]:
         """The rows that connect one user or group of authentik."""
         return self.authentik.connections(kind, self.provider, pk)
-
-
-def _named(kind: Kind, row: Json) -> str:
-    """What messages call the object of a connection."""
-    obj = row.get("%s_obj" % kind)
-    name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
-    return "%s %s" % (kind, name or row.get(kind))

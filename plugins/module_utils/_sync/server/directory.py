@@ -1,42 +1,43 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sync of the whole directory performed by authentik, and the truth about it.
+"""A sync of the whole directory performed by authentik.
 
 authentik answers the request to start one with an empty object. What became of it is read in the tasks that it ran, object by
-object and page by page, and seen by looking at Google (or, where that cannot be read, at authentik's connections) before and
-after.
+object and page by page, and in both sides before and after: Google, or, if that cannot be read, authentik's connections.
 """
 
 from __future__ import annotations
 
+import functools
 import typing as t
 
 from ..._authentik import tasks
+from ..._authentik.api import Version
 from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import normalise
 from ..._common import waiting
 from ..._common.errors import RemoteError
-from ..._common.kind import GROUP, KINDS, Kind
+from ..._common.kind import KINDS, Kind
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._google.limiter import RateLimiter
 from ..._objects.contradictions import stale_text
-from ..._objects.difference import changes, member_changes, unmet
-from ..._objects.protection import Subject
-from ..._objects.target import described
+from ..._objects.protection import Subject, is_protected
 from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded
-from ..outcome import Outcome
-from ..plan import overlaid
+from . import directory_conclusion as conclusions
+from . import directory_protection as protection
+from .directory_conclusion import DirectoryConclusion, DirectoryFacts, listed
+from .directory_report import DirectoryReport
 from .full_sync import LONGEST_PAUSE_S, FullSync, new_run
-from .snapshot import Objects, SnapshotReader
-from .task_report import Failure, PageFailure, TaskReport
+from .snapshot import Key
+from .snapshot_reader import SnapshotReader, list_objects
+from .task_report import TaskReport
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
-MOST_NAMED = 10
-# Between two looks whether another full sync still runs, at first.
+# Between two questions whether another full sync still runs, at first.
 FIRST_PAUSE_S = 2.0
 # One that begins at the same moment takes the lock from ours: so often it is started again.
 ATTEMPTS = 3
@@ -47,20 +48,12 @@ class FullServerSync(DirectoryEngine):
 
     name = "server"
 
-    def __init__(self, *args: t.Any, **more: t.Any) -> None:
-        super().__init__(*args, **more)
-        self._failures: t.Mapping[t.Tuple[Kind, str], Failure] = {}
-        self._doubtful: t.Set[t.Tuple[Kind, str]] = set()
-        self._untouched: t.Set[t.Tuple[Kind, str]] = set()
-        self._left_out: t.List[str] = []
-        self._skipped: t.Set[str] = set()
-
     def _sync(self) -> None:
         try:
             self._open_report()
             self._begin_report()
-            with Pool(self.options.parallel) as self._pool, Pool(AUTHENTIK_PARALLEL) as self._asking:
-                self._run()
+            with Pool(self.options.parallel) as pool, Pool(AUTHENTIK_PARALLEL) as authentik_pool:
+                self._run(pool, authentik_pool)
         except RemoteError as exc:
             self.outcome.fail_by(exc)
         except RunEnded as exc:
@@ -72,50 +65,58 @@ class FullServerSync(DirectoryEngine):
         finally:
             self._close_report()
 
-    def _run(self) -> None:
+    def _run(self, pool: Pool, authentik_pool: Pool) -> None:
         options, outcome = self.options, self.outcome
-        self._version = version = self.authentik.version()
+        version = self.authentik.version()
         outcome.server_version = str(version)
-        self._provider = provider = self._find_provider("authentik %s" % version)
+        provider = self._find_provider("authentik %s" % version)
         self._report_provider(provider)
-        self._called = "provider %s" % provider.get("name")
         run = new_run(self.authentik, version, provider)
-        self._check(run)
+        self._check(run, version, provider)
         self.progress.begin("list both sides", 0)
-        self._objects = Objects(self.authentik, provider, self._asking.map)
+        objects = list_objects(self.authentik, provider, authentik_pool.map)
         for kind in KINDS:
-            outcome.count(kind, "total", len(self._objects.names[kind]))
-            outcome.count(kind, "out_of_scope", len(self._objects.rules[kind]))
-        self._looker = SnapshotReader(
+            outcome.count(kind, "total", len(objects.names[kind]))
+            outcome.count(kind, "out_of_scope", len(objects.rules[kind]))
+        reader = SnapshotReader(
             self.authentik,
-            provider,
-            self._objects,
-            self._open_eyes(),
+            int(provider["pk"]),
+            objects,
+            self._open_directory(provider),
             options.verify == "google",
             options.google_wait,
             self.warn,
-            self._pool.map,
-            self._asking.map,
+            pool.map,
+            authentik_pool.map,
         )
+        reader.is_protected = functools.partial(is_protected, self.subject(provider))
+        report = DirectoryReport(outcome, objects, self.warn)
         if options.check_mode:
-            if options.orphans == "report":
-                self._looker.look_before()
-            self._foresee_protected()
-            self._cannot_predict()
-            self._report_orphans()
-            return
-        # What another one still writes belongs before our first look.
-        self._wait_until_free(waiting.now() + options.sync_timeout)
+            self._predict(provider, reader)
+        else:
+            self._perform(run, version, provider, reader, report)
+        if options.orphans == "report":
+            report.add_orphans(reader.before)
+
+    def _perform(
+        self, run: FullSync, version: Version, provider: Json, reader: SnapshotReader, report: DirectoryReport
+    ) -> None:
+        """Start a full sync, follow it, and find out what it did."""
+        options = self.options
+        # What another one still writes belongs before our first read.
+        self._wait_until_free(provider, waiting.now() + options.sync_timeout)
         if options.verify != "none":
-            self._looker.look_before()
-            self._refuse_conflicts()
-        self._refuse_protected()
-        self._go(run, waiting.now() + options.sync_timeout)
-        self._judge(run)
-        self._report_orphans()
+            reader.read_before()
+            self._refuse_conflicts(reader)
+        self._refuse_protected(provider, reader)
+        self._start(run, provider, waiting.now() + options.sync_timeout)
+        if run.task is None:
+            self._report_unknown(run, provider, reader, report)
+        else:
+            self._report_known(run, version, provider, reader, report)
         if self.directory is not None:
             limiter = t.cast(RateLimiter, self.directory.session.limiter)
-            outcome.rate = {
+            self.outcome.rate = {
                 "queries_per_minute": limiter.reached(),
                 "limit": options.queries_per_minute,
                 "refusals": limiter.refusals,
@@ -123,17 +124,17 @@ class FullServerSync(DirectoryEngine):
 
     # Before
 
-    def _check(self, run: FullSync) -> None:
+    def _check(self, run: FullSync, version: Version, provider: Json) -> None:
         """See that a full sync can be started and would do something. Raises RunEnded, AuthentikError."""
-        if not self.authentik.is_assigned(self._provider):
+        if not self.authentik.is_assigned(provider):
             raise RunEnded(
                 "authentik would sync nothing: %s is not assigned to an application. Add it to an application in authentik as "
-                "its backchannel provider." % self._called,
+                "its backchannel provider." % _called(provider),
                 "not_assigned",
             )
         run.prepare()
         try:
-            workers = self.authentik.worker_count(self._version)
+            workers = self.authentik.worker_count(version)
         except AuthentikError as exc:
             if exc.kind != "forbidden":
                 raise
@@ -146,11 +147,11 @@ class FullServerSync(DirectoryEngine):
                 "no_worker",
             )
 
-    def _open_eyes(self) -> t.Any:
+    def _open_directory(self, provider: Json) -> t.Optional[Directory]:
         if self.options.verify not in ("auto", "google") or self.options.check_mode:
             return None
         try:
-            self.directory = self.open_directory(self._provider)
+            self.directory = self.open_directory(provider)
             self.directory.pace(RateLimiter(self.options.queries_per_minute, self.options.user_creations_per_second))
         except GoogleError as exc:
             if self.options.verify == "google":
@@ -158,87 +159,94 @@ class FullServerSync(DirectoryEngine):
             self.warn("Google is not read, so the result is based on authentik's own record. %s" % exc)
         return self.directory
 
-    def _cannot_predict(self) -> None:
+    def _predict(self, provider: Json, reader: SnapshotReader) -> None:
         """Check mode: what authentik would change is known to nobody before it has done so."""
+        if self.options.orphans == "report":
+            reader.read_before()
+        self._predict_protected(provider, reader)
         outcome = self.outcome
-        outcome.changed = True
-        outcome.status = "unconfirmed"
         outcome.basis = "assumed"
-        text = (
-            "What authentik's full sync would change is not predicted object by object, so that it would change something is "
-            "assumed; engine: direct predicts it."
-        )
-        if self._provider.get("dry_run"):
+        if provider.get("dry_run"):
             outcome.changed = False
             outcome.status = "dry_run"
-            text = (
+            self.warn(
                 "The provider is set to dry run, so a full sync would change nothing at Google. It was not started, since "
                 "authentik links accounts that it finds even then."
             )
-        self.warn(text)
+            return
+        outcome.changed = True
+        outcome.status = "unconfirmed"
+        self.warn(
+            "What authentik's full sync would change is not predicted object by object, so that it would change something is "
+            "assumed; engine: direct predicts it."
+        )
 
-    def _refuse_conflicts(self) -> None:
-        found = self._looker.conflicts()
+    # Protection
+
+    @staticmethod
+    def _refuse_conflicts(reader: SnapshotReader) -> None:
+        found = protection.conflicts(reader.objects, reader.before)
         if found:
             raise RunEnded(
                 "authentik would overwrite somebody else's record at Google: %s. Nothing was sent. Change the "
                 "address in authentik and delete the connection that names it; only if nobody needs an alias, remove it at Google. "
-                "engine: direct leaves these alone and syncs the others." % _listed(found),
+                "engine: direct leaves these alone and syncs the others." % listed(found),
                 "conflict",
             )
 
-    def _refuse_protected(self) -> None:
-        """authentik's full sync cannot leave a single user out: it is not started if it would harm a protected account."""
-        if self._looker.before.records is None:
-            self._cannot_protect("Google was not read")
+    def _refuse_protected(self, provider: Json, reader: SnapshotReader) -> None:
+        """Stop a full sync that would harm a protected account; it cannot leave a single user out."""
+        if reader.before.records is None:
+            self._warn_unprotected("Google was not read")
             return
-        subjects = self._subjects(self.directory)
-        self._stop_for_protected(self._looker.protected(subjects, Subject(*subjects)))
+        self._stop_for_protected(provider, reader, reader.before.protected, self.subject(provider))
 
-    def _foresee_protected(self) -> None:
+    def _predict_protected(self, provider: Json, reader: SnapshotReader) -> None:
         """As _refuse_protected(), for check mode, which lists nothing at Google."""
         if self.options.verify not in ("auto", "google"):
-            self._cannot_protect("Google was not read")
+            self._warn_unprotected("Google was not read")
             return
         try:
-            directory = self.directory = self.open_directory(self._provider)
-            subjects = self._subjects(directory)
-            found = self._looker.protected_by_query(directory, subjects, Subject(*subjects))
+            directory = self.directory = self.open_directory(provider)
+            subject = self.subject(provider)
+            accounts = protection.query_protected_accounts(directory, subject)
         except GoogleError as exc:
             if self.options.verify == "google":
                 raise
-            self._cannot_protect(str(exc))
+            self._warn_unprotected(str(exc))
             return
-        self._stop_for_protected(found)
+        if accounts:
+            reader.read_connections_before()
+        if subject.needs_listing:
+            self._warn_unprotected("check mode lists nothing, and protect names an org unit or a pattern")
+        self._stop_for_protected(provider, reader, accounts, subject)
 
-    def _cannot_protect(self, why: str) -> None:
+    def _stop_for_protected(
+        self, provider: Json, reader: SnapshotReader, accounts: t.Sequence[Json], subject: Subject
+    ) -> None:
+        found = protection.refusals(self.authentik, provider, reader.objects, reader.before, accounts, subject)
+        if found:
+            raise RunEnded(
+                "These accounts at Google are protected, and a full sync would harm them: "
+                "%s. Nothing was sent. Give these users another e-mail in authentik, take them out of the provider's scope, or "
+                "correct the property mapping; engine: direct leaves the accounts alone and syncs the others."
+                % listed(found),
+                "protected",
+            )
+
+    def _warn_unprotected(self, why: str) -> None:
         self.warn(
             "Whether authentik takes over, suspends or renames an administrator's account is not known: %s."
             % why.rstrip(".")
         )
 
-    def _subjects(self, directory: t.Optional[Directory]) -> t.List[str]:
-        """The addresses of the accounts that authentik and this run act as."""
-        ours = "" if directory is None else directory.session.credentials.subject
-        return [address for address in (str(self._provider.get("delegated_subject") or ""), ours) if address]
+    # Send and follow
 
-    def _stop_for_protected(self, found: t.Sequence[str]) -> None:
-        if found:
-            raise RunEnded(
-                "Administrators' accounts at Google, and the one that the run acts as, are protected, and a full sync would harm them: "
-                "%s. Nothing was sent. Give these users another e-mail in authentik, take them out of the provider's scope, or "
-                "correct the property mapping; engine: direct leaves the accounts alone and syncs the others."
-                % _listed(found),
-                "protected",
-            )
-
-    # The sync itself
-
-    def _go(self, run: FullSync, deadline: float) -> None:
+    def _start(self, run: FullSync, provider: Json, deadline: float) -> None:
         """Start a full sync and follow it to its end."""
         for attempt in range(ATTEMPTS):
             if attempt:
-                self._wait_until_free(deadline)
+                self._wait_until_free(provider, deadline)
             self.progress.begin("authentik syncs", 0)
             run.start()
             # From here on something may have been written.
@@ -254,422 +262,82 @@ class FullServerSync(DirectoryEngine):
         self.outcome.basis = "nothing_sent"
         raise RunEnded(
             "Another full sync of %s began each time before ours did, so that authentik skipped ours. Run the task again "
-            "later." % self._called,
+            "later." % _called(provider),
             "already_running",
         )
 
-    def _wait_until_free(self, deadline: float) -> None:
+    def _wait_until_free(self, provider: Json, deadline: float) -> None:
         """Wait for the end of a full sync that runs already.
 
-        It may have passed objects before they got their present values, so that its end is no reason to be content.
+        It may have passed objects before they got their present values, so that another one is started after it.
         """
-        told = False
+        warned = False
 
         def free() -> bool:
-            nonlocal told
-            if not self.authentik.is_full_sync_running(int(self._provider["pk"])):
+            nonlocal warned
+            if not self.authentik.is_full_sync_running(int(provider["pk"])):
                 return True
-            if not told:
-                told = True
+            if not warned:
+                warned = True
                 self.progress.begin("wait for another full sync", 0)
                 self.warn(
                     "A full sync of %s was running already. It was waited for, and then another one was started, since the "
-                    "first may have passed objects before they were changed." % self._called
+                    "first may have passed objects before they were changed." % _called(provider)
                 )
             return False
 
         if not waiting.poll(free, deadline, FIRST_PAUSE_S, 1.5, LONGEST_PAUSE_S):
             raise RunEnded(
                 "A full sync of %s is running already, and had not ended after %g seconds. No other one was started. Run "
-                "the task again later, or raise sync_timeout." % (self._called, self.options.sync_timeout),
+                "the task again later, or raise sync_timeout." % (_called(provider), self.options.sync_timeout),
                 "already_running",
             )
 
     # After
 
-    def _judge(self, run: FullSync) -> None:
+    def _report_known(
+        self, run: FullSync, version: Version, provider: Json, reader: SnapshotReader, report: DirectoryReport
+    ) -> None:
+        """Our full sync was found: what its lines and both sides show."""
         outcome = self.outcome
-        if run.task is None:
-            self._report_unknown(run)
-            return
         for line in normalise(run.lines):
             outcome.log(line)
         outcome.messages_source = "task_log"
-        reading = self._reading = TaskReport(run, self._objects, self.options.fail_on, self._version.has_tasks)
-        self._failures, self._doubtful = reading.failed, reading.doubtful
-        self._untouched = {(page.kind, pk) for page in reading.pages if page.untouched for pk in page.objects}
-        if reading.unassigned:
+        lines = TaskReport(run, reader.objects, self.options.fail_on, version.has_tasks)
+        if lines.unassigned:
             outcome.basis = "nothing_sent"
             outcome.fail(
                 "authentik synced nothing: %s is not assigned to an application (any more). Add it to an application in "
-                "authentik as its backchannel provider." % self._called,
+                "authentik as its backchannel provider." % _called(provider),
                 "not_assigned",
             )
             return
-        if self._provider.get("dry_run"):
-            self._report_dry_run(reading)
+        untouched = {(page.kind, pk) for page in lines.pages if page.untouched for pk in page.objects}
+        if not provider.get("dry_run"):
+            self._read_after(reader, lines.written)
+        facts = self._facts(reader, lines.failed, lines.doubtful, untouched)
+        if provider.get("dry_run"):
+            self._report_dry_run(facts, lines, report)
         else:
-            self._look_and_compare(reading.written)
-        self._conclude(run, reading)
-
-    def _look_and_compare(self, written: t.Callable[[Kind, str], bool]) -> None:
-        """Look again, and fill in what changed."""
-        outcome, looker = self.outcome, self._looker
-        self.progress.begin("look again", 0)
-        if self.options.verify == "none":
-            self._assume("Nothing was looked at (verify: none), so whether anything changed at Google is assumed.")
-            return
-        try:
-            looker.look_after(written)
-        except AuthentikError as exc:
-            # What was sent is sent: a look that fails is no reason to forget what else is known.
-            self.warn("authentik's records of the connections could not be read again. %s" % exc)
-        if not looker.saw_google and (looker.before.rows is None or looker.after.rows is None):
-            self._assume(
-                "Neither Google nor authentik's connections could be read, so that something changed is assumed."
-            )
-            return
-        outcome.basis = "google" if looker.saw_google else "connection"
-        for kind, pk in self._all():
-            self._compare(kind, pk)
-        if not looker.saw_google:
-            self._assume_members()
-
-    def _assume(self, why: str) -> None:
-        """Nothing was seen: what authentik's lines do not tell of an object is not known."""
-        self.outcome.changed = True
-        self.warn(why)
-        for kind, pk in self._all():
-            failure = self._failures.get((kind, pk))
-            if failure is None:
-                self.outcome.count(kind, "failed" if (kind, pk) in self._untouched else "unconfirmed")
-                continue
-            item = Outcome("server")
-            item.object = self._described(kind, pk)
-            item.fail(failure.text, failure.code, failure.fails_task)
-            self.outcome.add(kind, item, None)
-
-    def _assume_members(self) -> None:
-        """Members are not in authentik's rows: without Google nobody knows whether one was new."""
-        if not self.outcome.changed and any(self._objects.members.values()):
-            self.outcome.changed = True
-            self.outcome.basis = "assumed"
-            self.warn(
-                "Whether members of groups were added cannot be seen without Google, so that something changed is assumed. Let "
-                "the module read Google (verify: google) to know."
-            )
-
-    def _all(self) -> t.Iterator[t.Tuple[Kind, str]]:
-        """(kind, primary key) of all objects in scope, and of those that came into it since and failed."""
-        for kind in KINDS:
-            known = self._objects.in_scope[kind]
-            for pk in known:
-                yield kind, pk
-            listed = set(known)
-            for found, pk in self._failures:
-                if found == kind and pk not in listed:
-                    yield kind, pk
-
-    def _compare(self, kind: Kind, pk: str) -> None:
-        """One object: what differs between the two looks, and what authentik says of it."""
-        outcome, looker, key = self.outcome, self._looker, (kind, pk)
-        item = Outcome("server")
-        item.object = self._described(kind, pk)
-        if looker.saw_google:
-            action = self._see(kind, pk, item)
-        else:
-            action = self._see_row(kind, pk, item)
-        item.changed = bool(item.changes)
-        failure = self._failures.get(key)
-        if failure is not None:
-            item.fail(failure.text, failure.code, failure.fails_task)
-        elif key in looker.unconfirmed:
-            self._doubt(item, self._trailing_text())
-        elif key in self._doubtful:
-            # Its page is reported; what is seen of it is true all the same.
-            if not item.changes:
-                outcome.count(kind, "failed" if key in self._untouched else "unconfirmed")
-                return
-            self._doubt(item, "It changed, but whether authentik came to the end of it is not known.")
-        elif item.object["google_id"] is None:
-            # authentik went over it without a word and has no connection: its mappings leave it out.
-            self._leave_out(item)
-            outcome.count(kind, "out_of_scope")
-            return
-        else:
-            item.status = "synced" if item.changes else "unchanged"
-        if kind == GROUP and item.object["google_id"] is not None:
-            item.skipped_members = looker.unlinked_members(pk)
-            self._skipped.update(item.skipped_members)
-        if item.status == "unchanged" and not item.skipped_members:
-            # Most objects of most runs: they need no line of their own.
-            outcome.count(kind, "unchanged")
-        else:
-            outcome.add(kind, item, action if item.changes else None)
-
-    def _described(self, kind: Kind, pk: str) -> Json:
-        return described(kind, pk, self._objects.names[kind].get(pk, pk), True)
-
-    @staticmethod
-    def _doubt(item: Outcome, text: str) -> None:
-        item.status = item.code = "unconfirmed"
-        item.failure = text
-
-    def _leave_out(self, item: Outcome) -> None:
-        self._left_out.append("%s %s" % (item.object["model"].rpartition(".")[2].lower(), item.object["name"]))
-
-    def _see(self, kind: Kind, pk: str, item: Outcome) -> t.Optional[str]:
-        """Compare Google's records and a group's members before and after; returns what was done."""
-        looker, before, after = self._looker, self._looker.before, self._looker.after
-        item.basis = "google"
-        row = after.row(kind, pk)
-        if row is not None:
-            item.object["google_id"] = row.google_id
-        elif after.rows is not None:
-            # Whatever stands at Google under its address is not connected with it.
-            return None
-        record = looker.record(after, kind, pk)
-        if record is None:
-            return None
-        own_id = str(record["id"])
-        if row is None:
-            item.object["google_id"] = record.get("primaryEmail") or own_id
-        same = t.cast(t.Any, after.records)[kind].same(own_id)
-        if same and own_id not in after.roles:
-            return None
-        earlier = t.cast(t.Any, before.records)[kind].get(own_id)
-        old = before.row(kind, pk)
-        if earlier is None and old is not None and old.own_id == own_id:
-            # Google did not show it before, though it was there: authentik's row knows what it was like.
-            earlier = before.said(kind, old) or None
-        if not same:
-            item.changes = changes(kind, earlier, record)
-        roles: t.Tuple[t.Any, t.Any] = (None, None)
-        if own_id in after.roles:
-            if earlier is not None and own_id not in before.roles:
-                item.basis = "assumed"
-                self.warn(
-                    "Which members group %s had before cannot be told: it was found at Google under an address that nobody "
-                    "expected." % item.object["name"]
-                )
-            else:
-                roles = (before.roles.get(own_id, {}), after.roles[own_id])
-                item.changes.extend(member_changes(*roles))
-        if item.changes:
-            item.note_states(kind, earlier, record, *roles)
-        return "created" if earlier is None else "updated"
-
-    def _see_row(self, kind: Kind, pk: str, item: Outcome) -> t.Optional[str]:
-        """Compare authentik's rows before and after; returns what was done, as far as they tell."""
-        before, after = self._looker.before, self._looker.after
-        item.basis = "connection"
-        old, row = before.row(kind, pk), after.row(kind, pk)
-        if row is None:
-            return None
-        item.object["google_id"] = row.google_id
-        said, said_before = after.said(kind, row), before.said(kind, old)
-        if not said:
-            return None
-        renewed = old is None or old.id != row.id
-        item.changes = changes(kind, None if renewed else said_before, said)
-        if not renewed and not said_before:
-            item.basis = "assumed"
-            self.warn(
-                "authentik kept no record of what stood at Google before, so that some objects changed is assumed."
-            )
-        if item.changes:
-            item.note_states(kind, said_before or None, said)
-        return "created" if renewed else "updated"
-
-    def _report_dry_run(self, reading: TaskReport) -> None:
-        """A provider in dry run: what authentik would have sent, against what stands there."""
-        outcome, looker = self.outcome, self._looker
-        outcome.basis = (
-            "google" if looker.before.records is not None else "connection" if looker.before.rows else "assumed"
-        )
-        held = {(kind, pk): request for kind, pk, request in reading.dry_run}
-        for kind, pk in self._all():
-            key = (kind, pk)
-            item = Outcome("server")
-            item.object = self._described(kind, pk)
-            item.basis = outcome.basis
-            action = None
-            if key in reading.failed:
-                failure = reading.failed[key]
-                item.fail(failure.text, failure.code, failure.fails_task)
-            elif key in self._doubtful:
-                outcome.count(kind, "failed" if key in self._untouched else "unconfirmed")
-                continue
-            elif key not in held:
-                self._leave_out(item)
-                outcome.count(kind, "out_of_scope")
-                continue
-            else:
-                action = self._predicted(kind, pk, held[key], item)
-            if item.changes or item.failure:
-                outcome.add(kind, item, action)
-            else:
-                outcome.count(kind, "unchanged")
-        if any(self._objects.members.values()):
-            self.warn("authentik does not report the members of groups in a dry run.")
-
-    def _predicted(self, kind: Kind, pk: str, request: Json, item: Outcome) -> str:
-        """What a request that was held back would have changed."""
-        before, body = self._looker.before, request["body"]
-        row = before.row(kind, pk)
-        record: t.Optional[Json] = None
-        if request["method"] != "POST":
-            if before.records is not None:
-                record = before.records[kind].get(request["key"])
-            else:
-                record = before.said(kind, row) or None
-        item.changes = changes(kind, None, body) if record is None else unmet(kind, body, record)
-        item.status = "dry_run"
-        item.note_states(kind, record, dict(record or {}, **overlaid(record, body)))
-        return "created" if request["method"] == "POST" else "updated"
-
-    # Conclusions
-
-    def _conclude(self, run: FullSync, reading: TaskReport) -> None:
-        outcome = self.outcome
-        for page in reading.pages:
-            self._add_page(page)
-        if self._left_out:
-            self.warn(
-                "authentik left out %d objects without a word, as it does where a property mapping says so (SkipObject): %s."
-                % (len(self._left_out), _listed(sorted(self._left_out)))
-            )
-        if self._skipped:
-            self.warn(
-                "authentik left out members of groups who have no Google account through this provider: %s."
-                % _listed(sorted(self._skipped))
-            )
-        if not self._version.has_tasks:
+            self._report_objects(facts, report)
+        for page in lines.pages:
+            report.add_page(page)
+        report.warn_of_many()
+        if not version.has_tasks:
             self.warn(
                 "authentik %s does not tell when it cannot reach Google for a page of objects: what it left out then is not "
-                "reported. engine: direct looks at each object." % self._version
+                "reported. engine: direct looks at each object." % version
             )
-        if run.problem == "unfinished":
-            self._fail_unfinished(run)
-        elif reading.pages or reading.crash is not None:
-            self._fail_pages(reading)
-        elif reading.failed or self._looker.unconfirmed:
-            self._fail_objects(reading)
-        elif any(counts["unconfirmed"] for counts in outcome.counts.values()) or outcome.basis == "assumed":
-            outcome.status = "unconfirmed"
-        elif self._provider.get("dry_run"):
-            outcome.status = "dry_run"
-        elif outcome.changed:
-            outcome.status = "synced"
-        else:
-            # Before 2025.8 no line says that a page was begun.
-            outcome.status = "unchanged" if reading.tells else "unconfirmed"
-        if self._provider.get("dry_run"):
+        self._write(self._conclusion(run, version, provider, lines, facts))
+        if provider.get("dry_run"):
             outcome.changed = False
 
-    def _add_page(self, page: PageFailure) -> None:
-        """A page that did not go through, among the objects that failed."""
-        outcome = self.outcome
-        what = "was not synced" if page.untouched else "may have been synced in part"
-        names = [self._objects.names[page.kind].get(pk, pk) for pk in page.objects]
-        entry = {
-            "model": "authentik.core.models.%s" % page.kind.capitalize(),
-            "pk": None,
-            "name": page.name,
-            "google_id": None,
-            "code": page.failure.code,
-            "msg": "%s %s: %s%s"
-            % (
-                page.name.capitalize(),
-                what,
-                page.failure.text,
-                " Left in doubt: %s." % _listed(names) if names and not page.untouched else "",
-            ),
-        }
-        outcome.failed_total += 1
-        if len(outcome.failed_objects) < outcome.most:
-            outcome.failed_objects.append(entry)
-        outcome.report(dict(entry, kind="page"))
-
-    def _fail_unfinished(self, run: FullSync) -> None:
-        crashed = [page for page in self._reading.pages if page.failure.code == "crashed" and page.number]
-        shown = ["%s: %s" % (page.name, page.failure.reason) for page in crashed]
-        if self._reading.crash is not None:
-            shown.append(self._reading.crash.reason)
-        self.outcome.fail(
-            "authentik's full sync of %s did not end within %g seconds: %s. %s"
-            % (
-                self._called,
-                self.options.sync_timeout,
-                tasks.unfinished(self.authentik, self._version, t.cast(tasks.Task, run.task)),
-                "It crashed so far with %s. %s" % (_listed(shown, "; "), self._remedy())
-                if shown
-                else "Raise sync_timeout to wait longer.",
-            ),
-            "sync_unfinished",
-        )
-
-    def _fail_pages(self, reading: TaskReport) -> None:
-        by_reason: t.Dict[str, t.List[str]] = {}
-        for page in reading.pages:
-            by_reason.setdefault(page.failure.reason, []).append(page.name)
-        shown = ["%s: %s" % (_listed(names), reason) for reason, names in by_reason.items()]
-        if not shown and reading.crash is not None:
-            shown = [reading.crash.reason]
-        besides = "%d objects besides, see failed_objects. " % len(reading.failed) if reading.failed else ""
-        codes = {page.failure.code for page in reading.pages}
-        self.outcome.fail(
-            "authentik's full sync of %s did not go through: %s. %s%s"
-            % (self._called, _listed(shown, "; "), besides, self._remedy()),
-            "google_not_reached" if codes == {"google_not_reached"} else "sync_failed",
-        )
-
-    def _remedy(self) -> str:
-        """What to do about the pages that did not go through."""
-        reading = self._reading
-        failures = [page.failure for page in reading.pages] + ([reading.crash] if reading.crash is not None else [])
-        kinds = sorted({page.kind for page in reading.pages if page.failure.rows_stop})
-        named = [
-            stale_text(self.authentik, self._version, self._provider, kind, self.directory, self.warn) for kind in kinds
-        ]
-        found = [text for text in named if text]
-        for failure in failures:
-            if failure.remedy not in found and not (failure.rows_stop and found):
-                found.append(failure.remedy)
-        return " ".join(found)
-
-    def _fail_objects(self, reading: TaskReport) -> None:
-        """Single objects failed, or could not be confirmed."""
-        doubtful = [key for key in sorted(self._looker.unconfirmed) if key not in reading.failed]
-        if reading.failed:
-            (kind, pk), first = next(iter(reading.failed.items()))
-            why = first.text
-        else:
-            kind, pk = doubtful[0]
-            why = self._trailing_text()
-        text = "%d of %d objects were not synced%s; the first, %s %s: %s" % (
-            len(reading.failed) + len(doubtful),
-            sum(len(found) for found in self._objects.in_scope.values()),
-            " or could not be confirmed" if doubtful else "",
-            kind,
-            self._objects.names[kind].get(pk, pk),
-            why,
-        )
-        fails_task = self.options.fail_on_objects and (
-            bool(doubtful) or any(item.fails_task for item in reading.failed.values())
-        )
-        self.outcome.fail(text, "objects", fails_task)
-        if not fails_task:
-            self.warn(text)
-
-    def _trailing_text(self) -> str:
-        return "Google answered authentik with more than it shows after %g seconds." % self.options.google_wait
-
-    def _report_unknown(self, run: FullSync) -> None:
+    def _report_unknown(self, run: FullSync, provider: Json, reader: SnapshotReader, report: DirectoryReport) -> None:
         """Which of authentik's full syncs was ours, if any, is not known."""
         outcome = self.outcome
-        self._doubtful = set(self._all())
-        self._look_and_compare(lambda kind, pk: False)
+        self._read_after(reader, lambda kind, pk: False)
+        facts = self._facts(reader, {}, frozenset(), frozenset())
+        self._report_objects(facts._replace(doubtful=frozenset(facts.all_keys())), report)
         if run.problem == "ambiguous":
             outcome.status = "unconfirmed"
             self.warn(
@@ -677,7 +345,7 @@ class FullServerSync(DirectoryEngine):
                 "tell which was ours. Both have ended, or sync_timeout is over; whether they met errors is not known."
             )
             return
-        text = "authentik was asked to start a full sync of %s" % self._called
+        text = "authentik was asked to start a full sync of %s" % _called(provider)
         if run.question is not None:
             outcome.http_status = run.question.http_status
             text += ", and what became of it is not known: %s" % run.question
@@ -685,23 +353,108 @@ class FullServerSync(DirectoryEngine):
             text += " and said yes, but its task list shows none."
         outcome.fail(text + " It may still run: see authentik (System, Tasks).", "sync_unanswered")
 
-    def _report_orphans(self) -> None:
-        """Connections of objects that the provider does not sync: authentik's full sync does nothing about them."""
-        rows = self._looker.before.rows
-        if self.options.orphans != "report" or rows is None:
+    def _read_after(self, reader: SnapshotReader, written: t.Callable[[Kind, str], bool]) -> None:
+        """Read both sides again."""
+        self.progress.begin("list both sides again", 0)
+        if self.options.verify == "none":
             return
-        for kind in KINDS:
-            for pk in sorted(set(rows[kind]) - set(self._objects.in_scope[kind])):
-                item = Outcome("server")
-                item.object = dict(self._described(kind, pk), in_scope=False)
-                row = self._looker.before.row(kind, pk)
-                item.object["google_id"] = row.google_id if row is not None else None
-                self.outcome.count(kind, "orphans")
-                self.outcome.add_orphan(
-                    kind, item, None, self._objects.rules[kind].get(pk, "authentik does not show it")
-                )
+        try:
+            reader.read_after(written)
+        except AuthentikError as exc:
+            # What was sent is sent: a read that fails is no reason to forget what else is known.
+            self.warn("authentik's records of the connections could not be read again. %s" % exc)
+
+    def _facts(
+        self,
+        reader: SnapshotReader,
+        failures: t.Mapping[Key, conclusions.Failure],
+        doubtful: t.AbstractSet[Key],
+        untouched: t.AbstractSet[Key],
+    ) -> DirectoryFacts:
+        return DirectoryFacts(
+            reader.objects,
+            reader.before,
+            reader.after,
+            failures,
+            doubtful,
+            untouched,
+            reader.unconfirmed,
+            self.options.google_wait,
+        )
+
+    def _report_objects(self, facts: DirectoryFacts, report: DirectoryReport) -> None:
+        """Object by object, what changed."""
+        outcome = self.outcome
+        if not facts.saw_google and not facts.saw_connections:
+            outcome.changed = True
+            self.warn(
+                "Nothing was looked at (verify: none), so whether anything changed at Google is assumed."
+                if self.options.verify == "none"
+                else "Neither Google nor authentik's connections could be read, so that something changed is assumed."
+            )
+            for key in facts.all_keys():
+                report.add(conclusions.unseen(facts, key))
+            return
+        outcome.basis = "google" if facts.saw_google else "connection"
+        for key in facts.all_keys():
+            report.add(conclusions.compared(facts, key))
+        if not facts.saw_google and not outcome.changed and any(facts.objects.members.values()):
+            outcome.assume_changed()
+            self.warn(
+                "Whether members of groups were added cannot be seen without Google, so that something changed is assumed. Let "
+                "the module read Google (verify: google) to know."
+            )
+
+    def _report_dry_run(self, facts: DirectoryFacts, lines: TaskReport, report: DirectoryReport) -> None:
+        """A provider in dry run: what authentik would have sent, against what is there."""
+        before = facts.before
+        basis = "google" if before.records is not None else "connection" if before.rows else "assumed"
+        self.outcome.basis = basis
+        held = {(Kind(kind), pk): request for kind, pk, request in lines.dry_run}
+        for key in facts.all_keys():
+            report.add(conclusions.held_back(facts, key, held.get(key), basis))
+        if any(facts.objects.members.values()):
+            self.warn("authentik does not report the members of groups in a dry run.")
+
+    def _conclusion(
+        self, run: FullSync, version: Version, provider: Json, lines: TaskReport, facts: DirectoryFacts
+    ) -> DirectoryConclusion:
+        """What became of the whole, after its objects were counted."""
+        outcome, called = self.outcome, _called(provider)
+        if run.problem == "unfinished":
+            phase = tasks.unfinished(self.authentik, version, t.cast(tasks.Task, run.task))
+            stale = self._stale_texts(version, provider, lines) if conclusions.crashes(lines) else ()
+            text = conclusions.unfinished(called, self.options.sync_timeout, phase, lines, stale)
+            return DirectoryConclusion("failed", "sync_unfinished", text)
+        if lines.pages or lines.crash is not None:
+            return conclusions.pages_failed(called, lines, self._stale_texts(version, provider, lines))
+        if facts.failures or facts.unconfirmed:
+            return conclusions.objects_failed(facts, self.options.fail_on_objects)
+        if any(counts["unconfirmed"] for counts in outcome.counts.values()) or outcome.basis == "assumed":
+            return DirectoryConclusion("unconfirmed")
+        if provider.get("dry_run"):
+            return DirectoryConclusion("dry_run")
+        if outcome.changed:
+            return DirectoryConclusion("synced")
+        # Before 2025.8 no line says that a page was begun.
+        return DirectoryConclusion("unchanged" if lines.shows_starts else "unconfirmed")
+
+    def _stale_texts(self, version: Version, provider: Json, lines: TaskReport) -> t.List[str]:
+        """Texts on connections that stop every sync, if such a one stopped a page."""
+        texts = [
+            stale_text(self.authentik, version, provider, kind, self.directory, self.warn)
+            for kind in conclusions.stopped_kinds(lines)
+        ]
+        return [text for text in texts if text]
+
+    def _write(self, found: DirectoryConclusion) -> None:
+        self.outcome.status = found.status
+        if found.failure:
+            self.outcome.fail(found.failure, found.code, found.fails_task)
+            if not found.fails_task:
+                self.warn(found.failure)
 
 
-def _listed(names: t.Sequence[str], between: str = ", ") -> str:
-    more = len(names) - MOST_NAMED
-    return between.join(names[:MOST_NAMED]) + ("%sand %d more" % (between, more) if more > 0 else "")
+def _called(provider: Json) -> str:
+    """A provider in words."""
+    return "provider %s" % provider.get("name")

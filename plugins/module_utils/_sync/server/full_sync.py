@@ -50,7 +50,7 @@ class Page(t.NamedTuple):
 
 
 class FullSync:
-    """One full sync. Reads and starts; says nothing of what became of the objects.
+    """One full sync. It is started and read here; what became of the objects is for TaskReport.
 
     Attributes:
         lines: LogEvents of the parent and of all pages, earlier attempts included, as authentik has them.
@@ -69,9 +69,9 @@ class FullSync:
         self.provider = provider
         self.pk = int(provider["pk"])
         self.page_size = int(provider.get("sync_page_size") or PAGE_SIZE)
-        self._forget()
-
-    def _forget(self) -> None:
+        # When it was asked for, on the server's clock.
+        self.since = 0.0
+        self.until = 0.0
         self.lines: t.List[Json] = []
         self.pages: t.List[Page] = []
         self.crash: t.List[Json] = []
@@ -79,6 +79,12 @@ class FullSync:
         self.problem = "none"
         self.task: t.Optional[tasklog.Task] = None
         self.question: t.Optional[AuthentikError] = None
+
+    def _forget(self) -> None:
+        """Before another attempt."""
+        self.lines, self.pages, self.crash = [], [], []
+        self.skipped, self.problem = False, "none"
+        self.task = self.question = None
 
     def prepare(self) -> None:
         """See that it can be started. Reads only.
@@ -109,12 +115,18 @@ class FullSync:
 
 
 def new_run(authentik: Authentik, version: Version, provider: Json) -> FullSync:
-    """The Run for a version of the server."""
+    """The full sync for a version of the server."""
     return (ScheduledRun if version.has_tasks else RowRun)(authentik, version, provider)
 
 
 class ScheduledRun(FullSync):
     """From 2025.8 on."""
+
+    def __init__(self, authentik: Authentik, version: Version, provider: Json) -> None:
+        super().__init__(authentik, version, provider)
+        self.schedule = ""
+        self._known: t.Set[str] = set()
+        self._ours = ""
 
     def prepare(self) -> None:
         schedule = self.authentik.full_sync_schedule(self.pk)
@@ -134,12 +146,12 @@ class ScheduledRun(FullSync):
         self.authentik.send_schedule(self.schedule)
 
     def follow(self, deadline: float) -> None:
-        found = tasklog.follow(self._look, deadline, longest_pause=LONGEST_PAUSE_S)
+        found = tasklog.follow(self._find, deadline, longest_pause=LONGEST_PAUSE_S)
         self.task = found.task
         # One that was queued in the same second may have come into sight only now.
         if found.problem == "ambiguous" or (found.task is not None and len(self._candidates()) > 1):
             self.task, self.problem = None, "ambiguous"
-            tasklog.follow(self._look_at_all, deadline, longest_pause=LONGEST_PAUSE_S)
+            tasklog.follow(self._find_all, deadline, longest_pause=LONGEST_PAUSE_S)
             return
         if found.task is None:
             self.problem = found.problem
@@ -157,7 +169,7 @@ class ScheduledRun(FullSync):
             and self.since - tasklog.CLOCK_SLACK_S <= task.queued <= self.until + tasklog.CLOCK_SLACK_S
         ]
 
-    def _look(self) -> tasklog.Found:
+    def _find(self) -> tasklog.Found:
         if self._ours:
             return tasklog.Found(tasklog.Task(self.authentik.task(self._ours)))
         candidates = self._candidates()
@@ -167,7 +179,7 @@ class ScheduledRun(FullSync):
         self._ours = candidates[0].message_id
         return tasklog.Found(candidates[0])
 
-    def _look_at_all(self) -> tasklog.Found:
+    def _find_all(self) -> tasklog.Found:
         """Whichever of several is ours: it has ended when all have."""
         ended = all(task.ended for task in self._candidates())
         return tasklog.Found(tasklog.Task({"state": "done" if ended else "running"}))
@@ -214,6 +226,11 @@ class RowRun(FullSync):
     audit log and wants a licence and the permission to change providers: nothing that a sync may do in passing.
     """
 
+    def __init__(self, authentik: Authentik, version: Version, provider: Json) -> None:
+        super().__init__(authentik, version, provider)
+        self._uid = ""
+        self._row: Json = {}
+
     def prepare(self) -> None:
         name = str(self.provider.get("name") or "")
         self._uid = slug(name)
@@ -247,7 +264,7 @@ class RowRun(FullSync):
     def follow(self, deadline: float) -> None:
         before = self._row.get("start_timestamp")
 
-        def look() -> tasklog.Found:
+        def find() -> tasklog.Found:
             row = self.authentik.full_sync_row(self._uid)
             if row is None or row.get("start_timestamp") == before:
                 # A task that waits or runs is not to be seen.
@@ -255,7 +272,7 @@ class RowRun(FullSync):
             self._row = row
             return tasklog.Found(tasklog.Task({"state": "done", "logs": row.get("messages")}))
 
-        found = tasklog.follow(look, deadline, longest_pause=LONGEST_PAUSE_S)
+        found = tasklog.follow(find, deadline, longest_pause=LONGEST_PAUSE_S)
         self.task = found.task
         if found.task is None or not found.task.ended:
             self.problem = "unfinished"

@@ -1,128 +1,158 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A group's members: whom a sync adds, whom authentik leaves out, and what cannot be known of them."""
+"""The members of a group: added, left out by authentik, not shown yet. Pure."""
 
 from __future__ import annotations
 
 import typing as t
 
-from ..._authentik.errors import AuthentikError
-from ..._common.kind import GROUP, USER
+from ..._common.kind import GROUP
 from ..._common.types import Json
 from ..._objects.difference import member_key
-from ..outcome import operation
-from .comparison import Comparison
+from ..._objects.record import address_of
+from .conclusion import Decision, concluded
+from .effect import Effect, by_authentik
+from .facts import Facts, Question
 from .observation import Observation
 
-# Up to so many members are asked for one by one; more are cheaper as one list.
-FEW_MEMBERS = 10
+ASSUMED = (
+    "Whether members of %s were added cannot be seen without Google, so that it changed is assumed. Let the module "
+    "read Google (verify: google) to know."
+)
 
 
-def check(case: Comparison, after: Observation) -> None:
-    """Name the members that authentik skipped, and do not claim those that Google does not show."""
-    if case.target.kind != GROUP:
-        return
-    unlinked, absent = missing(case, after)
-    case.outcome.skipped_members = sorted(unlinked)
-    if unlinked:
-        case.warn(
+class Missing(t.NamedTuple):
+    """authentik's members of a group that Google does not show.
+
+    Attributes:
+        unlinked: the usernames of those without a connection, whom authentik leaves out, sorted.
+        absent: the usernames of the others, sorted.
+        addresses: the addresses of the absent ones, sorted.
+    """
+
+    unlinked: t.Sequence[str] = ()
+    absent: t.Sequence[str] = ()
+    addresses: t.Sequence[str] = ()
+
+
+def shown(facts: Facts) -> Decision:
+    """What a sync did after which the record has the wanted values, with its members."""
+    effect, after = facts.effect, facts.seen_after
+    status = "synced" if effect.changed else "unchanged"
+    if facts.kind != GROUP:
+        return concluded(facts, effect, status)
+    if _are_connections_open(facts, after):
+        return Question.MEMBER_CONNECTIONS
+    found = missing(facts, after)
+    if found.absent and Question.MEMBERS_SHOWN not in facts.answered:
+        return Question.MEMBERS_SHOWN
+    warnings = []
+    if found.unlinked:
+        warnings.append(
             "authentik left out %d of the group's members, who have no Google account through this provider: %s. Sync them "
-            "first, then the group again." % (len(unlinked), ", ".join(sorted(unlinked)))
+            "first, then the group again." % (len(found.unlinked), ", ".join(found.unlinked))
         )
-    if absent and case.wait(after, lambda look: not missing(case, look)[1]) is not None:
-        case.finish()
-    elif absent:
-        case.outcome.status = "unconfirmed"
-        case.warn("Google does not show these members of %s yet: %s." % (case.target, ", ".join(sorted(absent))))
+    if found.absent:
+        status = "unconfirmed"
+        warnings.append("Google does not show these members of %s yet: %s." % (facts.title, ", ".join(found.absent)))
+    return concluded(facts, effect, status, *warnings)._replace(skipped_members=found.unlinked)
 
 
-def predict(case: Comparison, creating: bool) -> None:
-    """The members that a sync would insert."""
-    outcome, before = case.outcome, case.before
-    if case.target.kind != GROUP:
-        return
+def predicted(facts: Facts, effect: Effect, creating: bool) -> Decision:
+    """What a sync would do, with the members that it would add.
+
+    Args:
+        effect: without them.
+        creating: whether the group would be created.
+    """
+    before = facts.before
+    status = "synced" if effect.changed else "unchanged"
+    if facts.kind != GROUP:
+        return concluded(facts, effect, status)
     if not before.seen:
-        if not creating:
-            assume(case)
-        return
-    unlinked, absent = missing(case, before)
-    outcome.skipped_members = sorted(unlinked)
-    if unlinked:
-        case.warn(
+        effect, warnings = (effect, ()) if creating else assumed(facts, effect)
+        return concluded(facts, effect, status, *warnings)
+    if _are_connections_open(facts, before):
+        return Question.MEMBER_CONNECTIONS
+    found = missing(facts, before)
+    warnings = ()
+    if found.unlinked:
+        text = (
             "authentik would leave out %d of the group's members, who have no Google account through this provider: %s."
-            % (len(unlinked), ", ".join(sorted(unlinked)))
         )
-    if absent:
-        addresses = sorted(
-            member_key(item) for item in case.target.data.get("users_obj") or [] if item.get("username") in absent
-        )
-        outcome.changes.append({"path": "members", "added": addresses, "removed": []})
-        group = str((before.record or case.wanted or {}).get("email") or "")
-        outcome.operations.extend(operation("POST", "member", item, group=group) for item in addresses)
-        outcome.changed = True
-        if outcome.status == "unchanged":
-            outcome.status = "synced"
-        if outcome.after is not None:
-            outcome.after["members"] = sorted((outcome.after.get("members") or []) + addresses)
+        warnings = (text % (len(found.unlinked), ", ".join(found.unlinked)),)
+    if found.absent:
+        status = "synced"
+        effect = _with_added(effect, found.addresses, address_of(before.record or facts.wanted_record))
+    return concluded(facts, effect, status, *warnings)._replace(skipped_members=found.unlinked)
 
 
-def assume(case: Comparison) -> None:
-    """A group's members are not in authentik's row: without Google nobody knows whether one was new."""
-    if case.target.kind == GROUP and case.target.data.get("users") and not case.outcome.changed:
-        case.outcome.changed = True
-        case.outcome.basis = "assumed"
-        case.warn(
-            "Whether members of %s were added cannot be seen without Google, so that it changed is assumed. Let the module "
-            "read Google (verify: google) to know." % case.target
-        )
+def _with_added(effect: Effect, addresses: t.Sequence[str], group: str) -> Effect:
+    states = effect.states
+    added = dict.fromkeys(addresses, "MEMBER")
+    return effect._replace(
+        changed=True,
+        changes=[*effect.changes, {"path": "members", "added": list(addresses), "removed": []}],
+        operations=[*effect.operations, *(by_authentik("POST", "member", item, group) for item in addresses)],
+        states=states._replace(members_after=dict(states.members_after or {}, **added)),
+    )
 
 
-def missing(case: Comparison, look: Observation) -> t.Tuple[t.List[str], t.List[str]]:
-    """authentik's members that Google's group lacks: (usernames without a connection, usernames with one)."""
-    there = set(look.roles) | {str(item.get("id")) for item in look.members}
-    lacking = [
-        item
-        for item in case.target.data.get("users_obj") or []
-        if str(item.get("email") or "").lower() not in there or not item.get("email")
+def _are_connections_open(facts: Facts, found: Observation) -> bool:
+    return Question.MEMBER_CONNECTIONS not in facts.answered and bool(not_shown(facts, found))
+
+
+def not_shown(facts: Facts, found: Observation) -> t.List[Json]:
+    """authentik's members of a group that Google does not list by their e-mail."""
+    there = _names_of(found)
+    return [
+        item for item in facts.members if str(item.get("email") or "").lower() not in there or not item.get("email")
     ]
+
+
+def missing(facts: Facts, found: Observation) -> Missing:
+    """authentik's members of a group that Google does not show; empty if their connections are not readable."""
+    if facts.member_connections is None:
+        return Missing()
+    there = _names_of(found)
     unlinked, absent = [], []
-    for person, rows in _rows_of(case, lacking):
-        names = {
-            str(value).lower()
-            for row in rows
-            for value in (
-                row.get("google_id"),
-                (row.get("attributes") or {}).get("id"),
-                (row.get("attributes") or {}).get("primaryEmail"),
-            )
-            if value
-        }
+    for item in not_shown(facts, found):
+        rows = facts.member_connections.get(str(item["pk"]), ())
         if not rows:
-            unlinked.append(str(person.get("username")))
-        elif not names & there:
-            absent.append(str(person.get("username")))
-    return unlinked, absent
+            unlinked.append(item)
+        elif not _names_in(rows) & there:
+            absent.append(item)
+    return Missing(
+        sorted(str(item.get("username")) for item in unlinked),
+        sorted(str(item.get("username")) for item in absent),
+        sorted(member_key(item) for item in absent),
+    )
 
 
-def _rows_of(case: Comparison, people: t.List[Json]) -> t.Iterator[t.Tuple[Json, t.List[Json]]]:
-    """Each person with the rows that connect them; nobody where the rows cannot be read."""
-    if case.member_rows is None:
-        case.member_rows = {}
-        provider = int(case.provider["pk"])
-        try:
-            if len(people) > FEW_MEMBERS:
-                for row in case.authentik.all_connections(USER, provider):
-                    case.member_rows.setdefault(str(row.get("user")), []).append(row)
-            else:
-                for person in people:
-                    pk = str(person["pk"])
-                    case.member_rows[pk] = case.authentik.connections(USER, provider, pk)
-        except AuthentikError as exc:
-            case.member_rows_readable = False
-            case.warn(
-                "Google does not show these members of %s, and whether they have a Google account cannot be told: %s. %s"
-                % (case.target, ", ".join(sorted(str(item.get("username")) for item in people)), exc)
-            )
-    if case.member_rows_readable:
-        for person in people:
-            yield person, case.member_rows.get(str(person["pk"]), [])
+def assumed(facts: Facts, effect: Effect) -> t.Tuple[Effect, t.Tuple[str, ...]]:
+    """A group's members are not in authentik's connection: without Google nobody knows whether one was added.
+
+    Returns:
+        (the effect with that, warnings).
+    """
+    if facts.kind != GROUP or not facts.has_members or effect.changed:
+        return effect, ()
+    return effect._replace(changed=True, basis="assumed"), (ASSUMED % facts.title,)
+
+
+def _names_of(found: Observation) -> t.Set[str]:
+    return set(found.roles) | {str(item.get("id")) for item in found.members}
+
+
+def _names_in(rows: t.Sequence[Json]) -> t.Set[str]:
+    """What members with these connections are called at Google."""
+    return {
+        str(value).lower()
+        for row in rows
+        for value in (
+            row.get("google_id"),
+            (row.get("attributes") or {}).get("id"),
+            (row.get("attributes") or {}).get("primaryEmail"),
+        )
+        if value
+    }

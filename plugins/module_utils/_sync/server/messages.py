@@ -39,27 +39,26 @@ _BY_AUTHENTIK = {
 _DUPLICATE_ROW = "duplicate key value violates unique constraint"
 
 
-class Verdict:
+class Verdict(t.NamedTuple):
     """What the messages of one sync say.
 
     Attributes:
-        failures: list of str, the events that say that the sync failed, in order of time.
+        failures: the events that say that the sync failed, in order of time.
         fails_task: bool, whether one of them has a level that the user wants to fail on.
         reason: str, what went wrong, for a person; empty if nothing did.
         remedy: str, what to do about it.
-        started: bool or None: authentik said that it began to write; None where it does not say such things.
-        dry_run: list of dict, requests that authentik held back: ``{"method", "resource", "key", "body"}``.
+        started: bool or None: authentik said that it began to write; None if it does not say such things.
+        dry_run: requests that authentik held back: ``{"method", "resource", "key", "body"}``.
         bad_domain: bool, an address lies outside the workspace's domains.
     """
 
-    def __init__(self) -> None:
-        self.failures: t.List[str] = []
-        self.fails_task = False
-        self.reason = ""
-        self.remedy = ""
-        self.started: t.Optional[bool] = None
-        self.dry_run: t.List[Json] = []
-        self.bad_domain = False
+    failures: t.Sequence[str] = ()
+    fails_task: bool = False
+    reason: str = ""
+    remedy: str = ""
+    started: t.Optional[bool] = None
+    dry_run: t.Sequence[Json] = ()
+    bad_domain: bool = False
 
     @property
     def rows_stop(self) -> bool:
@@ -76,20 +75,18 @@ def judge(events: t.Sequence[Json], fail_on: t.Collection[str], complete: bool) 
         complete: whether the list would hold the worker's own lines (2025.8 and later), so that a missing one
             means something.
     """
-    verdict = Verdict()
-    if complete:
-        verdict.started = any(event["event"].startswith(STARTED) for event in events)
-    for event in events:
-        if event["event"].startswith(DRY_RUN):
-            verdict.dry_run.append(_held_back(event["attributes"]))
-        fails_task = event["log_level"] in fail_on
-        if not fails_task and not event["event"].startswith(FAILED):
-            continue
-        verdict.failures.append(event["event"])
-        verdict.fails_task = verdict.fails_task or fails_task
-        if not verdict.reason:
-            verdict.reason, verdict.remedy, verdict.bad_domain = _explain(event)
-    return verdict
+    failing = [event for event in events if event["log_level"] in fail_on or event["event"].startswith(FAILED)]
+    explained = (_explain(event) for event in failing)
+    reason, remedy, bad_domain = next((found for found in explained if found[0]), ("", "", False))
+    return Verdict(
+        failures=[event["event"] for event in failing],
+        fails_task=any(event["log_level"] in fail_on for event in failing),
+        reason=reason,
+        remedy=remedy,
+        started=any(event["event"].startswith(STARTED) for event in events) if complete else None,
+        dry_run=[_held_back(event["attributes"]) for event in events if event["event"].startswith(DRY_RUN)],
+        bad_domain=bad_domain,
+    )
 
 
 def _held_back(attributes: Json) -> Json:

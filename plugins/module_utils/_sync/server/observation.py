@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Looking: what stands at Google, and in authentik's record of it, before and after a sync. Reads only."""
+"""Read Google's record of one object, and authentik's connection, before and after a sync. Nothing is written."""
 
 from __future__ import annotations
 
@@ -8,69 +8,79 @@ import typing as t
 
 from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
-from ..._common.kind import GROUP, USER
+from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._objects.connection import first_row
 from ..._objects.difference import member_roles
-from ..._objects.record import held_text
+from ..._objects.record import held_text, is_at
 from ..._objects.target import Target
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
 
 
-class Observation:
-    """One look.
+class Observation(t.NamedTuple):
+    """What one read of both sides found.
 
     Attributes:
-        rows: list of connection rows, or None when they were not or could not be read.
-        row: the row that authentik uses, or None.
+        rows: list of connections as authentik shows them, or None if they were not or could not be read.
         seen: bool, whether Google itself was read; then record and members are Google's.
-        record: Google's resource, or None when there is none.
+        record: Google's resource, or None if there is none.
         members: a group's members at Google, as Google lists them.
         conflict: why a sync would write to somebody else's record; empty if it would not.
-        adopting: bool, Google holds a record that authentik is not, or no longer, connected to.
-        incomplete: bool, Google may hold a record that was not looked for.
+        adopting: bool, Google holds a record that authentik is not, or no longer, connected with.
+        incomplete: bool, Google may hold a record that was not searched for.
     """
 
-    def __init__(self) -> None:
-        self.rows: t.Optional[t.List[Json]] = None
-        self.seen = False
-        self.record: t.Optional[Json] = None
-        self.members: t.List[Json] = []
-        self.conflict = ""
-        self.adopting = False
-        self.incomplete = False
+    rows: t.Optional[t.Sequence[Json]] = None
+    seen: bool = False
+    record: t.Optional[Json] = None
+    members: t.Sequence[Json] = ()
+    conflict: str = ""
+    adopting: bool = False
+    incomplete: bool = False
 
     @property
     def row(self) -> t.Optional[Json]:
-        return first_row(self.rows or [])
+        """The connection that authentik uses, or None."""
+        return first_row(self.rows or ())
 
     @property
     def attributes(self) -> Json:
-        """Google's last answer as authentik's row keeps it."""
+        """Google's last answer as authentik's connection keeps it."""
         found = (self.row or {}).get("attributes")
-        # authentik stores whatever Google answered, even what is no object.
+        # authentik stores whatever Google answered, even if it is not an object.
         return found if isinstance(found, dict) else {}
 
     @property
     def roles(self) -> t.Dict[str, str]:
+        """A group's members as {key: role}."""
         return member_roles(self.members)
+
+    @property
+    def known_record(self) -> t.Optional[Json]:
+        """Google's record; if Google was not read, what authentik's connection keeps of it."""
+        return self.record if self.seen else self.attributes or None
+
+    def google_id(self, kind: Kind) -> str:
+        """What authentik's connection calls the record, or would call it; empty if there is neither."""
+        return str((self.row or {}).get("google_id") or "") or kind.google_id(self.record or {})
 
 
 class Observer:
-    """Looks at one object.
+    """Reads one object on both sides.
 
     Attributes:
-        directory: Google's directory, or None where only authentik's record is looked at.
+        directory: Google's directory, or None if it is not, or no longer, read.
         sent: bool, whether something was sent that may have written.
 
     Args:
         authentik: the API.
         provider: the provider as authentik shows it.
         target: the object.
-        strict: whether a failing look at Google is an error (verify: google) rather than a reason to look elsewhere.
+        directory: Google's directory, or None if only authentik's connection is read.
+        strict: whether a failing read of Google is an error (verify: google) rather than a reason to read authentik only.
         warn: callable taking a text.
     """
 
@@ -79,26 +89,27 @@ class Observer:
         authentik: Authentik,
         provider: Json,
         target: Target,
+        directory: t.Optional[Directory],
         strict: bool,
         warn: t.Callable[[str], None],
     ) -> None:
         self.authentik = authentik
         self.provider = provider
         self.target = target
-        self.directory: t.Optional[Directory] = None
+        self.directory = directory
         self.strict = strict
         self.warn = warn
         self.sent = False
         self._rows_refused = False
 
     def rows(self) -> t.Optional[t.List[Json]]:
-        """The object's connection rows, or None (and one warning) where the token may not read them."""
+        """The object's connections, or None (and one warning) if the token may not read them."""
         if self._rows_refused:
             return None
         try:
             return self.authentik.connections(self.target.kind, int(self.provider["pk"]), self.target.pk)
         except AuthentikError as exc:
-            # Once something was sent, a look that fails is no reason to forget what else is known.
+            # Once something was sent, a read that fails is no reason to forget what else is known.
             if exc.kind != "forbidden" and not self.sent:
                 raise
             self._rows_refused = exc.kind == "forbidden"
@@ -106,90 +117,83 @@ class Observer:
             return None
 
     def before(self, wanted: t.Callable[[], Json]) -> Observation:
-        """The look before anything is written.
+        """Read both sides before anything is written.
 
         Args:
             wanted: gives a group's wanted ``email`` (and may cost requests); called only for groups without a
                 connection that works.
         """
-        look = Observation()
-        look.rows = self.rows()
-        if self.directory is not None:
-            try:
-                if self.target.kind == USER:
-                    self._user_before(look)
-                else:
-                    self._group_before(look, wanted)
-                look.seen = True
-            except GoogleError as exc:
-                self._lose_sight(exc)
-        return look
+        found = Observation(rows=self.rows())
+        if self.directory is None:
+            return found
+        try:
+            found = self._user_before(found) if self.target.kind == USER else self._group_before(found, wanted)
+            return found._replace(members=self._members(found.record), seen=True)
+        except GoogleError as exc:
+            self._read_authentik_only(exc)
+        return found
 
     def after(self, before: Observation, wanted_address: str) -> Observation:
-        """The look after a sync: Google where it could be read before, else authentik's row.
+        """Read after a sync: Google if it could be read before, else authentik's connection.
 
         Args:
-            wanted_address: the address a created record has, as far as known.
+            wanted_address: the address that a created record has, as far as known.
         """
-        look = Observation()
+        found = Observation()
         if self.directory is not None and before.seen:
             try:
-                self._record_after(look, before, wanted_address)
-                look.seen = True
-                return look
+                found = self._record_after(before, wanted_address)
+                return found._replace(members=self._members(found.record), seen=True)
             except GoogleError as exc:
                 self.strict = False
-                self._lose_sight(exc)
-        look.rows = self.rows()
-        return look
+                self._read_authentik_only(exc)
+        return found._replace(rows=self.rows())
 
-    def again(self, look: Observation) -> Observation:
-        """Read the same Google record once more."""
-        fresh = Observation()
-        fresh.rows = look.rows
-        fresh.seen = True
-        key = str((look.record or {}).get("id") or (look.row or {}).get("google_id") or "")
-        self._read(fresh, key)
-        return fresh
+    def again(self, earlier: Observation) -> Observation:
+        """Read the same record at Google once more. Raises GoogleError."""
+        key = str((earlier.record or {}).get("id") or (earlier.row or {}).get("google_id") or "")
+        record = self._record(key)
+        return Observation(rows=earlier.rows, seen=True, record=record, members=self._members(record))
 
-    def _lose_sight(self, exc: GoogleError) -> None:
-        """Google cannot be read: an error where it was demanded, else a reason to rest on authentik's record."""
+    def _read_authentik_only(self, exc: GoogleError) -> None:
+        """Google cannot be read: an error if that was demanded, else a reason to rest on authentik's record."""
         if self.strict:
             raise exc
         self.directory = None
         self.warn("Google could not be looked at, so the result rests on authentik's own record. %s" % exc)
 
-    def _read(self, look: Observation, key: str) -> None:
-        directory = t.cast("Directory", self.directory)
-        if self.target.kind == USER:
-            look.record = directory.get(USER, key) if key else None
-            return
-        look.record = directory.get(GROUP, key) if key else None
-        if look.record is not None:
-            # None: Google shows a new group before it lists its members.
-            look.members = directory.members(str(look.record["id"])) or []
+    def _record(self, key: str) -> t.Optional[Json]:
+        return t.cast("Directory", self.directory).get(self.target.kind, key) if key else None
 
-    def _user_before(self, look: Observation) -> None:
-        row = look.row
-        address = self.target.email
+    def _members(self, record: t.Optional[Json]) -> t.Sequence[Json]:
+        if record is None or self.target.kind != GROUP:
+            return ()
+        # None: Google shows a new group before it lists its members.
+        return t.cast("Directory", self.directory).members(str(record["id"])) or ()
+
+    def _user_before(self, found: Observation) -> Observation:
+        row, address = found.row, self.target.email
         if row is not None:
             linked = str(row.get("google_id") or "")
-            self._read(look, linked)
-            if look.record is not None:
-                if not _is(look.record, linked) and not self._is_own(look.record, look.attributes):
-                    look.conflict = self._alias_text(linked, look.record)
-                return
+            record = self._record(linked)
+            if record is not None:
+                own = is_at(record, linked) or self._is_own(record, found.attributes)
+                return found._replace(record=record, conflict="" if own else self._alias_text(linked, record))
             if linked.lower() == address.lower():
-                return
-        self._read(look, address)
-        if look.record is not None:
-            look.adopting = True
-            if not _is(look.record, address):
-                look.conflict = self._alias_text(address, look.record)
+                return found
+        return self._adopting(found, address)
+
+    def _adopting(self, found: Observation, address: str) -> Observation:
+        """With the record, if there is one, that has an address and that no connection leads to."""
+        record = self._record(address)
+        if record is None:
+            return found
+        conflict = "" if is_at(record, address) else self._alias_text(address, record)
+        return found._replace(record=record, adopting=True, conflict=conflict)
 
     def _is_own(self, record: Json, attributes: Json) -> bool:
-        """An account behind an alias is the person's own if it is the connected one, renamed."""
-        return (bool(attributes.get("id")) and attributes.get("id") == record.get("id")) or _is(
+        """An account behind an alias is the user's own if it is the connected one, renamed."""
+        return (bool(attributes.get("id")) and attributes.get("id") == record.get("id")) or is_at(
             record, self.target.email
         )
 
@@ -200,41 +204,32 @@ class Observer:
         left = "which authentik would overwrite. Nothing was sent"
         return held_text(address, "another account", record, left, setting)
 
-    def _group_before(self, look: Observation, wanted: t.Callable[[], Json]) -> None:
-        if look.row is not None:
-            self._read(look, str(look.row.get("google_id") or ""))
-            if look.record is not None:
-                return
+    def _group_before(self, found: Observation, wanted: t.Callable[[], Json]) -> Observation:
+        if found.row is not None:
+            record = self._record(str(found.row.get("google_id") or ""))
+            if record is not None:
+                return found._replace(record=record)
         body = wanted()
-        look.incomplete = bool(body.get("guessed"))
-        address = str(body["email"])
-        self._read(look, address)
-        if look.record is not None:
-            look.adopting = True
-            if not _is(look.record, address):
-                look.conflict = self._alias_text(address, look.record)
-            return
+        found = self._adopting(found._replace(incomplete=bool(body.get("guessed"))), str(body["email"]))
+        if found.record is not None:
+            return found
         named = t.cast("Directory", self.directory).groups_named(self.target.name)
-        if named and look.row is None:
-            self.warn(
-                "A group named %s exists at Google with the address %s: authentik connects groups by name, and gives it the "
-                "address %s." % (self.target.name, named[0].get("email"), address)
-            )
-            look.adopting = True
-            self._read(look, str(named[0]["id"]))
+        if not named or found.row is not None:
+            return found
+        self.warn(
+            "A group named %s exists at Google with the address %s: authentik connects groups by name, and gives it the "
+            "address %s." % (self.target.name, named[0].get("email"), body["email"])
+        )
+        return found._replace(adopting=True, record=self._record(str(named[0]["id"])))
 
-    def _record_after(self, look: Observation, before: Observation, address: str) -> None:
+    def _record_after(self, before: Observation, address: str) -> Observation:
         tried = []
         for key in (str((before.record or {}).get("id") or ""), address):
-            if key and key not in tried and look.record is None:
+            if key and key not in tried:
                 tried.append(key)
-                self._read(look, key)
-        if look.record is None:
-            look.rows = self.rows()
-            linked = str((look.row or {}).get("google_id") or "")
-            if linked and linked not in tried:
-                self._read(look, linked)
-
-
-def _is(record: Json, address: str) -> bool:
-    return str(record.get("primaryEmail") or record.get("email") or "").lower() == address.lower()
+                record = self._record(key)
+                if record is not None:
+                    return Observation(record=record)
+        found = Observation(rows=self.rows())
+        linked = str((found.row or {}).get("google_id") or "")
+        return found._replace(record=self._record(linked)) if linked not in tried else found

@@ -1,6 +1,10 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check mode: what a real run would do, without sending anything that could write."""
+"""What authentik is expected to do for one object: the operations that check mode shows. Pure.
+
+Each rule reads the facts: it concludes that authentik would not sync, or that nothing can be predicted, or names the fact
+that is missing; None leaves it to the next rule. What passes them all is planned.
+"""
 
 from __future__ import annotations
 
@@ -9,151 +13,218 @@ import typing as t
 from ..._common.kind import GROUP, USER
 from ..._common.texts import listed
 from ..._common.types import Json
-from ..._mappings.desired import MappingProblem
-from ..._objects.difference import changes, unmet
-from ..outcome import operation
-from ..plan import overlaid
+from ..._objects.difference import changes
+from ..._objects.record import address_of
+from ..plan import Operation, overlaid
 from . import members
-from .comparison import Comparison
+from .conclusion import Conclusion, Decision, Failure, concluded, failed, left_out, mapping_failure
+from .effect import Effect, States, by_authentik, nothing
+from .facts import Facts, Question
+
+Rule = t.Callable[[Facts], t.Optional[Decision]]
 
 
-def predict(case: Comparison) -> None:
-    """What a real run would do, without posting anything that could write."""
-    outcome, before, kind = case.outcome, case.before, case.target.kind
-    if case.version.has_tasks and not case.authentik.is_assigned(case.provider):
-        outcome.fail(
-            "authentik would not sync %s: the provider is not assigned to an application. Add it to an application in "
-            "authentik as its backchannel provider." % case.target,
-            "not_assigned",
-        )
-        return
-    record = before.record if before.seen else before.attributes or None
-    creating = record is None and (before.row is None or before.seen)
-    try:
-        wanted = case.wanted_now(creating)
-    except MappingProblem as exc:
-        if exc.kind == "skip":
-            case.leave_out("would not be synced: %s" % exc)
-        elif exc.kind in ("failed", "empty"):
-            outcome.fail("authentik could not sync %s: %s." % (case.target, exc), "mapping_%s" % exc.kind)
-        else:
-            _cannot_predict(case, str(exc))
-        return
-    if case.request.verify == "none" or (not before.seen and before.rows is None):
-        _cannot_predict(case, "neither Google nor authentik's connection was read")
-        return
+def predict(facts: Facts) -> Decision:
+    """What a sync would do: a Conclusion, or the Question that has to be answered first."""
+    for rule in RULES:
+        decision = rule(facts)
+        if decision is not None:
+            return decision
+    return _planned(facts)
+
+
+def _unassigned(facts: Facts) -> t.Optional[Decision]:
+    if not facts.has_tasks or facts.assigned:
+        return None
+    if Question.ASSIGNED not in facts.answered:
+        return Question.ASSIGNED
+    return failed(
+        facts,
+        nothing(facts.kind, facts.before),
+        "not_assigned",
+        "authentik would not sync %s: the provider is not assigned to an application." % facts.title,
+        "Add it to an application in authentik as its backchannel provider.",
+    )
+
+
+def _unmapped(facts: Facts) -> t.Optional[Decision]:
+    """The mappings give nothing that authentik would write."""
+    if facts.wanted is None:
+        return Question.WANTED_NEW if _creates(facts) else Question.WANTED
+    effect = nothing(facts.kind, facts.before)
+    if facts.mapping_problem == "skip":
+        return left_out(facts, effect, "would not be synced")
+    if facts.mapping_problem in ("failed", "empty"):
+        return mapping_failure(facts, effect)
+    return _unpredictable(facts, facts.mapping_text) if facts.mapping_problem else None
+
+
+def _unread(facts: Facts) -> t.Optional[Decision]:
+    """What is there now is not known."""
+    before = facts.before
+    if facts.verify == "none" or (not before.seen and before.rows is None):
+        return _unpredictable(facts, "neither Google nor authentik's connection was read")
     if before.row is not None and not before.seen and not before.attributes:
-        _cannot_predict(case, "authentik's connection holds no record of what stands at Google")
-        return
-    outcome.basis = "google" if before.seen else "connection"
-    if not _would_be_accepted(case, wanted, creating):
-        return
-    holder = case.held_by_another() if creating and before.seen else ""
-    if holder:
-        outcome.fail(
-            "authentik could not create %s at Google: its address is held by %s there. Change the address in authentik. Only if "
-            "nobody needs it there, free it at Google." % (case.target, holder),
-            "conflict",
-        )
-        return
-    found = changes(kind, None, wanted) if record is None else unmet(kind, wanted, record)
-    if found and record is not None and before.adopting and not _settled_adoption(case, record, found):
-        return
-    outcome.changes = found
-    outcome.changed = bool(found)
-    key = kind.address(wanted)
-    if found:
-        old = str((record or {}).get("primaryEmail") or (record or {}).get("email") or key)
-        outcome.operations = [operation("POST" if record is None else "PUT", kind, key if record is None else old)]
-    roles = before.roles if kind == GROUP and before.seen else None
-    outcome.note_states(kind, record, dict(record or {}, **overlaid(record, wanted)), roles, roles)
-    outcome.status = "synced" if outcome.changed else "unchanged"
-    members.predict(case, record is None)
+        return _unpredictable(facts, "authentik's connection holds no record of what stands at Google")
+    return None
 
 
-def _settled_adoption(case: Comparison, record: Json, found: t.List[Json]) -> bool:
-    """Whether authentik would write to a record that no connection of its leads to; how it ends where it would not.
+def _outside_domains(facts: Facts) -> t.Optional[Decision]:
+    """authentik refuses an address outside the workspace's domains, as far as these are known."""
+    addresses = _addresses(facts)
+    if not facts.before.seen:
+        if addresses[0]:
+            return None
+        reason = "authentik could not sync %s: it has no e-mail." % facts.title
+        return _refused(facts, reason, "Give it one in authentik, or in its property mapping.")
+    known = _domain(address_of(facts.before.record))
+    if known and all(_domain(item) == known for item in addresses):
+        return None
+    if Question.DOMAINS not in facts.answered:
+        return Question.DOMAINS
+    # authentik's own rule: the end of the address, with its case.
+    outside = next((item for item in addresses if not item.endswith(tuple(facts.domains)) or not item), "")
+    if not outside and addresses[0]:
+        return None
+    return _refused(
+        facts,
+        "authentik could not sync %s: Invalid email domain: %s. The workspace has the domain%s."
+        % (facts.title, outside or "(no e-mail)", listed(facts.domains)),
+        "Change the e-mail in authentik, or add the domain at Google.",
+    )
+
+
+def _without_name(facts: Facts) -> t.Optional[Decision]:
+    """Google refuses a new account without both names."""
+    if facts.kind != USER or not _creates(facts):
+        return None
+    found = facts.wanted_record.get("name")
+    # No mapping may give a name at all.
+    name = found if isinstance(found, dict) else {}
+    empty = [field for field in ("givenName", "familyName") if not str(name.get(field) or "").strip()]
+    if not empty:
+        return None
+    return _refused(
+        facts,
+        "Google would reject the values for %s: name.%s is empty." % (facts.title, empty[0]),
+        "Correct the name in authentik or its mapping.",
+    )
+
+
+def _address_held(facts: Facts) -> t.Optional[Decision]:
+    """A record of the other kind has the address of one that would be created."""
+    if not (_creates(facts) and facts.before.seen):
+        return None
+    if Question.HOLDER not in facts.answered:
+        return Question.HOLDER
+    if not facts.holder:
+        return None
+    return failed(
+        facts,
+        _unchanged(facts),
+        "conflict",
+        "authentik could not create %s at Google: its address is held by %s there." % (facts.title, facts.holder),
+        "Change the address in authentik. Only if nobody needs it there, free it at Google.",
+    )
+
+
+def _only_linked(facts: Facts) -> t.Optional[Decision]:
+    """authentik would link a record that no connection of its leads to, and not write to it.
 
     It links what its listing of Google shows it (a user by the e-mail, a group by the name, with their case), and writes
-    then. Anything else it tries to make, is refused by Google for the address, and links without writing.
+    then. Anything else it tries to create, is refused by Google for the address, and links without writing.
     """
-    outcome, target = case.outcome, case.target
-    name = record.get("primaryEmail") if target.kind == USER else record.get("name")
-    # From 2026.8 on, which has this setting, a sync of one object lists nothing beforehand.
-    lists = "discovery_enabled" not in case.provider
-    if lists and name == (target.email if target.kind == USER else target.name):
-        if case.before.row is None:
-            return True
-        _cannot_predict(case, "it has a connection to a record that is gone, and would get a second one")
-        return False
-    outcome.status = "unchanged"
-    roles = case.before.roles if target.kind == GROUP else None
-    outcome.note_states(target.kind, record, record, roles, roles)
-    members.predict(case, False)
-    outcome.fail(
-        "authentik would only link %s to the record that Google already has, and not write %s. %s"
-        % (
-            target,
-            ", ".join(item["path"] for item in found),
-            # Asked beforehand: then no other object of authentik is connected with it.
-            "Run the task for real, and then again."
-            if case.owners_known
-            else "If it belongs to another %s of authentik, give one of them another address; else run the task for real, and "
-            "then again." % target.kind,
-        ),
-        "not_written",
+    before, record = facts.before, facts.before.known_record
+    if record is None or not before.adopting or not facts.unmet_by(record):
+        return None
+    own = record.get("primaryEmail") if facts.kind == USER else record.get("name")
+    if facts.lists_first and own == (facts.address if facts.kind == USER else facts.name):
+        if before.row is None:
+            return None
+        return _unpredictable(facts, "it has a connection to a record that is gone, and would get a second one")
+    roles = before.roles if facts.kind == GROUP else None
+    effect = _unchanged(facts)._replace(states=States(record, record, roles, roles))
+    decision = members.predicted(facts, effect, creating=False)
+    if isinstance(decision, Question):
+        return decision
+    reason = "authentik would only link %s to the record that Google already has, and not write %s." % (
+        facts.title,
+        ", ".join(item["path"] for item in facts.unmet_by(record)),
     )
-    return False
-
-
-def _cannot_predict(case: Comparison, why: str) -> None:
-    case.outcome.changed = True
-    case.outcome.status = "unconfirmed"
-    case.outcome.basis = "assumed"
-    case.warn(
-        "What a sync of %s would change cannot be predicted, so that it would is assumed: %s." % (case.target, why)
+    # Asked beforehand: then no other object of authentik is connected with it.
+    remedy = (
+        "Run the task for real, and then again."
+        if facts.owners_known
+        else "If it belongs to another %s of authentik, give one of them another address; else run the task for real, and "
+        "then again." % facts.kind
     )
+    return decision._replace(status="failed", failure=Failure("not_written", reason, remedy))
 
 
-def _would_be_accepted(case: Comparison, wanted: Json, creating: bool) -> bool:
-    """Whether authentik and Google would take the wanted record, as far as that is known beforehand."""
-    if case.target.kind == USER:
-        addresses = [str(wanted.get("primaryEmail") or "")]
-        addresses += [str(item.get("address") or "") for item in wanted.get("emails") or [] if isinstance(item, dict)]
-    else:
-        addresses = [str(wanted.get("email") or "")]
-    outside = ""
-    if case.observer.directory is not None and case.before.seen:
-        known = _domain(
-            str((case.before.record or {}).get("primaryEmail") or (case.before.record or {}).get("email") or "")
-        )
-        if not all(known and _domain(item) == known for item in addresses):
-            domains = case.observer.directory.domains()
-            # authentik's own rule: the end of the address, with its case.
-            outside = next((item for item in addresses if not item.endswith(tuple(domains)) or not item), "")
-            if outside or not addresses[0]:
-                case.outcome.fail(
-                    "authentik could not sync %s: Invalid email domain: %s. The workspace has the domain%s. Change the "
-                    "e-mail in authentik, or add the domain at Google."
-                    % (case.target, outside or "(no e-mail)", listed(domains)),
-                    "sync_failed",
-                )
-                return False
-    elif not addresses[0]:
-        case.outcome.fail("authentik could not sync %s: it has no e-mail." % case.target, "sync_failed")
-        return False
-    if creating and case.target.kind == USER:
-        # No mapping may give a name at all.
-        name: Json = wanted["name"] if isinstance(wanted.get("name"), dict) else {}
-        empty = [field for field in ("givenName", "familyName") if not str(name.get(field) or "").strip()]
-        if empty:
-            case.outcome.fail(
-                "Google would reject the values for %s: name.%s is empty. Correct the name in authentik or its mapping."
-                % (case.target, empty[0]),
-                "sync_failed",
-            )
-            return False
-    return True
+RULES: t.Tuple[Rule, ...] = (
+    _unassigned,
+    _unmapped,
+    _unread,
+    _outside_domains,
+    _without_name,
+    _address_held,
+    _only_linked,
+)
+
+
+def _planned(facts: Facts) -> Decision:
+    """The operations by which authentik would write what is wanted."""
+    kind, before, wanted = facts.kind, facts.before, facts.wanted_record
+    record = before.known_record
+    found = changes(kind, None, wanted) if record is None else facts.unmet_by(record)
+    roles = before.roles if kind == GROUP and before.seen else None
+    effect = _unchanged(facts)._replace(
+        changed=bool(found),
+        changes=found,
+        operations=(_operation(facts, record),) if found else (),
+        states=States(record, dict(record or {}, **overlaid(record, wanted)), roles, roles),
+    )
+    return members.predicted(facts, effect, record is None)
+
+
+def _operation(facts: Facts, record: t.Optional[Json]) -> Operation:
+    """The write of the record itself."""
+    wanted = facts.wanted_record
+    address = facts.kind.address(wanted)
+    if record is None:
+        return by_authentik("POST", facts.kind, address, body=wanted)
+    return by_authentik("PUT", facts.kind, address_of(record) or address, body=wanted)
+
+
+def _creates(facts: Facts) -> bool:
+    """Whether authentik would try to create the record."""
+    before = facts.before
+    return before.known_record is None and (before.row is None or before.seen)
+
+
+def _unchanged(facts: Facts) -> Effect:
+    """Nothing would change, as far as it was read."""
+    effect = nothing(facts.kind, facts.before)
+    return effect._replace(basis="google" if facts.before.seen else "connection")
+
+
+def _refused(facts: Facts, reason: str, remedy: str) -> Conclusion:
+    return failed(facts, _unchanged(facts), "sync_failed", reason, remedy)
+
+
+def _unpredictable(facts: Facts, why: str) -> Conclusion:
+    effect = nothing(facts.kind, facts.before)._replace(changed=True, basis="assumed")
+    text = "What a sync of %s would change cannot be predicted, so that it would is assumed: %s." % (facts.title, why)
+    return concluded(facts, effect, "unconfirmed", text)
+
+
+def _addresses(facts: Facts) -> t.List[str]:
+    """The addresses that the wanted record names, its own first."""
+    wanted = facts.wanted_record
+    found = [facts.kind.address(wanted)]
+    if facts.kind == USER:
+        found += [str(item.get("address") or "") for item in wanted.get("emails") or [] if isinstance(item, dict)]
+    return found
 
 
 def _domain(address: str) -> str:

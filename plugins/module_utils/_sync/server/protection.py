@@ -10,74 +10,94 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
-from ..._common.kind import USER, Kind
+from ..._common.kind import USER
 from ..._common.types import Json
 from ..._google.errors import GoogleError
-from ..._mappings.desired import MappingProblem, evaluate
-from ..._objects.connection import connected_id, first_row, leads_to, proves
-from ..._objects.protection import Protected, Subject, addresses_of, check, listed, standing
-from ..._objects.record import address_of
+from ..._mappings.desired import MappingProblem, default_address
+from ..._objects.connection import proves
+from ..._objects.protection import Protected, Subject, addresses_of, check, standing
+from ..._objects.record import address_of, is_at
 from ..._objects.target import Target
-from .comparison import Comparison
+from ..guard.ownership import (
+    BY_ADDRESS,
+    BY_ID,
+    NO_RIVALS,
+    OWN,
+    UNDECIDED,
+    contested_text,
+    tie,
+    undecided_text,
+    verdict,
+)
+from ..rivals import connected_rivals
+from .inquiry import Inquiry
+from .observation import Observation
 
 # What authentik does with an object of which the mappings give this: it does not write.
 _NOT_WRITTEN = ("skip", "failed", "empty")
-Refusal = t.Optional[t.Tuple[str, str]]
 
 
-def refusal(case: Comparison) -> Refusal:
-    """Why a sync of one object must not be asked for: (text, code), or None. Raises AuthentikError."""
-    text = _protected(case)
+class Refusal(t.NamedTuple):
+    """Why a sync of one object must not be asked for.
+
+    Attributes:
+        text: cause, what happened, what to do; empty if it may be asked for.
+        code: str, as the result shows it.
+        owners_known: bool, whether authentik's connections were searched for another object that has the record.
+    """
+
+    text: str = ""
+    code: str = ""
+    owners_known: bool = False
+
+
+def refusal(inquiry: Inquiry, before: Observation) -> Refusal:
+    """Why a sync of one object must not be asked for. Raises AuthentikError, GoogleError."""
+    text = _protected(inquiry, before)
     if text:
-        return text, "protected"
-    text = _owned_by_another(case)
-    return (text, "conflict") if text else None
+        return Refusal(text, "protected")
+    return _owned_by_another(inquiry, before)
 
 
-def _protected(case: Comparison) -> str:
-    if case.target.kind != USER:
+def _protected(inquiry: Inquiry, before: Observation) -> str:
+    target = inquiry.target
+    if target.kind != USER:
         return ""
-    before, directory = case.before, case.observer.directory
-    subject = Subject(
-        case.provider.get("delegated_subject"), directory.session.credentials.subject if directory is not None else None
-    )
-    record = before.record if before.seen else before.attributes or None
+    subject = inquiry.subject()
+    record = before.known_record
     if record is None and not before.seen:
         # What is not read cannot be an administrator's for certain, but the subject is known by its address.
-        address = str((before.row or {}).get("google_id") or case.target.email)
+        address = str((before.row or {}).get("google_id") or target.email)
         record = {"primaryEmail": address}
         if not subject.is_account(record):
-            case.warn(
+            inquiry.warn(
                 "Whether %s is an administrator's account at Google is not known, since Google was not read. authentik takes over "
                 "any account that has the address of a user." % (address or "the account")
             )
             return ""
-    text = _listed_by_address(case, record, subject)
+    text = _listed_by_address(inquiry, before, record, subject)
     if text or record is None:
         return text
-    return protected_text(
-        record, before.row, case.target, subject, lambda: (case.wanted_now(creating=False), case.secret)
-    )
+    return protected_text(record, before.row, target, subject, lambda: (inquiry.evaluate(before), inquiry.secret))
 
 
-def _listed_by_address(case: Comparison, record: t.Optional[Json], subject: Subject) -> str:
+def _listed_by_address(inquiry: Inquiry, before: Observation, record: t.Optional[Json], subject: Subject) -> str:
     """authentik connects a user with the account that has the user's e-mail, even where there is a connection already."""
-    address, directory = case.target.email, case.observer.directory
-    if record is None or directory is None or not case.before.seen or address.lower() in addresses_of(record):
-        # Without a record the look before has asked for the address.
+    address, directory = inquiry.target.email, inquiry.observer.directory
+    if record is None or directory is None or not before.seen or address.lower() in addresses_of(record):
+        # Without a record the address was asked for before.
         return ""
     try:
         other = directory.get(USER, address) if address else None
     except GoogleError as exc:
-        if case.request.verify == "google":
+        if inquiry.options.verify == "google":
             raise
-        case.warn("Whose account %s is at Google could not be read. %s" % (address, exc))
+        inquiry.warn("Whose account %s is at Google could not be read. %s" % (address, exc))
         return ""
     if other is None:
         return ""
-    return protected_text(other, case.before.row, case.target, subject, lambda: ({}, {}))
+    return protected_text(other, before.row, inquiry.target, subject, lambda: ({}, {}))
 
 
 def protected_text(
@@ -96,7 +116,7 @@ def protected_text(
     """
     refused = "%s was not synced" % str(target).capitalize()
     try:
-        unknown = _see(record, row, target, subject, wanted)
+        unknown = harm_unknown(record, row, target, subject, wanted)
     except Protected as exc:
         return exc.text(refused)
     if not unknown:
@@ -108,7 +128,7 @@ def protected_text(
     )
 
 
-def _see(
+def harm_unknown(
     record: Json,
     row: t.Optional[Json],
     target: Target,
@@ -127,111 +147,36 @@ def _see(
     return ""
 
 
-def full_sync_refusals(
-    authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], subject: Subject
-) -> t.List[str]:
-    """What a full sync must not do, in words; asks authentik only for those few users who have a protected account.
-
-    Args:
-        users: those that the provider syncs.
-        accounts: the protected accounts, as Google shows them.
-
-    Raises:
-        AuthentikError.
-    """
-    by_key: t.Dict[str, Json] = {}
-    for account in accounts:
-        for key in {str(account.get("id") or ""), *addresses_of(account)} - {""}:
-            by_key[key] = account
-    found: t.List[str] = []
-    for user in users:
-        # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
-        keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
-        for account in {id(by_key[key]): by_key[key] for key in keys if key in by_key}.values():
-            found.extend(_of_full_sync(authentik, provider, user, account, subject))
-    return found
-
-
-class Scoped(t.NamedTuple):
-    """A user whom the provider syncs.
-
-    Attributes:
-        pk, address: str; address is the e-mail.
-        row: the connection as authentik shows it, or None.
-    """
-
-    pk: str
-    address: str
-    row: t.Optional[Json]
-
-    @property
-    def own_id(self) -> str:
-        return connected_id(self.row)
-
-    @property
-    def google_id(self) -> str:
-        return str((self.row or {}).get("google_id") or "")
-
-
-def _of_full_sync(
-    authentik: Authentik, provider: Json, user: Scoped, account: Json, subject: Subject
-) -> t.Iterator[str]:
-    data = authentik.get(USER, user.pk)
-    if data is None:
-        return
-    target = Target(USER, data)
-    why = "%s (%s)" % (address_of(account), standing(account, subject))
+def _owned_by_another(inquiry: Inquiry, before: Observation) -> Refusal:
+    """Whether the record is another object's, by the rule of guard/ownership.py; an empty text if it is not, or not known."""
+    record, target, kind, row = before.record, inquiry.target, inquiry.target.kind, before.row
+    how = tie(row, record)
+    if record is None or how == BY_ID:
+        return Refusal()
+    wants = row is None or _wants(inquiry, before, record)
     try:
-        unknown = _see(account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row))
-    except Protected as exc:
-        yield "to sync %s would %s: %s" % (target, listed(exc.acts), why)
-        return
-    if unknown:
-        yield "what %s would get is not known, %s: %s" % (target, unknown, why)
-
-
-def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optional[Json]) -> t.Tuple[Json, Json]:
-    """What the mappings yield for a user who has a connection. Raises MappingProblem, AuthentikError."""
-    return evaluate(authentik, provider, USER, target.data, str((row or {}).get("google_id") or ""))
-
-
-def _owned_by_another(case: Comparison) -> str:
-    """Whether another object of authentik is connected with the record; empty if none is, or nobody can tell."""
-    record, kind = case.before.record, case.target.kind
-    if record is None or connected_id(first_row(case.before.rows or [])) == str(record.get("id")):
-        return ""
-    try:
-        names = owners(case.authentik, kind, int(case.provider["pk"]), case.target.pk, record)
+        rivals = connected_rivals(inquiry.authentik, kind, int(inquiry.provider["pk"]), target.pk, record)
     except AuthentikError as exc:
         if exc.kind != "forbidden":
             raise
-        # The look before has warned of it.
-        return ""
-    case.owners_known = True
-    if not names:
-        return ""
-    return "%s. %s was not synced, because authentik would write to the same %s. Nothing was sent. %s" % (
-        "The %s %s at Google is connected with %s of authentik" % (_what(kind), address_of(record), listed(names)),
-        str(case.target).capitalize(),
-        _what(kind),
-        "Give one of them another %s in authentik. Only if the %s belongs to the other one no longer, remove that "
-        "connection (google_workspace_connection, state: absent)."
-        % ("e-mail" if kind == USER else "name or address", _what(kind)),
-    )
+        # The read before has warned of it.
+        rivals = NO_RIVALS
+    found = verdict(how, wants, rivals)
+    if found == OWN and not (how == BY_ADDRESS and rivals.by_address):
+        return Refusal(owners_known=rivals is not NO_RIVALS)
+    if found == UNDECIDED:
+        return Refusal(
+            undecided_text(target.title, kind, record, default_address(target, inquiry.provider)), "conflict", True
+        )
+    # authentik writes by address: to somebody else's record, it would be somebody else's that is written.
+    return Refusal(contested_text(target.title, kind, address_of(record), rivals.names()), "conflict", True)
 
 
-def owners(authentik: Authentik, kind: Kind, provider: int, pk: str, record: Json) -> t.List[str]:
-    """The other objects of authentik that are connected with a record: by immutable id, or by address where no id is known."""
-    found = set()
-    for row in authentik.all_connections(kind, provider):
-        own_id = connected_id(row)
-        theirs = own_id == str(record.get("id")) if own_id else leads_to(row, record)
-        if theirs and str(row.get(kind)) != pk:
-            obj = row.get("%s_obj" % kind)
-            name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
-            found.add("%s %s" % (kind, name or row.get(kind)))
-    return sorted(found)
-
-
-def _what(kind: Kind) -> str:
-    return kind.record
+def _wants(inquiry: Inquiry, before: Observation, record: Json) -> bool:
+    """Whether the record has the address that the object wants: its own, or the one that the mappings give."""
+    if is_at(record, default_address(inquiry.target, inquiry.provider)):
+        return True
+    try:
+        return is_at(record, inquiry.target.kind.address(inquiry.evaluate(before)))
+    except MappingProblem:
+        return False

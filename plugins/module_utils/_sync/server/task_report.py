@@ -2,9 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What the lines of a full sync say of each object and of each page. Pure.
 
-authentik goes on after an object that Google refuses, and tells of it in a line. A page that crashes leaves nobody knowing
-which of its objects it had written; and where authentik cannot reach Google at the start of a page, it ends that page without
-a word.
+authentik goes on after an object that Google refuses, and reports it in a line. If a page crashes, it is not known which of its
+objects were written; if authentik cannot reach Google at the start of a page, it ends that page and reports nothing.
 """
 
 from __future__ import annotations
@@ -67,7 +66,7 @@ class PageFailure(t.NamedTuple):
 
 
 class TaskReport:
-    """What was read.
+    """What the lines of a full sync say.
 
     Attributes:
         failed: {(kind, primary key): Failure}, the objects that authentik says it could not sync, in order.
@@ -76,10 +75,10 @@ class TaskReport:
         crash: Failure or None, the full sync itself crashed.
         dry_run: list of (kind, primary key, request), what a dry run held back.
         unassigned: bool, authentik found the provider on no application.
-        tells: bool, whether a page that did not reach Google would show (2025.8 and later).
+        shows_starts: bool, whether the lines show that a page was begun (2025.8 and later).
     """
 
-    def __init__(self, run: FullSync, objects: Objects, fail_on: t.Collection[str], tells: bool) -> None:
+    def __init__(self, run: FullSync, objects: Objects, fail_on: t.Collection[str], shows_starts: bool) -> None:
         self._objects = objects
         self._fail_on = fail_on
         self.failed: t.Dict[Key, Failure] = {}
@@ -88,7 +87,7 @@ class TaskReport:
         self.crash: t.Optional[Failure] = None
         self.dry_run: t.List[t.Tuple[str, str, Json]] = []
         self.unassigned = any(NO_PROVIDER in str(line.get("event")) for line in run.lines)
-        self.tells = tells
+        self.shows_starts = shows_starts
         if run.crash:
             self.crash = self._crashed(run.crash)
         for page in run.pages:
@@ -120,7 +119,7 @@ class TaskReport:
         elif page.state == "unfinished":
             failure = Failure("not_finished", "it has not ended yet", UNFINISHED, True)
             self._leave(page, self._crashed(page.crash) if page.crash else failure, pks)
-        elif self.tells and not started and not stopped and not self.unassigned:
+        elif self.shows_starts and not started and not stopped and not self.unassigned:
             failure = Failure(
                 "google_not_reached",
                 "authentik did not begin with it and gave no reason: it could not reach Google (its list of domains) or was "
@@ -141,7 +140,7 @@ class TaskReport:
         if not missing:
             return
         # Up to 2025.6 a crash leaves no trace of the pages before it; an earlier attempt may have come further.
-        untouched = self.tells and not run.problem and run.task is not None and not run.task.earlier
+        untouched = self.shows_starts and not run.problem and run.task is not None and not run.task.earlier
         if run.problem:
             failure = Failure("not_finished", "the full sync has not come to them yet", UNFINISHED, True)
         elif self.crash is not None:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 import types
 
 import pytest
@@ -79,6 +81,37 @@ def test_a_question_that_raises_ends_the_polling(clock):
 def test_pauses_grow_up_to_the_longest_and_are_cut_to_what_is_left(clock):
     pauses = waiting.Pauses(0.5, 1.6, 1.0)
     assert [pauses.sleep(), pauses.sleep(), pauses.sleep(), pauses.sleep(0.25)] == pytest.approx([0.5, 0.8, 1.0, 0.25])
+
+
+def test_a_stopped_run_waits_for_nothing(clock):
+    waiting.set_stopping(True)
+    try:
+        assert waiting.pause(5.0) is False
+        until, count = asked([False, True])
+        assert waiting.poll(until, 110.0, 1.0, 2.0) is False
+        assert (len(count), clock.slept) == (1, [])
+    finally:
+        waiting.set_stopping(False)
+
+
+def test_a_thread_notices_that_the_run_is_stopped():
+    found = []
+    thread = threading.Thread(target=lambda: found.append(waiting.pause(60.0)))
+    thread.start()
+    waiting.set_stopping(True)
+    thread.join(10)
+    waiting.set_stopping(False)
+    assert found == [False]
+
+
+def test_a_thread_waits_as_long_as_asked():
+    found = []
+    started = time.monotonic()
+    thread = threading.Thread(target=lambda: found.append(waiting.pause(0.4)))
+    thread.start()
+    thread.join(10)
+    assert found == [True]
+    assert time.monotonic() - started >= 0.4
 
 
 def test_nothing_else_sleeps():

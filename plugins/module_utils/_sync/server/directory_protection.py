@@ -1,0 +1,162 @@
+# SPDX-FileCopyrightText: the dirsync.authentik contributors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What authentik's full sync must not do: harm a protected account, write to somebody else's record. Reads only.
+
+A full sync cannot leave a single object out: it is not started if it would do such a thing.
+"""
+
+from __future__ import annotations
+
+import typing as t
+
+from ..._authentik.api import Authentik
+from ..._common.kind import GROUP, KINDS, USER
+from ..._common.types import Json
+from ..._mappings.desired import evaluate
+from ..._objects.connection import connected_id
+from ..._objects.protection import Protected, Subject, addresses_of, listed, standing
+from ..._objects.record import address_of
+from ..._objects.target import Target
+from .protection import harm_unknown
+from .snapshot import Objects, Snapshot
+
+if t.TYPE_CHECKING:
+    from ..._google.directory import Directory
+
+
+def conflicts(objects: Objects, before: Snapshot) -> t.List[str]:
+    """In words: the addresses at which authentik would take somebody else's record for an object in scope. Pure."""
+    found: t.List[str] = []
+    if before.records is None:
+        return found
+    for kind in KINDS:
+        for pk in objects.in_scope[kind]:
+            row, address = before.row(kind, pk), objects.addresses[kind][pk]
+            if kind == GROUP and (row is not None or objects.names[kind][pk] in before.named):
+                # Groups are connected by an immutable id, and at first by their name.
+                continue
+            key = row.google_id if row is not None else address
+            record = before.records[kind].get(key) if "@" in key else None
+            if record is None or (row is not None and row.own_id == record.get("id")):
+                continue
+            own = address_of(record).lower()
+            if row is not None and row.own_id and own != address.lower():
+                found.append(
+                    "%s of %s %s (somebody else's account by now: the connected one had another id)"
+                    % (key, kind, objects.names[kind][pk])
+                )
+            elif own not in (key.lower(), address.lower()):
+                found.append("%s of %s %s (an alias of %s)" % (key, kind, objects.names[kind][pk], own))
+    return found
+
+
+def query_protected_accounts(directory: Directory, subject: Subject) -> t.List[Json]:
+    """The protected accounts, for check mode: Google is asked for these and for nobody else. Raises GoogleError."""
+    found: t.Dict[str, Json] = {}
+    if not subject.allow_admins:
+        found.update((str(record.get("id")), record) for record in directory.administrators())
+    for address in subject.known_addresses():
+        record = directory.get(USER, address)
+        if record is not None:
+            found[str(record.get("id"))] = record
+    return list(found.values())
+
+
+def refusals(
+    authentik: Authentik,
+    provider: Json,
+    objects: Objects,
+    before: Snapshot,
+    accounts: t.Sequence[Json],
+    subject: Subject,
+) -> t.List[str]:
+    """In words: what a full sync must not do to protected accounts. Raises AuthentikError.
+
+    Args:
+        before: the connections before the sync.
+        accounts: the protected accounts, as Google shows them.
+    """
+    if not accounts:
+        return []
+    users = (Scoped(pk, objects.addresses[USER][pk], _connection(objects, before, pk)) for pk in objects.in_scope[USER])
+    return full_sync_refusals(authentik, provider, users, accounts, subject)
+
+
+def _connection(objects: Objects, before: Snapshot, pk: str) -> t.Optional[Json]:
+    """A user's connection as authentik shows it; if none can be read, one by the address is supposed."""
+    if before.rows is None:
+        return {"google_id": objects.addresses[USER][pk]}
+    row = before.row(USER, pk)
+    if row is None:
+        return None
+    return {"id": row.id, "google_id": row.google_id, "attributes": {"id": row.own_id} if row.own_id else {}}
+
+
+def full_sync_refusals(
+    authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], subject: Subject
+) -> t.List[str]:
+    """What a full sync must not do, in words; asks authentik only for those few users who have a protected account.
+
+    Args:
+        users: those that the provider syncs.
+        accounts: the protected accounts, as Google shows them.
+
+    Raises:
+        AuthentikError.
+    """
+    by_key: t.Dict[str, Json] = {}
+    for account in accounts:
+        for key in {str(account.get("id") or ""), *addresses_of(account)} - {""}:
+            by_key[key] = account
+    found: t.List[str] = []
+    for user in users:
+        # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
+        keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
+        for account in {id(by_key[key]): by_key[key] for key in keys if key in by_key}.values():
+            found.extend(_of_full_sync(authentik, provider, user, account, subject))
+    return found
+
+
+class Scoped(t.NamedTuple):
+    """A user whom the provider syncs.
+
+    Attributes:
+        pk, address: str; address is the e-mail.
+        row: the connection as authentik shows it, or None.
+    """
+
+    pk: str
+    address: str
+    row: t.Optional[Json]
+
+    @property
+    def own_id(self) -> str:
+        return connected_id(self.row)
+
+    @property
+    def google_id(self) -> str:
+        return str((self.row or {}).get("google_id") or "")
+
+
+def _of_full_sync(
+    authentik: Authentik, provider: Json, user: Scoped, account: Json, subject: Subject
+) -> t.Iterator[str]:
+    data = authentik.get(USER, user.pk)
+    if data is None:
+        return
+    target = Target(USER, data)
+    why = "%s (%s)" % (address_of(account), standing(account, subject))
+    try:
+        unknown = harm_unknown(
+            account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row)
+        )
+    except Protected as exc:
+        yield "to sync %s would %s: %s" % (target, listed(exc.acts), why)
+        return
+    if unknown:
+        yield "what %s would get is not known, %s: %s" % (target, unknown, why)
+
+
+def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optional[Json]) -> t.Tuple[Json, Json]:
+    """What the mappings yield for a user who has a connection. Raises MappingProblem, AuthentikError."""
+    return evaluate(authentik, provider, USER, target.data, str((row or {}).get("google_id") or ""))
