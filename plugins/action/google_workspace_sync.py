@@ -53,7 +53,7 @@ class ActionModule(SyncAction):
 
 
 class Watcher:
-    """Reads a file of progress as it grows, as a context manager, and tells its last line now and then.
+    """Reads a file of progress as it grows, as a context manager, and tells its last line now and then, and the plan at once.
 
     Args:
         path: str; tell: callable taking a text; every: float, seconds.
@@ -64,6 +64,9 @@ class Watcher:
         self._tell = tell
         self._every = every
         self._ended = threading.Event()
+        self._position = 0
+        self._last = ""
+        self._planned = False
         self._thread = threading.Thread(target=self._watch, daemon=True)
 
     def __enter__(self) -> Watcher:
@@ -76,26 +79,45 @@ class Watcher:
 
     def _watch(self) -> None:
         told = time.monotonic()
-        position = 0
-        last = said = ""
+        said = ""
         while not self._ended.wait(READ_EVERY_S):
-            try:
-                with open(self._path, encoding="utf-8") as file:
-                    file.seek(position)
-                    text = file.read()
-            except (OSError, UnicodeDecodeError):
-                # Not there yet; progress is never a reason to fail.
+            self._read()
+            if self._last == said or time.monotonic() - told < self._every:
                 continue
-            whole, newline, _rest = text.rpartition("\n")
-            if newline:
-                position += len((whole + newline).encode("utf-8"))
-                last = whole.rpartition("\n")[2] or last
-            if last == said or time.monotonic() - told < self._every:
-                continue
-            told, said = time.monotonic(), last
-            words = shown(last)
+            told, said = time.monotonic(), self._last
+            words = shown(said)
             if words:
                 self._tell(words)
+        # A short run ends between two looks.
+        self._read()
+
+    def _read(self) -> None:
+        """Read what was added since the last time."""
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                file.seek(self._position)
+                text = file.read()
+        except (OSError, UnicodeDecodeError):
+            # Not there yet; progress is never a reason to fail.
+            return
+        whole, newline, _rest = text.rpartition("\n")
+        if not newline:
+            return
+        self._position += len((whole + newline).encode("utf-8"))
+        self._last = whole.rpartition("\n")[2] or self._last
+        plan = "" if self._planned else plan_of(self._last)
+        if plan:
+            self._planned = True
+            self._tell(plan)
+
+
+def plan_of(line: str) -> str:
+    """The totals of the plan in a line of progress; empty for one without."""
+    try:
+        text = json.loads(line)["plan"]
+    except (ValueError, TypeError, KeyError):
+        return ""
+    return "  %s" % text if isinstance(text, str) and text.isprintable() else ""
 
 
 def shown(line: str) -> str:

@@ -58,7 +58,7 @@ _value:
   description:
     - With O(form=page) and O(form=json), a text. With O(form=summary), a dictionary with RV(ignore:state), RV(ignore:headline),
       RV(ignore:drift), RV(ignore:complete), RV(ignore:changes_total), RV(ignore:failed_total), RV(ignore:orphans_total),
-      RV(ignore:guards_exceeded), RV(ignore:counts), RV(ignore:status), RV(ignore:code) and RV(ignore:msg).
+      RV(ignore:safety_limits_exceeded), RV(ignore:counts), RV(ignore:status), RV(ignore:code) and RV(ignore:msg).
   type: raw
 """
 

@@ -133,31 +133,85 @@ options:
       - How many objects of each kind O(mapping_evaluation=auto) compares with authentik.
     type: int
     default: 20
-  max_suspensions:
+  safety_limits:
     description:
-      - Safety limit. How many accounts a run may suspend, as a number or a percentage of the accounts that Google has (V(5%)), rounded
-        up. Percentages are ignored with O(objects), because nothing is listed then; use numbers.
-      - If a plan exceeds this or another safety limit, the run stops before the first write; see O(force).
-    type: str
-    default: 5%
-  max_deletions:
-    description:
-      - Safety limit. How many accounts, and how many groups, a run may delete, as a number or a percentage of those that Google has,
-        rounded up.
-    type: str
-    default: 1%
-  max_removals_per_group:
-    description:
-      - Safety limit. How many members a run may remove from one group, as a number or a percentage of its members, rounded up.
-    type: str
-    default: 50%
-  max_missing:
-    description:
-      - Safety limit. How many of the connected accounts (or groups) may be missing in Google's listing, and how many of the connected
-        users (or groups) in authentik's, as a number or a percentage of the connections, rounded up. If more are missing, the run stops,
-        because the listing came back too short. After many accounts were created, Google's listing can be incomplete for some minutes.
-    type: str
-    default: 10%
+      - What a run may do at most. Each limit is a number (V(10)) or a percentage (V(5%)), rounded up. A limit that is not given keeps its
+        default.
+      - Every effect of the plan counts, whether a property mapping, an orphan or a change in authentik causes it. Numbers and percentages
+        hold for users and for groups separately.
+      - Percentages are of what the provider manages; these are the records that its connections lead to, and those that its objects
+        have without a connection. With O(objects), they are of the objects named. For members, they are of the members that the
+        compared groups have at Google.
+      - If a plan exceeds a limit, the run stops before the first write. O(safety_limits.removals_per_group) leaves only that group
+        alone, which then fails with the code V(guard). O(force) overrides every limit.
+    type: dict
+    suboptions:
+      suspensions:
+        description:
+          - How many accounts a run may suspend or archive.
+        type: str
+        default: 5%
+      deletions:
+        description:
+          - How many accounts, and how many groups, a run may delete.
+        type: str
+        default: 1%
+      creations:
+        description:
+          - How many accounts, and how many groups, a run may create. Raise it for a first run.
+        type: str
+        default: "50"
+      renames:
+        description:
+          - How many accounts, and how many groups, a run may give another address.
+        type: str
+        default: 5%
+      reactivations:
+        description:
+          - How many suspended or archived accounts a run may reactivate.
+        type: str
+        default: 5%
+      adoptions:
+        description:
+          - How many accounts, and how many groups, a run may take over, that is, sync although no connection of the provider leads to
+            them. Not applied with authentik 2025.8 and earlier, which keep no connections of the direct engine.
+        type: str
+        default: "25"
+      removals:
+        description:
+          - How many members a run may remove from all groups together. A percentage allows at least what is to be removed from a single
+            group within O(safety_limits.removals_per_group).
+        type: str
+        default: 20%
+      removals_per_group:
+        description:
+          - How many members a run may remove from one group, of the members that it has at Google.
+        type: str
+        default: 50%
+      unlinked:
+        description:
+          - How many connections of orphans a run may remove whose record stays in use. The orphans that it suspends or deletes are not
+            counted here.
+        type: str
+        default: 5%
+      changes:
+        description:
+          - How many accounts, and how many groups, may differ in any other field. Creations, takeovers, and differences that another
+            limit counts (of the address, suspended, archived) are not counted. A percentage is not applied to O(objects).
+        type: str
+        default: 50%
+      missing:
+        description:
+          - How many of the connected accounts (or groups) may be missing in Google's listing, and how many of the connected users (or
+            groups) in authentik's. If more are missing, the listing came back too short. After many accounts were created, Google's
+            listing can be incomplete for some minutes.
+        type: str
+        default: 10%
+      floor:
+        description:
+          - What every percentage allows at least, so that small directories can change. V(0%) allows nothing.
+        type: int
+        default: 3
   force:
     description:
       - Continue although a safety limit is exceeded or a listing came back too short. The result and a warning say what was overridden.
@@ -293,8 +347,9 @@ EXAMPLES = r"""
     provider_name: Google Workspace
     membership: exact
     orphans: apply
-    max_suspensions: 10
-    max_deletions: 0
+    safety_limits:
+      suspensions: 10
+      deletions: 0
 """
 
 RETURN = r"""
@@ -365,13 +420,57 @@ orphans:
   returned: always
   type: list
   elements: dict
-guards:
+safety_limits:
   description:
-    - The safety limits and what was planned, each with RV(ignore:option), RV(ignore:limit), RV(ignore:allowed), RV(ignore:planned),
-      RV(ignore:total), RV(ignore:exceeded) and RV(ignore:overridden).
+    - The safety limits of the run that were compared with the plan, and those of single groups that are exceeded.
   returned: always
   type: list
   elements: dict
+  contains:
+    limit:
+      description: The suboption of O(safety_limits).
+      type: str
+    given:
+      description: Its value.
+      type: str
+    allowed:
+      description: How many it allows in this run.
+      type: int
+    planned:
+      description: How many are planned.
+      type: int
+    of:
+      description: What a percentage is of.
+      type: int
+    what:
+      description: What is counted, in words.
+      type: str
+    exceeded:
+      description: Whether more are planned than allowed.
+      type: bool
+    overridden:
+      description: Whether it is exceeded and O(force) overrides it.
+      type: bool
+    group:
+      description: The name of the group, for V(removals_per_group) only.
+      type: str
+plan:
+  description:
+    - The totals of the plan, known before the first write, or null if the run ended before. RV(plan.text) is the line that is shown
+      before the first write.
+  returned: always
+  type: dict
+  contains:
+    counts:
+      description:
+        - For RV(ignore:users) and RV(ignore:groups), the number of each effect, as O(safety_limits) counts it; also
+          RV(ignore:updates) and RV(ignore:additions), members to add.
+      type: dict
+    text:
+      description: The same in words.
+      type: str
+  sample:
+    text: "plan: 1 create, 7 update, 2 suspend, 0 delete, 3 members to add, 1 to remove; within all safety limits"
 mapping_evaluation:
   description: Who evaluated each property mapping, V(local) or V(server), and why.
   returned: always
@@ -461,13 +560,13 @@ from ..module_utils._module import (
 from ..module_utils._objects.target import LOOKUPS
 from ..module_utils._sync.direct.directory import DirectorySync
 from ..module_utils._sync.directory_outcome import DirectoryOutcome
-from ..module_utils._sync.guard.safety_limits import parse_limit
+from ..module_utils._sync.guard.safety_limits import DEFAULTS, FLOOR, parse_limits
 from ..module_utils._sync.options import DirectoryOptions
 from ..module_utils._sync.plan import KEEPABLE
 from ..module_utils._sync.server.directory import FullServerSync
 
 ENGINES = {"direct": DirectorySync, "server": FullServerSync}
-LIMITS = {"max_suspensions": "5%", "max_deletions": "1%", "max_removals_per_group": "50%", "max_missing": "10%"}
+LIMITS = {name: {"type": "str", "default": default} for name, default in DEFAULTS.items()}
 
 
 def argument_spec():
@@ -478,7 +577,11 @@ def argument_spec():
         **provider_arguments(),
         **ownership_arguments(),
         **protection_arguments(),
-        **{name: {"type": "str", "default": default} for name, default in LIMITS.items()},
+        safety_limits={
+            "type": "dict",
+            "apply_defaults": True,
+            "options": dict(LIMITS, floor={"type": "int", "default": FLOOR}),
+        },
         engine={"type": "str", "default": "direct", "choices": ["direct", "server"]},
         models={"type": "list", "elements": "str", "default": ["user", "group"], "choices": ["user", "group"]},
         objects={"type": "list", "elements": "str"},
@@ -527,13 +630,11 @@ def main():
 def prepare(module, runner):
     """The engine, from the module's options; ends the module where they cannot be used."""
     params = module.params
-    limits = {}
-    for name in LIMITS:
-        try:
-            limits[name] = parse_limit(name, params[name])
-        except ValueError as exc:
-            runner.refuse(str(exc))
-    request = DirectoryOptions.of(params, limits=limits, out_of_scope="ignore", check_mode=module.check_mode)
+    try:
+        limits = parse_limits(params["safety_limits"])
+    except ValueError as exc:
+        runner.refuse(str(exc))
+    request = DirectoryOptions.of(params, safety_limits=limits, out_of_scope="ignore", check_mode=module.check_mode)
     problem = request.problem(params["engine"])
     if problem:
         runner.refuse(problem)

@@ -31,7 +31,8 @@ KEPT = (
     "counts",
     "changes_total",
     "failed_total",
-    "guards",
+    "safety_limits",
+    "plan",
     "mapping_evaluation",
     "calls",
     "rate",
@@ -115,12 +116,15 @@ def summary(result: Json) -> Json:
 
     Returns:
         dict with ``state``: "in_sync", "attention" (nothing would change, but something failed or is out of scope),
-        "drift", "stopped" (a guard would stop the sync) or "incomplete" (the comparison did not come to its end);
+        "drift", "stopped" (a safety limit would stop the sync) or "incomplete" (the comparison did not come to its end);
         ``headline``, the same in words; ``complete`` and ``drift``, bool; and the numbers.
     """
     counts = result.get("counts") or {}
-    guards = result.get("guards") or []
-    stopping = [guard for guard in guards if guard.get("exceeded") and not guard.get("overridden")]
+    limits = result.get("safety_limits") or []
+    # The limit of one group stops that group alone, which is reported as failed.
+    stopping = [
+        limit for limit in limits if limit.get("exceeded") and not limit.get("overridden") and not limit.get("group")
+    ]
     complete = _complete(result, stopping)
     changes = int(result.get("changes_total") or 0)
     failed = int(result.get("failed_total") or 0)
@@ -140,7 +144,7 @@ def summary(result: Json) -> Json:
         "changes_total": changes,
         "failed_total": failed,
         "orphans_total": orphans,
-        "guards_exceeded": [_guard_text(guard) for guard in stopping],
+        "safety_limits_exceeded": [_limit_text(limit) for limit in stopping],
         "counts": counts,
         "status": result.get("status") or "failed",
         "code": result.get("code"),
@@ -200,13 +204,13 @@ def _lines(report: str) -> t.Tuple[t.List[Json], int]:
 
 
 def _complete(result: Json, stopping: t.Sequence[Json]) -> bool:
-    """Whether everything was compared: a guard that stops a sync may stop it before or after that."""
+    """Whether everything was compared: a safety limit that stops a sync may stop it before or after that."""
     code = result.get("code")
     if not result.get("msg"):
         return bool(result.get("counts"))
     if code == "guard":
         # A listing that looks too short ends the run before anything is compared.
-        return bool(stopping) and all(guard.get("option") != "max_missing" for guard in stopping)
+        return bool(stopping) and all(limit.get("limit") != "missing" for limit in stopping)
     return code == "objects"
 
 
@@ -242,9 +246,9 @@ def _and(parts: t.Sequence[str]) -> str:
     return " and ".join(parts) if len(parts) < 3 else "%s and %s" % (", ".join(parts[:-1]), parts[-1])
 
 
-def _guard_text(guard: Json) -> str:
-    return "%s %s (of %s), more than %s: %s allows (%s)" % tuple(
-        guard.get(key) for key in ("planned", "what", "total", "option", "limit", "allowed")
+def _limit_text(limit: Json) -> str:
+    return "%s %s (of %s), more than safety_limits.%s: %s allows (%s)" % tuple(
+        limit.get(key) for key in ("planned", "what", "of", "limit", "given", "allowed")
     )
 
 
@@ -280,13 +284,19 @@ def _told(line: Json, kind: str) -> Json:
         "failed": _reason(line, kind),
         "unconfirmed": _reason(line, kind),
         "deleted": gone,
-        "suspended": gone or "deactivated in authentik (as its property mappings give it)",
+        "suspended": gone or _why_suspended(line.get("changes") or []),
         "created": "Google has no such %s yet" % ("account" if kind == "user" else "group"),
         "updated": _differences(line.get("changes") or []),
         "unlinked": "%s; Google's side stays as it is" % (gone or "it is no longer synced"),
         "orphan": gone,
     }.get(outcome)
     return {"outcome": outcome, "words": "%s: %s" % (words, why) if why else words}
+
+
+def _why_suspended(found: t.Sequence[Json]) -> str:
+    if any(change.get("path") == "suspended" and change.get("after") for change in found):
+        return "deactivated in authentik (as its property mappings give it)"
+    return "archived by its property mappings"
 
 
 def _outcome(line: Json) -> str:

@@ -33,13 +33,13 @@ USER = "authentik.core.models.User"
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, sandboxes) -> Path:
-    """What the role makes of drift of every kind, with a guard exceeded."""
+    """What the role makes of drift of every kind, with a safety limit exceeded."""
     folder = tmp_path_factory.mktemp("page")
     (folder / "dataset.json").write_text(json.dumps(dataset()))
     with sandboxes(dataset=folder / "dataset.json") as sandbox:
         in_sync(sandbox)
         drift(sandbox)
-        done = report(sandbox, folder / "page.html", {"drift_report_max_suspensions": "0"})
+        done = report(sandbox, folder / "page.html", {"drift_report_safety_limits": {"suspensions": "0"}})
         assert done.returncode == 0, done.stdout[-4000:]
     return folder / "page.html"
 
@@ -96,9 +96,9 @@ def test_it_shows_the_numbers_of_the_run(opened, page):
     assert "provider gws <b>" in opened.find_element(By.ID, "meta").text
     assert found["authentik"] in opened.find_element(By.ID, "meta").text
     assert len(names(opened)) == len(found["objects"])
-    guards = texts(opened, "#guards tbody tr")
-    assert len(guards) == len(found["guards"])
-    assert guards[0].startswith("accounts would be suspended 1 ") and guards[0].endswith("exceeded")
+    limits = texts(opened, "#limits tbody tr")
+    assert len(limits) == len(found["safety_limits"])
+    assert limits[0].startswith("accounts would be suspended or archived 1 ") and limits[0].endswith("exceeded")
     assert [item for item in texts(opened, "#mappings-details") if item]
 
 
@@ -281,9 +281,9 @@ def test_paper(opened, page):
     try:
         opened.execute_script("window.dispatchEvent(new Event('beforeprint'))")
         shown = {
-            name: opened.find_element(By.ID, name).is_displayed() for name in ("filters", "print", "objects", "guards")
+            name: opened.find_element(By.ID, name).is_displayed() for name in ("filters", "print", "objects", "limits")
         }
-        assert shown == {"filters": False, "print": False, "objects": True, "guards": True}
+        assert shown == {"filters": False, "print": False, "objects": True, "limits": True}
         assert len(names(opened)) == len(document(page)["objects"])
     finally:
         opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})

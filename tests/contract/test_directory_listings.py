@@ -184,7 +184,7 @@ def test_a_list_of_google_that_ends_early_stops_the_run(whole, kind, pages):
     result = stopped(whole)
     assert result["code"] == "guard"
     assert f"connected {kind} are missing in Google's listing" in result["msg"]
-    assert "max_missing" in result["msg"]
+    assert "safety_limits.missing" in result["msg"]
 
 
 def test_a_list_of_google_that_is_empty_stops_the_run(whole):

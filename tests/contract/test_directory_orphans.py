@@ -12,7 +12,8 @@ from tests.truth import directory_oracle
 from tests.truth.whole import DOMAIN, Whole
 
 PEOPLE = ("ada", "bob", "carl", "dora")
-ALL = {"orphans": "apply", "max_suspensions": "100%", "max_deletions": "100%"}
+EVERYTHING = {"suspensions": "100%", "deletions": "100%"}
+ALL = {"orphans": "apply", "safety_limits": EVERYTHING}
 
 
 @pytest.fixture(scope="module")
@@ -228,11 +229,11 @@ def test_ceilings_are_about_what_google_has(whole):
     for name in PEOPLE:
         leave(whole, name)
     before = whole.sandbox.google_state()
-    held = whole.sync(**{**ALL, "max_suspensions": "50%", "max_deletions": "50%"})
+    held = whole.sync(**{**ALL, "safety_limits": {"suspensions": "50%", "deletions": "50%"}})
     assert held.failed
     assert held.result["code"] == "guard"
     assert whole.sandbox.google_state() == before
-    guard = next(item for item in held.result["guards"] if item["exceeded"])
-    assert (guard["planned"], guard["allowed"], guard["total"]) == (4, 3, 6)
+    limit = next(item for item in held.result["safety_limits"] if item["exceeded"])
+    assert (limit["planned"], limit["allowed"], limit["of"]) == (4, 3, 6)
     whole.sync(**ALL)
     assert alive(whole) == EVERYBODY - set(PEOPLE)

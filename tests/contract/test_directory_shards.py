@@ -115,7 +115,7 @@ def subprocess_run(whole, options):
 @pytest.mark.parametrize("shards", [1, 2, 3, 10, 64])
 @pytest.mark.parametrize("total", [0, 1, 13, 1530])
 def test_a_ceiling_is_shared_out_exactly(text, shards, total):
-    limit = parse_limit("max_deletions", text)
+    limit = parse_limit("safety_limits.deletions", text)
     assert sum(limit.of(total, (index, shards)) for index in range(shards)) == limit.of(total)
 
 
@@ -126,7 +126,7 @@ def test_a_ceiling_holds_for_all_shards_together(whole):
     for ceiling in ("5", "5%"):
         before = whole.sandbox.google_state()
         for index in range(4):
-            whole.call(models=["user"], max_suspensions=ceiling, shard_index=index, shard_count=4)
+            whole.call(models=["user"], safety_limits={"suspensions": ceiling}, shard_index=index, shard_count=4)
         after = whole.sandbox.google_state()
         more = sum(item["suspended"] for item in after["users"]) - sum(item["suspended"] for item in before["users"])
         assert more <= 5

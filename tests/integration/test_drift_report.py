@@ -43,18 +43,22 @@ def wrote(sandbox: Sandbox) -> list[tuple[str, str]]:
 def test_drift_of_every_kind(sandbox, tmp_path):
     drift(sandbox)
     before = sandbox.google_state()
-    expected = sync(sandbox, max_suspensions="5").result
+    expected = sync(sandbox, safety_limits={"suspensions": "5"}).result
     sandbox.clear_requests()
     page = tmp_path / "page.html"
     done = report(
-        sandbox, page, {"drift_report_max_suspensions": "5", "drift_report_title": "Title <b>"}, "-vvvv", "--diff"
+        sandbox,
+        page,
+        {"drift_report_safety_limits": {"suspensions": "5"}, "drift_report_title": "Title <b>"},
+        "-vvvv",
+        "--diff",
     )
     assert done.returncode == 0, done.stdout[-4000:]
     assert wrote(sandbox) == []
     assert sandbox.google_state() == before
     found = document(page)
     assert found["counts"] == expected["counts"]
-    for key in ("changes_total", "failed_total", "guards", "mapping_evaluation", "code", "msg"):
+    for key in ("changes_total", "failed_total", "plan", "safety_limits", "mapping_evaluation", "code", "msg"):
         assert found[key] == expected[key], key
     assert (found["state"], found["drift"], found["complete"]) == ("drift", True, True)
     assert (found["title"], found["provider"]["name"]) == ("Title <b>", "gws <b>")
@@ -87,7 +91,12 @@ def test_drift_of_every_kind(sandbox, tmp_path):
 def test_orphans_that_would_be_suspended_or_disconnected(sandbox, tmp_path):
     drift(sandbox)
     page = tmp_path / "page.html"
-    assert report(sandbox, page, {"drift_report_orphans": "apply", "drift_report_max_suspensions": "5"}).returncode == 0
+    assert (
+        report(
+            sandbox, page, {"drift_report_orphans": "apply", "drift_report_safety_limits": {"suspensions": "5"}}
+        ).returncode
+        == 0
+    )
     told = {item["name"]: item["words"] for item in document(page)["objects"]}
     assert told["person6"].startswith("would be suspended: it is a service account")
 
@@ -116,7 +125,11 @@ def test_check_mode_writes_the_report_too(sandbox, tmp_path):
 def test_drift_fails_the_play_where_that_is_wanted_and_the_page_is_there(sandbox, tmp_path):
     drift(sandbox)
     page = tmp_path / "page.html"
-    variables = {"drift_report_fail_on_drift": True, "drift_report_max_suspensions": "5", "drift_report_json_path": ""}
+    variables = {
+        "drift_report_fail_on_drift": True,
+        "drift_report_safety_limits": {"suspensions": "5"},
+        "drift_report_json_path": "",
+    }
     done = report(sandbox, page, variables)
     assert done.returncode == 2
     assert "Fail if something would change" in done.stdout
@@ -136,22 +149,22 @@ def test_failed_objects_fail_the_play_where_that_is_wanted(sandbox, tmp_path):
     assert "Invalid email domain: outsider@elsewhere.test" in done.stdout
 
 
-def test_a_guard_that_would_stop_a_sync_is_shown_with_the_plan(sandbox, tmp_path):
+def test_a_safety_limit_that_would_stop_a_sync_is_shown_with_the_plan(sandbox, tmp_path):
     drift(sandbox)
     page = tmp_path / "page.html"
-    done = report(sandbox, page, {"drift_report_max_suspensions": "0"})
+    done = report(sandbox, page, {"drift_report_safety_limits": {"suspensions": "0"}})
     assert done.returncode == 0, done.stdout[-4000:]
     found = document(page)
     assert (found["state"], found["code"], found["drift"]) == ("stopped", "guard", True)
-    assert found["guards_exceeded"] == [
-        "1 accounts would be suspended (of 30), more than max_suspensions: 0 allows (0)"
+    assert found["safety_limits_exceeded"] == [
+        "1 accounts would be suspended or archived (of 30), more than safety_limits.suspensions: 0 allows (0)"
     ]
     assert {"person1", "person2", "person5"} <= {item["name"] for item in found["objects"]}
-    forced = report(sandbox, page, {"drift_report_max_suspensions": "0", "drift_report_force": True})
+    forced = report(sandbox, page, {"drift_report_safety_limits": {"suspensions": "0"}, "drift_report_force": True})
     assert forced.returncode == 0
     found = document(page)
-    assert (found["state"], found["guards_exceeded"]) == ("drift", [])
-    assert [guard["option"] for guard in found["guards"] if guard["overridden"]] == ["max_suspensions"]
+    assert (found["state"], found["safety_limits_exceeded"]) == ("drift", [])
+    assert [item["limit"] for item in found["safety_limits"] if item["overridden"]] == ["suspensions"]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +176,7 @@ def test_a_guard_that_would_stop_a_sync_is_shown_with_the_plan(sandbox, tmp_path
             "google_",
         ),
         (None, {"provider": "no such provider"}, "authentik_not_found"),
-        (None, {"drift_report_max_deletions": "many"}, "invalid_option"),
+        (None, {"drift_report_safety_limits": {"deletions": "many"}}, "invalid_option"),
         (None, {"drift_report_authentik_url": "http://127.0.0.1:9"}, "authentik_"),
     ],
 )
@@ -191,7 +204,7 @@ def test_a_listing_that_is_too_short_is_no_comparison(sandbox, tmp_path):
     assert done.returncode == 2
     found = document(page)
     assert (found["state"], found["code"]) == ("incomplete", "guard")
-    assert [guard["option"] for guard in found["guards"] if guard["exceeded"]] == ["max_missing"]
+    assert [item["limit"] for item in found["safety_limits"] if item["exceeded"]] == ["missing"]
 
 
 def test_a_page_that_cannot_be_written_fails_and_leaves_nothing(sandbox, tmp_path):

@@ -34,7 +34,7 @@ class Run:
     ) -> None:
         from tests.truth.whole import LIMITS, UNHURRIED
 
-        hurry = UNHURRIED if module == MODULE else {}
+        hurry = {**UNHURRIED, "safety_limits": whole.safety_limits} if module == MODULE else {}
         everything = {**reaching(whole.sandbox), **LIMITS, **hurry, **options}
         params = {name: value for name, value in everything.items() if value is not None}
         self.process = subprocess.Popen(

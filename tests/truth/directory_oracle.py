@@ -626,7 +626,8 @@ def same_prediction(predicted: Json, real: Json) -> None:
     claim(predicted["counts"] == real["counts"], "predicted counts", predicted["counts"], real["counts"])
     claim(predicted["changed"] == real["changed"], "predicted changed", predicted["changed"], real["changed"])
     claim(predicted["status"] == real["status"], "predicted status", predicted["status"], real["status"])
-    claim(predicted["guards"] == real["guards"], "predicted guards", predicted["guards"], real["guards"])
+    for key in ("safety_limits", "plan"):
+        claim(predicted[key] == real[key], f"predicted {key}", predicted[key], real[key])
     claim(predicted["orphans"] == real["orphans"], "predicted orphans", predicted["orphans"], real["orphans"])
 
     def brief(result: Json) -> Any:

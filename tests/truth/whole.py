@@ -20,6 +20,8 @@ DOMAIN = "corp.example.com"
 # By the module's clock, which runs faster than the sandbox's.
 FASTER = 50
 LIMITS = {"request_timeout": 60, "google_wait": 60}
+# A first run creates everybody: a test that is not about that has to allow it.
+ROOM = {"creations": 100_000}
 # The oracle knows what authentik does: it makes accounts of users who are not active, too.
 AS_AUTHENTIK = {"create_inactive": True}
 # By authentik's own clock, with whose tasks the module waits.
@@ -60,6 +62,7 @@ class Whole:
         quiet: whether no fault, lag or missing permission is in force.
         secrets: texts that nobody may ever print.
         token: whom the runs are made by.
+        safety_limits: of every run, unless it is given others.
     """
 
     def __init__(self, sandbox: Sandbox, folder: Path) -> None:
@@ -67,6 +70,7 @@ class Whole:
         self.folder = folder
         self.quiet = True
         self.token = sandbox.authentik_token
+        self.safety_limits: Json = dict(ROOM)
         key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"]
         self.secrets = {self.token, *(line for line in key.splitlines() if len(line) > 30)}
 
@@ -87,6 +91,7 @@ class Whole:
             **limits,
             **UNHURRIED,
             **AS_AUTHENTIK,
+            "safety_limits": self.safety_limits,
             **options,
         }
         with running_faster(FASTER):

@@ -54,7 +54,8 @@ class DirectoryOutcome(BaseOutcome):
         self.failed_objects: t.List[Json] = []
         self.failed_total = 0
         self.orphans: t.List[Json] = []
-        self.guards: t.List[Json] = []
+        self.safety_limits: t.List[Json] = []
+        self.plan: t.Optional[Json] = None
         self.mapping_evaluation: t.List[Json] = []
         self.rate: Json = {}
         self.report_path: t.Optional[str] = None
@@ -83,6 +84,16 @@ class DirectoryOutcome(BaseOutcome):
         if self._write is not None:
             with self._lock:
                 self._write(line)
+
+    def note_limit(self, limit: Json) -> None:
+        """A safety limit as the result shows it."""
+        with self._lock:
+            self.safety_limits.append(limit)
+
+    def note_plan(self, plan: Json) -> None:
+        """The totals of the plan, before the first write; see plan_summary()."""
+        self.plan = plan
+        self.report({"kind": "plan", **plan})
 
     def add(
         self, kind: Kind, item: Outcome, action: t.Optional[str], warnings: t.Sequence[str] = (), why: str = ""
@@ -175,7 +186,8 @@ class DirectoryOutcome(BaseOutcome):
             failed_objects=self.failed_objects,
             failed_total=self.failed_total,
             orphans=self.orphans,
-            guards=self.guards,
+            safety_limits=self.safety_limits,
+            plan=self.plan,
             mapping_evaluation=self.mapping_evaluation,
             rate=self.rate,
             report_path=self.report_path,

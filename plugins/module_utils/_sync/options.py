@@ -9,7 +9,7 @@ import typing as t
 
 from .._common.kind import GROUP, KINDS, USER, Kind
 from .._objects.target import name_problem
-from .guard.safety_limits import Limit
+from .guard.safety_limits import SafetyLimits
 
 # What a number must be: (the least, the most).
 RANGES: t.Dict[str, t.Tuple[float, float]] = {
@@ -140,7 +140,6 @@ class DirectoryOptions(SyncOptions):
         lookup: how to read objects.
         orphans: "ignore", "report" or "apply".
         mapping_evaluation: "auto", "server" or "local"; mapping_sample: how many objects "auto" compares.
-        limits: {"max_deletions", "max_suspensions", "max_removals_per_group", "max_missing": Limit}.
         parallel: requests to Google at once.
         result_limit: how many changes the result shows.
         max_objects: the most that one listing may have.
@@ -152,7 +151,7 @@ class DirectoryOptions(SyncOptions):
     orphans: str
     mapping_evaluation: str
     mapping_sample: int
-    limits: t.Mapping[str, Limit]
+    safety_limits: SafetyLimits
     allow_group_deletion: bool
     force: bool
     queries_per_minute: float

@@ -208,42 +208,111 @@ class ObjectPlan(t.NamedTuple):
         )
 
 
+# What a plan may do to people and their data. All but the last two have a safety limit of the same name.
+EFFECTS = (
+    "creations",
+    "suspensions",
+    "reactivations",
+    "deletions",
+    "renames",
+    "adoptions",
+    "changes",
+    "removals",
+    "unlinked",
+    "updates",
+    "additions",
+)
+# The fields whose difference is an effect of its own, by the effects that count it; any other field is a change.
+_ACCESS = ("suspended", "archived")
+
+
 def effects(plan: ObjectPlan) -> t.Dict[str, int]:
-    """What a plan does to people, whatever causes it: how many of each kind of effect.
+    """What a plan does, whatever causes it: how many of each effect.
+
+    Each thing is counted once: a difference of a record that no effect of its own counts is a change, whichever field it is in,
+    and a connection is unlinked only if its record is neither deleted nor suspended with it.
 
     Returns:
-        {"suspensions", "deletions", "removals": int}.
+        {effect: int}, of EFFECTS: "suspensions" are accounts that are suspended or archived, "reactivations" the opposite;
+        "adoptions" records that no connection led to; "changes" records that exist and differ otherwise; "removals" and
+        "additions" members; "unlinked" connections that are removed and not replaced while the record stays as it is;
+        "updates" records that are written to, or whose members are, and that are neither created, suspended nor deleted.
     """
-    before, body, method = plan.before or {}, plan.record.body, plan.record.method
-    suspends = method == "PUT" and bool(body.get("suspended")) and not before.get("suspended")
+    record = plan.record
+    found = dict.fromkeys(EFFECTS, 0)
+    found["creations"] = int(record.method == "POST")
+    found["deletions"] = int(record.method == "DELETE")
+    found["removals"], found["additions"] = len(plan.members.remove), len(plan.members.add)
+    if plan.adopts and plan.before is not None:
+        found["adoptions"] = 1
+    if record.method == "PUT":
+        found.update(_effects_of_update(plan))
+    if plan.connections.google_id is None and not found["deletions"] and not found["suspensions"]:
+        found["unlinked"] = len(plan.connections.remove)
+    writes = record.method == "PUT" or (record.method is None and bool(plan.members.add or plan.members.remove))
+    found["updates"] = int(writes and not found["suspensions"])
+    return found
+
+
+def _effects_of_update(plan: ObjectPlan) -> t.Dict[str, int]:
+    before, body, kind = plan.before or {}, plan.record.body, plan.kind
+    rest = set(body)
+    turned = [(bool(before.get(name)), bool(body[name])) for name in _ACCESS if kind == USER and name in body]
+    suspends, reactivates = (False, True) in turned, (True, False) in turned
+    renames = kind.address_field in body and kind.address(body).lower() != kind.address(before).lower()
+    if suspends or reactivates:
+        rest -= set(_ACCESS)
+    if renames:
+        rest.discard(kind.address_field)
     return {
         "suspensions": int(suspends),
-        "deletions": int(method == "DELETE"),
-        "removals": len(plan.members.remove),
+        "reactivations": int(reactivates and not suspends),
+        "renames": int(renames),
+        "changes": int(bool(rest) and not plan.adopts),
     }
 
 
 class DirectoryPlan:
     """The plans of a whole run, in the order in which they were added.
 
-    A first run plans something for everybody: a hundred thousand planned users must fit, so that users are kept packed.
+    A first run plans something for everybody: a hundred thousand planned users must fit, so that users are kept packed, and of
+    their effects only the sums.
 
     Attributes:
         orphans: list of ObjectPlan, of records whose object the provider no longer syncs.
+        unconnected: {Kind: int}, how many objects have a record that no connection leads to.
+        members: how many members the groups that were compared have at Google.
     """
 
     def __init__(self) -> None:
         self._users: t.Dict[str, bytes] = {}
         self._groups: t.Dict[str, ObjectPlan] = {}
-        self._suspensions: t.Set[str] = set()
+        self._totals = {name: {USER: 0, GROUP: 0} for name in EFFECTS}
         self.orphans: t.List[ObjectPlan] = []
+        self.unconnected = {USER: 0, GROUP: 0}
+        self.members = 0
+
+    def observe(
+        self, kind: Kind, row: t.Optional[Json], record: t.Optional[Json], members: t.Optional[t.Sequence[Json]]
+    ) -> None:
+        """Count an object that was compared, planned or not, for what shares are taken of.
+
+        Args:
+            row: its connection, or None.
+            record: Google's record, or None.
+            members: a group's members at Google; None where they were not read.
+        """
+        if row is None and record is not None:
+            self.unconnected[kind] += 1
+        self.members += len(members or ())
 
     def add(self, plan: ObjectPlan) -> None:
-        """Add the plan of an object."""
+        """Add the plan of an object; it takes the place of an earlier one."""
+        if plan.pk in (self._users if plan.kind == USER else self._groups):
+            self.pop(plan.kind, plan.pk)
+        self._count(plan, 1)
         if plan.kind == USER:
             self._users[plan.pk] = plan.pack()
-            if effects(plan)["suspensions"]:
-                self._suspensions.add(plan.pk)
         else:
             self._groups[plan.pk] = plan
 
@@ -256,8 +325,9 @@ class DirectoryPlan:
 
     def pop(self, kind: Kind, pk: str) -> ObjectPlan:
         """Take a plan out, so that nothing of those that are done stays in memory."""
-        self._suspensions.discard(pk)
-        return self._groups.pop(pk) if kind == GROUP else ObjectPlan.unpack(self._users.pop(pk))
+        plan = self._groups.pop(pk) if kind == GROUP else ObjectPlan.unpack(self._users.pop(pk))
+        self._count(plan, -1)
+        return plan
 
     def pks(self, kind: Kind) -> t.List[str]:
         """The primary keys of the planned objects of a kind."""
@@ -268,13 +338,17 @@ class DirectoryPlan:
         return list(self._groups.values())
 
     def totals(self) -> t.Dict[str, t.Dict[Kind, int]]:
-        """How many of each effect on the records of a run: {"suspensions", "deletions": {Kind: int}}."""
-        found = {"suspensions": {USER: len(self._suspensions), GROUP: 0}, "deletions": {USER: 0, GROUP: 0}}
+        """How many of each effect the plans that are in it have, orphans included: {effect: {Kind: int}}."""
+        found = {name: dict(numbers) for name, numbers in self._totals.items()}
         for plan in self.orphans:
             for name, number in effects(plan).items():
-                if name in found:
-                    found[name][plan.kind] += number
+                found[name][plan.kind] += number
         return found
+
+    def _count(self, plan: ObjectPlan, sign: int) -> None:
+        for name, number in effects(plan).items():
+            if number:
+                self._totals[name][plan.kind] += sign * number
 
 
 def plan_record(kind: Kind, wanted: Json, record: t.Optional[Json]) -> RecordPlan:

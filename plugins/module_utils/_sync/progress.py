@@ -18,7 +18,7 @@ class Progress:
 
     Args:
         tell: callable taking a dict: phase (str), done, total, differences, changes (int), elapsed (seconds of the
-            phase, float).
+            phase, float), plan (str, the totals of the plan, or None before there is one).
     """
 
     def __init__(self, tell: t.Optional[t.Callable[[Json], None]] = None) -> None:
@@ -27,6 +27,7 @@ class Progress:
         self._phase = ""
         self._done = self._total = self._differences = self._changes = 0
         self._began = self._told = 0.0
+        self._plan: t.Optional[str] = None
 
     def begin(self, phase: str, total: int) -> None:
         """A new phase of so many steps; 0 where nobody knows how many."""
@@ -52,6 +53,12 @@ class Progress:
         with self._lock:
             self._changes += 1
 
+    def plan(self, text: str) -> None:
+        """The plan is made; told at once, since it precedes the first write."""
+        with self._lock:
+            self._plan = text
+            self._say()
+
     def _say(self) -> None:
         if self._tell is None:
             return
@@ -63,6 +70,7 @@ class Progress:
             "differences": self._differences,
             "changes": self._changes,
             "elapsed": round(self._told - self._began, 1),
+            "plan": self._plan,
         }
         try:
             self._tell(line)

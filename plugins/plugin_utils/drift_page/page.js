@@ -173,21 +173,22 @@
     table.replaceChildren(thead, body);
   }
 
-  function guards() {
-    var all = data.guards || [];
+  function limits() {
+    var all = data.safety_limits || [];
     if (!all.length) { return; }
-    at("guards-section").hidden = false;
-    var exceeded = all.filter(function (guard) { return guard.exceeded; });
-    at("guards-text").textContent = exceeded.length
+    at("limits-section").hidden = false;
+    var exceeded = all.filter(function (limit) { return limit.exceeded; });
+    at("limits-text").textContent = exceeded.length
       ? number(exceeded.length) + (exceeded.length === 1 ? " safety limit is exceeded. " : " safety limits are exceeded. ") +
-        (exceeded.every(function (guard) { return guard.overridden; }) ? "force is set, so a sync would continue nevertheless."
-          : "A sync stops before the first write, unless the option is raised or force is set for one run.")
+        (exceeded.every(function (limit) { return limit.overridden; }) ? "force is set, so a sync would continue nevertheless."
+          : exceeded.every(function (limit) { return limit.group; }) ? "A sync leaves these groups alone."
+          : "A sync stops before the first write, unless the limit is raised or force is set for one run.")
       : "The plan is within all safety limits; a sync would continue.";
-    at("guards-details").open = exceeded.length > 0;
+    at("limits-details").open = exceeded.length > 0;
     var order = all.slice().sort(function (one, other) { return (other.exceeded ? 1 : 0) - (one.exceeded ? 1 : 0); });
-    grid(at("guards"), ["What", "Planned", "Of", "Allowed", "Option", "State"], order.map(function (guard) {
-      return [guard.what, number(guard.planned), number(guard.total), number(guard.allowed), guard.option + ": " + guard.limit,
-        guard.exceeded ? { bad: guard.overridden ? "exceeded, overridden by force" : "exceeded" } : "kept"];
+    grid(at("limits"), ["What", "Planned", "Of", "Allowed", "Safety limit", "State"], order.map(function (limit) {
+      return [limit.what, number(limit.planned), number(limit.of), number(limit.allowed), limit.limit + ": " + limit.given,
+        limit.exceeded ? { bad: limit.overridden ? "exceeded, overridden by force" : "exceeded" } : "kept"];
     }));
   }
 
@@ -445,7 +446,7 @@
   head();
   tiles();
   numbers();
-  guards();
+  limits();
   filters();
   apply();
   run();

@@ -56,7 +56,7 @@ def line(**fields: Any) -> dict[str, Any]:
 
 def result(**fields):
     counts = {"users": {"total": 3, "unchanged": 2, "out_of_scope": 0, "orphans": 0}}
-    return {"status": "synced", "counts": counts, "changes_total": 1, "failed_total": 0, "guards": [], **fields}
+    return {"status": "synced", "counts": counts, "changes_total": 1, "failed_total": 0, "safety_limits": [], **fields}
 
 
 def document(*lines, **fields):
@@ -151,14 +151,14 @@ def test_many_differences_are_summed_up():
         ({"changes_total": 0, "failed_total": 1, "msg": "1 failed", "code": "objects"}, "attention", True, False),
         ({"msg": "1 failed", "code": "objects", "failed_total": 1}, "drift", True, True),
         (
-            {"msg": "Stopped", "code": "guard", "guards": [{"option": "max_deletions", "exceeded": True}]},
+            {"msg": "Stopped", "code": "guard", "safety_limits": [{"limit": "deletions", "exceeded": True}]},
             "stopped",
             True,
             True,
         ),
-        ({"guards": [{"option": "max_deletions", "exceeded": True, "overridden": True}]}, "drift", True, True),
+        ({"safety_limits": [{"limit": "deletions", "exceeded": True, "overridden": True}]}, "drift", True, True),
         (
-            {"msg": "Stopped", "code": "guard", "guards": [{"option": "max_missing", "exceeded": True}]},
+            {"msg": "Stopped", "code": "guard", "safety_limits": [{"limit": "missing", "exceeded": True}]},
             "incomplete",
             False,
             False,

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A sync of many objects performed by ourselves: list both sides, plan, hold the plan against the safety limits, carry it out.
+"""A sync of many objects performed by ourselves: list both sides, plan, compare the plan with the safety limits, carry it out.
 
 Both sides are listed once, in full pages. A failed listing ends the run before any write.
 """
@@ -11,16 +11,28 @@ import typing as t
 
 from ..._common.endings import STOPPED, stopped_text
 from ..._common.errors import RemoteError
-from ..._common.kind import USER, Kind
+from ..._common.kind import GROUP, KINDS, USER, Kind
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._google.limiter import RateLimiter
+from ..._objects.difference import member_key
 from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded, check_different_files
 from ..directory_outcome import MOST_MESSAGES
-from ..guard.safety_limits import Guard, exceeded_text, held_against, limits_of_group, limits_of_plan
+from ..guard.safety_limits import (
+    MOST_NAMED,
+    Managed,
+    SafetyLimit,
+    exceeded_text,
+    limit_of_group,
+    limit_of_listing,
+    limits_of_plan,
+    raise_text,
+)
+from ..plan import ObjectPlan
+from ..plan_summary import plan_summary
 from .context import DirectContext
-from .directory_planner import DirectoryPlanner
+from .directory_planner import DirectoryPlanner, planned_attempt
 from .directory_run import DirectoryRun
 from .give_up import GiveUp
 from .listed_reader import ListedReader
@@ -138,7 +150,7 @@ class DirectorySync(DirectoryEngine):
         )
         options = self.options
         self._plan(planner, objects, snapshot, reader)
-        exceeded = self._hold(self._limits(planner, snapshot))
+        exceeded = self._check_plan(run, planner, reader, reports)
         self._running = DirectoryRun(
             run,
             planner,
@@ -147,7 +159,7 @@ class DirectorySync(DirectoryEngine):
             pool,
             self.outcome,
             self.progress,
-            lambda plan: limits_of_group(plan, self.options.limits),
+            lambda plan: limit_of_group(plan, self.options.safety_limits),
             self.log.info,
         )
         if not exceeded or options.check_mode:
@@ -184,7 +196,7 @@ class DirectorySync(DirectoryEngine):
 
     def _check_listings(self, snapshot: Snapshot, reader: ListedReader) -> None:
         """A listing that came back empty or too short must not be taken for what there is."""
-        guards = []
+        limits: t.List[SafetyLimit] = []
         for kind in self.options.models:
             rows, index = reader.rows[kind], reader.index(kind)
             if kind == USER and not len(index):
@@ -194,11 +206,11 @@ class DirectorySync(DirectoryEngine):
             missing = sum(1 for pk in rows.pks() if not _is_listed(reader, kind, pk))
             # With an object authentik removes its connections: what is connected is there.
             hidden = sum(1 for pk in rows.pks() if not snapshot.has(kind, pk))
-            limit = self.options.limits["max_missing"]
-            for number, side in ((missing, "Google"), (hidden, "authentik")):
-                text = "connected %ss are missing in %s's listing" % (kind, side)
-                guards.append(held_against("max_missing", limit, number, len(rows), text))
-        exceeded = self._hold(guards)
+            limits += [
+                limit_of_listing(kind, side, number, len(rows), self.options.safety_limits)
+                for number, side in ((missing, "Google"), (hidden, "authentik"))
+            ]
+        exceeded = self._hold(limits)
         if exceeded:
             raise RunEnded(exceeded, "guard")
 
@@ -214,33 +226,69 @@ class DirectorySync(DirectoryEngine):
 
     # Safety limits
 
-    def _limits(self, planner: DirectoryPlanner, snapshot: Snapshot) -> t.List[Guard]:
-        """The safety limits of the run, and those of single groups that are exceeded."""
-        options = self.options
-        groups = [limits_of_group(plan, options.limits) for plan in planner.plan.groups()]
-        found = limits_of_plan(
-            planner.plan.totals(),
-            snapshot.found,
-            options.limits,
-            options.models,
-            bool(options.objects),
-            (options.shard_index, options.shard_count),
-        )
-        return found + [guard for guard in groups if guard.exceeded]
+    def _check_plan(
+        self, run: DirectContext, planner: DirectoryPlanner, reader: ListedReader, reports: ObjectReports
+    ) -> str:
+        """Compare the plan with the safety limits, and say what it holds; return why the run must not go on, or an empty text."""
+        forced, plan = self.options.force, planner.plan
+        groups = [(item, limit_of_group(item, self.options.safety_limits)) for item in plan.groups()]
+        large = [(item, limit) for item, limit in groups if limit.exceeded]
+        if not forced:
+            for item, limit in large:
+                self._leave_alone(run, plan.pop(GROUP, item.pk), limit, reports)
+        most = max((limit.planned for _item, limit in groups if not limit.exceeded), default=0)
+        limits = self._limits_of_run(run, planner, reader, most)
+        limits += [limit for _item, limit in large]
+        stopping = self._hold(limits)
+        summary = plan_summary(plan.totals(), limits, forced, 0 if forced else len(large))
+        self.outcome.note_plan(summary)
+        self.log.info(summary["text"])
+        self.progress.plan(summary["text"])
+        return stopping
 
-    def _hold(self, guards: t.Sequence[Guard]) -> str:
+    def _limits_of_run(
+        self, run: DirectContext, planner: DirectoryPlanner, reader: ListedReader, most_of_group: int
+    ) -> t.List[SafetyLimit]:
+        options, plan = self.options, planner.plan
+        if options.objects is not None:
+            records = {kind: self.outcome.counts[kind + "s"]["total"] for kind in KINDS}
+        else:
+            records = {kind: len(reader.rows[kind]) + plan.unconnected[kind] for kind in KINDS}
+        totals = plan.totals()
+        return limits_of_plan(
+            totals,
+            Managed(records, plan.members, options.objects is not None),
+            options.safety_limits,
+            options.models,
+            (options.shard_index, options.shard_count),
+            most_of_group,
+            not any(totals["adoptions"].values()) or run.tolerates_rows(True),
+        )
+
+    def _leave_alone(self, run: DirectContext, plan: ObjectPlan, limit: SafetyLimit, reports: ObjectReports) -> None:
+        """A group whose own limit is exceeded; the others are synced."""
+        attempt = planned_attempt(run, plan)
+        keys = [member_key(member) for member in plan.members.remove]
+        attempt.fail(
+            "%s was not synced: %s: %s. Nothing was written for it. If that is meant, raise %s, or set force: true for one run."
+            % (attempt.title, limit.text(), named(keys), raise_text([limit])),
+            "guard",
+        )
+        reports.finish(GROUP, plan.pk, plan.name, attempt, None, None)
+
+    def _hold(self, limits: t.Sequence[SafetyLimit]) -> str:
         """Report safety limits; return why the run must not go on, or an empty text."""
-        options = self.options
-        self.outcome.guards.extend(guard.shown(options.force) for guard in guards)
-        exceeded = [guard.text() for guard in guards if guard.exceeded]
-        if exceeded and options.force:
-            self.warn("Continuing beyond the safety limits, because force is set: %s." % exceeded_text(exceeded))
-            return ""
+        forced = self.options.force
+        self.outcome.safety_limits.extend(limit.shown(forced) for limit in limits)
+        exceeded = [limit for limit in limits if limit.exceeded and (forced or not limit.group)]
         if not exceeded:
             return ""
+        if forced:
+            self.warn("Continuing beyond the safety limits, because force is set: %s." % exceeded_text(exceeded))
+            return ""
         return (
-            "Stopped before anything was written: %s. See with check mode whether that is meant; then raise the option, or set "
-            "force: true for this run." % exceeded_text(exceeded)
+            "Stopped before anything was written: %s. See with check mode whether that is meant; if so, raise %s, or set "
+            "force: true for this run." % (exceeded_text(exceeded), raise_text(exceeded))
         )
 
     # Report
@@ -275,6 +323,11 @@ class DirectorySync(DirectoryEngine):
             outcome.fail(text, "objects", options.fail_on_objects)
             if not options.fail_on_objects:
                 self.warn(text)
+
+
+def named(keys: t.Sequence[str]) -> str:
+    """The first five of so many members."""
+    return ", ".join(keys[:MOST_NAMED]) + (" and %d more" % (len(keys) - MOST_NAMED) if len(keys) > MOST_NAMED else "")
 
 
 def _is_listed(reader: ListedReader, kind: Kind, pk: str) -> bool:

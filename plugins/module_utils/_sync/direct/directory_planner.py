@@ -246,6 +246,7 @@ class DirectoryPlanner:
             self._outcome.count(kind, "out_of_scope")
             return
         record = candidate.observer.record
+        self.plan.observe(kind, candidate.observer.row, record, candidate.observer.members)
         if plans:
             self._claim(plans[0], attempt)
         if record is None:

@@ -16,7 +16,7 @@ from ..._common.kind import GROUP, USER, Kind
 from ..._common.threads import Pool
 from ..._objects.difference import member_key
 from ..directory_outcome import DirectoryOutcome
-from ..guard.safety_limits import Guard
+from ..guard.safety_limits import SafetyLimit
 from ..options import DirectoryOptions
 from ..plan import ObjectPlan, Operation
 from ..progress import Progress
@@ -55,7 +55,7 @@ class DirectoryRun:
         pool: Pool,
         outcome: DirectoryOutcome,
         progress: Progress,
-        removals: t.Callable[[ObjectPlan], Guard],
+        removals: t.Callable[[ObjectPlan], SafetyLimit],
         notice: t.Callable[[str], None],
     ) -> None:
         self._run = run
@@ -160,8 +160,11 @@ class DirectoryRun:
         def guard_removals() -> None:
             limit = self._removals(run.plan)
             fresh = {member_key(member) for member in run.plan.members.remove} - foreseen
-            if fresh and limit.exceeded and not self._options.force:
-                # Google has shown a group that nobody had seen before.
+            if not fresh or not limit.exceeded:
+                return
+            # Google has shown a group that nobody had seen before.
+            self._outcome.note_limit(limit.shown(self._options.force))
+            if not self._options.force:
                 raise Refused("Members of it were left alone: %s; force: true overrides that." % limit.text(), "guard")
 
         # Who has an account is known for certain only now.

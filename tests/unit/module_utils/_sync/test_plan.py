@@ -295,24 +295,124 @@ def test_the_operations_of_a_plan_stand_in_the_order_of_its_steps(found):
     assert all(item["by"] == "module" and ("group" in item) == (item["resource"] == "member") for item in shown)
 
 
+SUSPENDED, ACTIVE = {"suspended": True}, {"suspended": False}
+
+
 @pytest.mark.parametrize(
     ("before", "body", "method", "expected"),
     [
-        ({"suspended": False}, {"suspended": True}, "PUT", "suspensions"),
-        ({}, {"suspended": True}, "PUT", "suspensions"),
-        ({"suspended": True}, {"suspended": True}, "PUT", None),
-        (None, {"suspended": True}, "POST", None),
-        ({"suspended": False}, {}, "DELETE", "deletions"),
-        ({"suspended": False}, {"name": {}}, "PUT", None),
+        (ACTIVE, SUSPENDED, "PUT", {"suspensions"}),
+        ({}, SUSPENDED, "PUT", {"suspensions"}),
+        ({}, {"archived": True}, "PUT", {"suspensions"}),
+        (SUSPENDED, {"archived": True}, "PUT", {"suspensions"}),
+        (SUSPENDED, {"archived": True, "suspended": False}, "PUT", {"suspensions"}),
+        (SUSPENDED, ACTIVE, "PUT", {"reactivations", "updates"}),
+        ({"archived": True}, {"archived": False}, "PUT", {"reactivations", "updates"}),
+        # Neither loses nor gets access, and is written all the same.
+        (SUSPENDED, SUSPENDED, "PUT", {"changes", "updates"}),
+        (None, SUSPENDED, "POST", {"creations"}),
+        (ACTIVE, {}, "DELETE", {"deletions"}),
+        (ACTIVE, {"name": {}}, "PUT", {"changes", "updates"}),
+        ({"primaryEmail": "a@b.test"}, {"primaryEmail": "c@b.test"}, "PUT", {"renames", "updates"}),
+        ({"primaryEmail": "A@b.test"}, {"primaryEmail": "a@b.test"}, "PUT", {"changes", "updates"}),
+        (
+            {"primaryEmail": "a@b.test", "suspended": False},
+            {"primaryEmail": "c@b.test", "suspended": True, "recoveryEmail": "x@y.test"},
+            "PUT",
+            {"renames", "suspensions", "changes"},
+        ),
+        ({}, {"recoveryEmail": "x@y.test"}, "PUT", {"changes", "updates"}),
+        (ACTIVE, {}, None, set()),
     ],
 )
 def test_effects(before, body, method, expected):
     record = plan.RecordPlan(method, body, [])
     found = plan.effects(plan.ObjectPlan(USER, "6", "ada", "", None, before, None, {}, {}, record))
-    assert {name for name, number in found.items() if number} == ({expected} if expected else set())
+    assert {name for name, number in found.items() if number} == expected
+    assert set(found) == set(plan.EFFECTS)
 
 
-def test_totals_follow_what_is_added_and_taken_out():
+@given(st.text(min_size=1), st.sampled_from([USER, GROUP]))
+def test_whichever_field_is_written_counts(field, kind):
+    """No list of fields decides: what no other effect counts is a change."""
+    record = plan.RecordPlan("PUT", {field: "another value"}, [])
+    found = plan.effects(plan.ObjectPlan(kind, "6", "ada", "", None, {"id": "1"}, None, {}, {}, record))
+    assert sum(found[name] for name in ("suspensions", "reactivations", "renames", "changes")) == 1
+
+
+def test_a_record_that_is_taken_over_is_no_change():
+    record = plan.RecordPlan("PUT", {"name": {}, "suspended": True}, [])
+    taken = plan.ObjectPlan(USER, "6", "ada", "", None, {"id": "1"}, None, {}, {}, record, adopts=True)
+    found = plan.effects(taken)
+    assert {name for name, number in found.items() if number} == {"adoptions", "suspensions"}
+    # Nothing to write, and still taken over; and one that is to be made is not.
+    assert plan.effects(taken._replace(record=plan.NO_RECORD))["adoptions"] == 1
+    assert plan.effects(taken._replace(before=None, record=plan.RecordPlan("POST", {}, [])))["adoptions"] == 0
+
+
+@pytest.mark.parametrize(
+    ("method", "body", "google_id", "unlinked"),
+    [(None, {}, None, 2), (None, {}, "a@b.test", 0), ("PUT", SUSPENDED, None, 0), ("DELETE", {}, None, 0)],
+)
+def test_a_connection_is_unlinked_where_its_record_stays(method, body, google_id, unlinked):
+    connections = plan.ConnectionPlan([{"id": "1"}, {"id": "2"}], google_id, "")
+    record = plan.RecordPlan(method, body, [])
+    found = plan.ObjectPlan(USER, "6", "ada", "", None, {"id": "7"}, None, {}, {}, record, connections=connections)
+    assert plan.effects(found)["unlinked"] == unlinked
+
+
+@st.composite
+def user_plans(draw):
+    """Plans of users: what comes of any wanted record against any present one."""
+    present = draw(st.none() | wanted_users)
+    wanted = draw(wanted_users)
+    before = None if present is None else {**present, "id": "1"}
+    return plan.ObjectPlan(
+        USER,
+        str(draw(st.integers(0, 5))),
+        "somebody",
+        "",
+        None,
+        before,
+        None,
+        wanted,
+        {},
+        plan.plan_record(USER, wanted, before),
+        connections=plan.ConnectionPlan(draw(st.lists(st.just({"id": "c"}), max_size=2)), None, ""),
+        adopts=draw(st.booleans()),
+    )
+
+
+def summed(plans):
+    found = {name: {USER: 0, GROUP: 0} for name in plan.EFFECTS}
+    for item in plans:
+        for name, number in plan.effects(item).items():
+            found[name][item.kind] += number
+    return found
+
+
+@given(st.lists(user_plans() | object_plans(), max_size=8), st.randoms(), st.integers(0, 8))
+def test_totals_are_the_sum_of_what_is_in_the_plan(plans, chosen, out):
+    """In whichever order plans are added, packed or not, and whoever is taken out."""
+    there = {(item.kind, item.pk): item for item in plans}
+    first, second = plan.DirectoryPlan(), plan.DirectoryPlan()
+    for item in plans:
+        first.add(item)
+    shuffled = list(there.values())
+    chosen.shuffle(shuffled)
+    for item in shuffled:
+        second.add(item)
+    assert first.totals() == second.totals() == summed(there.values())
+    gone = list(there)[:out]
+    for key in gone:
+        assert first.pop(*key) == there[key]
+    assert first.totals() == summed(item for key, item in there.items() if key not in gone)
+    for key in list(there)[out:]:
+        first.pop(*key)
+    assert first.totals() == summed([])
+
+
+def test_totals_hold_orphans():
     whole = plan.DirectoryPlan()
     suspended = plan.RecordPlan("PUT", {"suspended": True}, [{"path": "suspended", "before": None, "after": True}])
     plans = [
@@ -322,9 +422,10 @@ def test_totals_follow_what_is_added_and_taken_out():
     for item in plans:
         whole.add(item)
     gone = plan.RecordPlan("DELETE", {}, [])
-    whole.orphans = [plan.ObjectPlan(GROUP, "g", "g", "", None, {"id": "g"}, None, {}, {}, gone)]
-    assert whole.totals() == {"suspensions": {USER: 3, GROUP: 0}, "deletions": {USER: 0, GROUP: 1}}
+    whole.orphans = [plan.ObjectPlan(GROUP, "g", "g", "", None, {"id": "g"}, None, {}, {}, gone), plans[0]]
+    found = {name: numbers for name, numbers in whole.totals().items() if any(numbers.values())}
+    assert found == {"suspensions": {USER: 4, GROUP: 0}, "deletions": {USER: 0, GROUP: 1}}
     assert whole.pop(USER, "1") == plans[1]
     assert whole.pks(USER) == ["0", "2"]
     assert whole.get(USER, "1") is None
-    assert whole.totals()["suspensions"][USER] == 2
+    assert whole.totals()["suspensions"][USER] == 3
