@@ -175,7 +175,7 @@ def test_protect(sandbox, protect, named, way):
             run = one(sandbox, "boss", check, protect=protect)
             code = run.result.get("code")
         else:
-            run = whole(sandbox, check, objects=["user:boss"], protect=protect, force=True)
+            run = whole(sandbox, check, objects=["user:boss"], protect=protect, safety_limits={"suspensions": "100%"})
             code = (run.result["failed_objects"] or [{}])[0].get("code")
         assert (code == "protected") == named, run.result
         if named:

@@ -91,7 +91,7 @@ LIES = (
     Lie(
         "a failure swallowed",
         UTILS + "_sync/direct/plan_run.py",
-        "        self._refused.append(str(error))\n",
+        "        self._refused.append(error)\n",
         "",
     ),
     Lie(
@@ -226,7 +226,7 @@ LIES = (
     Lie(
         "a connection with somebody else's record",
         UTILS + "_config/connection.py",
-        "        self._refuse_taken(wanted)\n",
+        "        self._refuse_taken(wanted, record)\n",
         "",
         WHOLE,
     ),
