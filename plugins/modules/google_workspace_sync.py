@@ -427,10 +427,10 @@ safety_limits:
   type: list
   elements: dict
   contains:
-    limit:
+    option:
       description: The suboption of O(safety_limits).
       type: str
-    given:
+    limit:
       description: Its value.
       type: str
     allowed:

@@ -210,7 +210,7 @@ def _complete(result: Json, stopping: t.Sequence[Json]) -> bool:
         return bool(result.get("counts"))
     if code == "guard":
         # A listing that looks too short ends the run before anything is compared.
-        return bool(stopping) and all(limit.get("limit") != "missing" for limit in stopping)
+        return bool(stopping) and all(limit.get("option") != "missing" for limit in stopping)
     return code == "objects"
 
 
@@ -248,7 +248,7 @@ def _and(parts: t.Sequence[str]) -> str:
 
 def _limit_text(limit: Json) -> str:
     return "%s %s (of %s), more than safety_limits.%s: %s allows (%s)" % tuple(
-        limit.get(key) for key in ("planned", "what", "of", "limit", "given", "allowed")
+        limit.get(key) for key in ("planned", "what", "of", "option", "limit", "allowed")
     )
 
 

@@ -220,7 +220,7 @@ def state(whole: Whole) -> Any:
 
 
 def over(result: dict[str, Any]) -> list[str]:
-    return sorted({item["limit"] for item in result["safety_limits"] if item["exceeded"]})
+    return sorted({item["option"] for item in result["safety_limits"] if item["exceeded"]})
 
 
 @pytest.mark.parametrize("name", DAMAGE)
@@ -282,7 +282,7 @@ def test_a_group_that_is_emptied_is_left_alone_and_the_rest_goes_on(whole):
         assert found.result["counts"]["groups"]["members_removed"] == 2
         assert found.result["counts"]["users"]["suspended"] == 1
         (limit,) = [item for item in found.result["safety_limits"] if item["exceeded"]]
-        assert (limit["limit"], limit["group"], limit["overridden"]) == ("removals_per_group", "team00", False)
+        assert (limit["option"], limit["group"], limit["overridden"]) == ("removals_per_group", "team00", False)
     assert foreseen.result["counts"] == run.result["counts"]
     assert run.result["plan"]["text"].endswith(
         "1 suspend, 0 delete, 0 members to add, 2 to remove; within all safety limits; "
@@ -368,7 +368,7 @@ def test_all_shards_together_suspend_what_one_run_may(whole):
             whole.call(check=True, models=["user"], safety_limits=given, shard_index=index, shard_count=4).result
             for index in range(4)
         ]
-        held = [item for result in found for item in result["safety_limits"] if item["limit"] == "suspensions"]
+        held = [item for result in found for item in result["safety_limits"] if item["option"] == "suspensions"]
         assert sum(item["planned"] for item in held) == 40
         assert sum(item["allowed"] for item in held) == allowed
 

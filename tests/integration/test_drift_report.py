@@ -164,7 +164,7 @@ def test_a_safety_limit_that_would_stop_a_sync_is_shown_with_the_plan(sandbox, t
     assert forced.returncode == 0
     found = document(page)
     assert (found["state"], found["safety_limits_exceeded"]) == ("drift", [])
-    assert [item["limit"] for item in found["safety_limits"] if item["overridden"]] == ["suspensions"]
+    assert [item["option"] for item in found["safety_limits"] if item["overridden"]] == ["suspensions"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_listing_that_is_too_short_is_no_comparison(sandbox, tmp_path):
     assert done.returncode == 2
     found = document(page)
     assert (found["state"], found["code"]) == ("incomplete", "guard")
-    assert [item["limit"] for item in found["safety_limits"] if item["exceeded"]] == ["missing"]
+    assert [item["option"] for item in found["safety_limits"] if item["exceeded"]] == ["missing"]
 
 
 def test_a_page_that_cannot_be_written_fails_and_leaves_nothing(sandbox, tmp_path):

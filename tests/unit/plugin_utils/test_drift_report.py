@@ -151,14 +151,14 @@ def test_many_differences_are_summed_up():
         ({"changes_total": 0, "failed_total": 1, "msg": "1 failed", "code": "objects"}, "attention", True, False),
         ({"msg": "1 failed", "code": "objects", "failed_total": 1}, "drift", True, True),
         (
-            {"msg": "Stopped", "code": "guard", "safety_limits": [{"limit": "deletions", "exceeded": True}]},
+            {"msg": "Stopped", "code": "guard", "safety_limits": [{"option": "deletions", "exceeded": True}]},
             "stopped",
             True,
             True,
         ),
-        ({"safety_limits": [{"limit": "deletions", "exceeded": True, "overridden": True}]}, "drift", True, True),
+        ({"safety_limits": [{"option": "deletions", "exceeded": True, "overridden": True}]}, "drift", True, True),
         (
-            {"msg": "Stopped", "code": "guard", "safety_limits": [{"limit": "missing", "exceeded": True}]},
+            {"msg": "Stopped", "code": "guard", "safety_limits": [{"option": "missing", "exceeded": True}]},
             "incomplete",
             False,
             False,

@@ -182,8 +182,8 @@ class SafetyLimit(t.NamedTuple):
     def shown(self, forced: bool) -> Json:
         """As the result shows it."""
         found: Json = {
-            "limit": self.name,
-            "given": self.limit.text,
+            "option": self.name,
+            "limit": self.limit.text,
             "allowed": self.allowed,
             "planned": self.planned,
             "of": self.total,

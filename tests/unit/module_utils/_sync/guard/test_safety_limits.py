@@ -163,8 +163,8 @@ def test_a_small_team_is_replaced_and_a_large_one_is_not(size, removed, over):
 def test_what_the_result_shows():
     (found,) = [item for item in of_run(totals(deletions=9), kinds=(USER,)) if item.exceeded]
     assert found.shown(True) == {
-        "limit": "deletions",
-        "given": "1%",
+        "option": "deletions",
+        "limit": "1%",
         "allowed": 3,
         "planned": 9,
         "of": 100,
