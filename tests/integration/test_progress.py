@@ -135,9 +135,10 @@ def test_what_is_told_adds_up(sandbox, tmp_path, check):
     params = {**reaching(sandbox), "progress_path": str(path), "result_limit": 1000, "fail_on_objects": False}
     result = run_module(params, module="google_workspace_sync", check=check).result
     told = [json.loads(line) for line in path.read_text().splitlines()]
-    assert {"phase", "done", "total", "differences", "changes", "elapsed"} == set(told[-1])
+    assert {"phase", "done", "total", "differences", "changes", "elapsed", "plan"} == set(told[-1])
     assert all(line["done"] <= line["total"] or line["total"] == 0 for line in told)
     last = told[-1]
+    assert last["plan"] == result["plan"]["text"]
     assert result["changes_total"] > 5
     assert last["differences"] >= result["changes_total"]
     assert (last["changes"] == 0) == check

@@ -26,6 +26,8 @@ DOMAIN = "corp.example.com"
 WRITES = ("POST", "PUT", "PATCH", "DELETE")
 QUERIES_PER_MINUTE = 2340.0
 MODULE = "dirsync.authentik.google_workspace_sync"
+# Sixty people are created by a first run.
+FIRST = {"creations": 100}
 
 
 def dataset() -> dict[str, Any]:
@@ -91,7 +93,12 @@ def run(
         private_data_dir=str(folder),
         playbook=str(PLAYBOOK),
         inventory=inventory(numbers),
-        extravars={"provider": str(sandbox.provider_id), "state_dir": str(folder / "state"), **(variables or {})},
+        extravars={
+            "provider": str(sandbox.provider_id),
+            "state_dir": str(folder / "state"),
+            "safety_limits": FIRST,
+            **(variables or {}),
+        },
         envvars=kept,
         cmdline=cmdline or None,
         quiet=True,
@@ -143,7 +150,7 @@ def writes(sandbox: Sandbox) -> collections.Counter[tuple[str, str, str]]:
 def wanted(sandbox: Sandbox) -> dict[str, Any]:
     """What one run over everything makes of an empty Google, kept for comparison; the sandbox is as before then."""
     options = {"membership": "exact", "user_creations_per_second": 1000, "queries_per_minute": 1000000}
-    done = run_module({**reaching(sandbox), **options}, module="google_workspace_sync")
+    done = run_module({**reaching(sandbox), **options, "safety_limits": FIRST}, module="google_workspace_sync")
     assert not done.failed, done.result
     found = holds(sandbox)
     sandbox.reset()
@@ -262,10 +269,18 @@ def test_the_nightly_playbook(sandbox, tmp_path):
     }
     playbook = ROOT / "playbooks" / "sync_all.yml"
     empty = holds(sandbox)
-    explained = run_playbook(playbook, {}, "--check", "--diff", environment=environment)
+    stopped = run_playbook(playbook, {}, environment=environment)
+    assert stopped.returncode == 2
+    assert "raise safety_limits.creations" in stopped.stdout
+    assert (
+        "plan: 82 create, " in stopped.stderr and "beyond safety limits: creations 61 of 50 allowed" in stopped.stderr
+    )
+    assert holds(sandbox) == empty
+    first = {"safety_limits": FIRST}
+    explained = run_playbook(playbook, first, "--check", "--diff", environment=environment)
     assert explained.returncode == 0, explained.stdout[-4000:]
     assert holds(sandbox) == empty
-    done = run_playbook(playbook, {}, environment=environment)
+    done = run_playbook(playbook, first, environment=environment)
     assert done.returncode == 0, done.stdout[-4000:]
     assert holds(sandbox) == expected
     assert "synced: 82 objects changed, 0 failed" in done.stdout

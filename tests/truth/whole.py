@@ -21,7 +21,7 @@ DOMAIN = "corp.example.com"
 FASTER = 50
 LIMITS = {"request_timeout": 60, "google_wait": 60}
 # A first run creates everybody: a test that is not about that has to allow it.
-ROOM = {"creations": 100_000}
+ROOM = {"creations": 1_000_000}
 # The oracle knows what authentik does: it makes accounts of users who are not active, too.
 AS_AUTHENTIK = {"create_inactive": True}
 # By authentik's own clock, with whose tasks the module waits.

@@ -116,7 +116,8 @@ class ConnectionInfo(InfoWork):
             if options["compare"] and found:
                 listed = [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]
                 wrong.update(
-                    (str(item.row["id"]), (item.why, WHY[item.why])) for item in reversed(compare_rows(kind, found, listed))
+                    (str(item.row["id"]), (item.why, WHY[item.why]))
+                    for item in reversed(compare_rows(kind, found, listed))
                 )
         self.report.values["connections"] = [
             self._shown(pk, kind, row, wrong.get(str(row["id"]))) for kind, row in rows

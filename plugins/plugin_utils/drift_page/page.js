@@ -187,7 +187,7 @@
     at("limits-details").open = exceeded.length > 0;
     var order = all.slice().sort(function (one, other) { return (other.exceeded ? 1 : 0) - (one.exceeded ? 1 : 0); });
     grid(at("limits"), ["What", "Planned", "Of", "Allowed", "Safety limit", "State"], order.map(function (limit) {
-      return [limit.what, number(limit.planned), number(limit.of), number(limit.allowed), limit.limit + ": " + limit.given,
+      return [limit.what, number(limit.planned), number(limit.of), number(limit.allowed), limit.option + ": " + limit.limit,
         limit.exceeded ? { bad: limit.overridden ? "exceeded, overridden by force" : "exceeded" } : "kept"];
     }));
   }
