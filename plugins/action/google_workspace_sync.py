@@ -27,7 +27,7 @@ READ_EVERY_S = 0.5
 class ActionModule(SyncAction):
     """The action behind dirsync.authentik.google_workspace_sync."""
 
-    def execute(self, task_vars: t.Any, wrap_async: bool) -> t.Dict[str, t.Any]:
+    def execute(self, task_vars: t.Any, wrap_async: bool) -> dict[str, t.Any]:
         """Run the module, and tell its progress where both sides reach the same file."""
         arguments = dict(self._task.args)
         if wrap_async or not self._may_show(arguments):
@@ -117,7 +117,7 @@ def plan_of(line: str) -> str:
         text = json.loads(line)["plan"]
     except (ValueError, TypeError, KeyError):
         return ""
-    return "  %s" % text if isinstance(text, str) and text.isprintable() else ""
+    return f"  {text}" if isinstance(text, str) and text.isprintable() else ""
 
 
 def shown(line: str) -> str:

@@ -71,7 +71,7 @@ from ..plugin_utils.drift_report import as_json, as_page, build, summary
 
 def drift_report(
     result: t.Any, report: str = "", form: str = "page", title: str = "Directory drift report"
-) -> t.Union[str, t.Dict[str, t.Any]]:
+) -> str | dict[str, t.Any]:
     """See DOCUMENTATION.
 
     Raises:
@@ -79,13 +79,12 @@ def drift_report(
     """
     if not isinstance(result, dict):
         raise AnsibleFilterError(
-            "drift_report wants the registered result of google_workspace_sync, a dictionary, not %s."
-            % type(result).__name__
+            f"drift_report wants the registered result of google_workspace_sync, a dictionary, not {type(result).__name__}."
         )
     if form == "summary":
         return summary(result)
     if form not in ("page", "json"):
-        raise AnsibleFilterError("drift_report: form is page, json or summary, not '%s'." % form)
+        raise AnsibleFilterError(f"drift_report: form is page, json or summary, not '{form}'.")
     document = build(result, str(report), str(title))
     return as_page(document) if form == "page" else as_json(document)
 
@@ -93,6 +92,6 @@ def drift_report(
 class FilterModule:
     """What Ansible asks for."""
 
-    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+    def filters(self) -> dict[str, t.Callable[..., t.Any]]:
         """The filters by name."""
         return {"drift_report": drift_report}

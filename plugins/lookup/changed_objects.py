@@ -63,8 +63,8 @@ class LookupModule(LookupBase):
     """See DOCUMENTATION."""
 
     def run(
-        self, terms: t.Any, variables: t.Optional[t.Mapping[str, t.Any]] = None, **kwargs: t.Any
-    ) -> t.List[t.Dict[str, t.List[str]]]:
+        self, terms: t.Any, variables: t.Mapping[str, t.Any] | None = None, **kwargs: t.Any
+    ) -> list[dict[str, list[str]]]:
         """See DOCUMENTATION.
 
         Raises:

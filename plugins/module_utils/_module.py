@@ -47,7 +47,7 @@ def _insecure_inverted(*names: str) -> bool:
     return value not in ("1", "true", "yes", "on", "y", "t")
 
 
-def _passwords(url: str) -> t.List[str]:
+def _passwords(url: str) -> list[str]:
     """What stands for a password in a URL, which is refused and must not be printed all the same."""
     found = re.search(r"//[^/?#@]*:([^/?#@]+)@", url)
     return [found.group(1)] if found else []
@@ -181,12 +181,12 @@ class ModuleRunner:
         work: the class of the work of a module that configures or informs, whose refusals then have the form of its report.
     """
 
-    def __init__(self, module: AnsibleModule, work: t.Type[Work] = Work) -> None:
+    def __init__(self, module: AnsibleModule, work: type[Work] = Work) -> None:
         self.module = module
         self._work = work
         self._fail: t.Callable[..., t.NoReturn] = module.fail_json
         self._exit: t.Callable[..., t.NoReturn] = module.exit_json
-        self.warnings: t.List[str] = []
+        self.warnings: list[str] = []
         # Ansible knows the values as they were given; these are the forms that they have here and in the invocation.
         for name in ("service_account_contents", "credentials"):
             self._uncover_key(str(module.params.get(name) or ""))
@@ -253,7 +253,7 @@ class ModuleRunner:
         self._check_seconds("request_timeout")
         ca_path = params["ca_path"]
         if ca_path and not os.path.isfile(ca_path):
-            self.refuse("ca_path %s is not a file on this host; give a PEM file with the authority to trust." % ca_path)
+            self.refuse(f"ca_path {ca_path} is not a file on this host; give a PEM file with the authority to trust.")
         try:
             url = normalise_url(params["authentik_url"])
         except AuthentikError as exc:
@@ -261,8 +261,9 @@ class ModuleRunner:
         parts = urlsplit(url)
         if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
             self.warn(
-                "authentik_url begins with http://: the token travels unencrypted to %s, and whoever can read the network on the way "
-                "can use it. Give an https:// URL in authentik_url." % parts.hostname
+                f"authentik_url begins with http://: the token travels unencrypted to {parts.hostname}, and whoever can read "
+                "the network on the way "
+                "can use it. Give an https:// URL in authentik_url."
             )
         client = Client(
             url,
@@ -306,7 +307,7 @@ class ModuleRunner:
         except GoogleError as exc:
             self.refuse(str(exc))
 
-    def configure(self, problem: t.Callable[[Json], t.Optional[str]], reads_google: bool = False) -> t.NoReturn:
+    def configure(self, problem: t.Callable[[Json], str | None], reads_google: bool = False) -> t.NoReturn:
         """Do a module's work that configures or tells, until a signal comes, and end the module with its report.
 
         Args:
@@ -332,7 +333,7 @@ class ModuleRunner:
         for name in names:
             self._check_seconds(name)
 
-    def progress_writer(self, option: str) -> t.Optional[t.Callable[[Json], None]]:
+    def progress_writer(self, option: str) -> t.Callable[[Json], None] | None:
         """What writes the progress into the file that an option names; None without one."""
         path = self.module.params[option]
         if not path:
@@ -369,14 +370,14 @@ class ModuleRunner:
 
     def _refuse_control_characters(self, where: str, value: t.Any) -> None:
         if isinstance(value, str) and _CONTROL.search(value):
-            self.refuse("%s contains control characters. Give it without them." % where)
+            self.refuse(f"{where} contains control characters. Give it without them.")
         if isinstance(value, list):
             for number, item in enumerate(value):
                 self._refuse_control_characters("%s[%d]" % (where, number), item)
         if isinstance(value, dict):
             for key, item in value.items():
                 if key not in MANY_LINES:
-                    self._refuse_control_characters("%s.%s" % (where, key), item)
+                    self._refuse_control_characters(f"{where}.{key}", item)
 
     def _check_seconds(self, name: str) -> None:
         value = self.module.params[name]

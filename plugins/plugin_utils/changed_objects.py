@@ -36,17 +36,17 @@ class ChangedObjects:
     """
 
     def __init__(self) -> None:
-        self._users: t.Dict[str, None] = {}
-        self._groups: t.Dict[str, None] = {}
-        self.refused: t.List[str] = []
+        self._users: dict[str, None] = {}
+        self._groups: dict[str, None] = {}
+        self.refused: list[str] = []
 
     @property
-    def users(self) -> t.List[str]:
+    def users(self) -> list[str]:
         """Primary keys in digits."""
         return list(self._users)
 
     @property
-    def groups(self) -> t.List[str]:
+    def groups(self) -> list[str]:
         """Primary keys as UUIDs."""
         return list(self._groups)
 
@@ -58,19 +58,19 @@ class ChangedObjects:
             where: what to call it in a message; no text of the input.
         """
         if not isinstance(kind, str) or kind not in ("user", "group"):
-            self.refused.append("%s is neither a user nor a group." % where)
+            self.refused.append(f"{where} is neither a user nor a group.")
             return
         found = user_pk(pk) if kind == "user" else group_pk(pk)
         if found is None:
             wanted = "an integer from 1 to %d" % LARGEST_USER if kind == "user" else "a UUID or 32 hexadecimal digits"
-            self.refused.append("%s has no primary key of a %s, which is %s." % (where, kind, wanted))
+            self.refused.append(f"{where} has no primary key of a {kind}, which is {wanted}.")
         elif kind == "user":
             self._users[found] = None
         else:
             self._groups[found] = None
 
 
-def user_pk(value: t.Any) -> t.Optional[str]:
+def user_pk(value: t.Any) -> str | None:
     """A user's primary key in digits, or None if the value is not one."""
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         return None
@@ -81,7 +81,7 @@ def user_pk(value: t.Any) -> t.Optional[str]:
     return "%d" % int(found.group())
 
 
-def group_pk(value: t.Any) -> t.Optional[str]:
+def group_pk(value: t.Any) -> str | None:
     """A group's primary key as a UUID, or None if the value is not one."""
     found = _GROUP.fullmatch(value) if isinstance(value, str) else None
     return None if found is None else str(uuid.UUID(found.group()))
@@ -113,11 +113,11 @@ def from_events(given: t.Any) -> ChangedObjects:
     return changed
 
 
-def _events(given: t.Any, changed: ChangedObjects) -> t.List[t.Any]:
+def _events(given: t.Any, changed: ChangedObjects) -> list[t.Any]:
     if not isinstance(given, Mapping):
         changed.refused.append("It is not a dictionary.")
         return []
-    found: t.List[t.Any] = []
+    found: list[t.Any] = []
     if "event" in given:
         found.append(given["event"])
     if "events" in given:
@@ -135,20 +135,20 @@ def _take(event: t.Any, where: str, changed: ChangedObjects) -> None:
     payload = event.get("payload") if isinstance(event, Mapping) else None
     model = payload.get("model") if isinstance(payload, Mapping) else None
     if not isinstance(payload, Mapping) or not isinstance(model, Mapping):
-        changed.refused.append("%s has no payload with a model." % where)
+        changed.refused.append(f"{where} has no payload with a model.")
         return
     if not _is_one_of(payload.get("action"), ACTIONS):
         changed.refused.append("%s has an action other than %s." % (where, " and ".join(ACTIONS)))
         return
     if not _is_one_of(model.get("app"), (APP,)):
-        changed.refused.append("%s is about a model of another app than %s." % (where, APP))
+        changed.refused.append(f"{where} is about a model of another app than {APP}.")
         return
     changed.add(model.get("model_name"), model.get("pk"), where)
     former = payload.get("former_members")
     if former is None:
         return
     if not isinstance(former, (list, tuple)):
-        changed.refused.append("%s has former_members that are not a list." % where)
+        changed.refused.append(f"{where} has former_members that are not a list.")
         return
     for number, pk in enumerate(former, 1):
         changed.add("user", pk, "%s, former member %d," % (where, number))

@@ -167,8 +167,8 @@ def as_page(document: Json) -> str:
     policy = "; ".join(
         (
             "default-src 'none'",
-            "style-src '%s'" % _hash(style),
-            "script-src '%s'" % _hash(script),
+            f"style-src '{_hash(style)}'",
+            f"script-src '{_hash(script)}'",
             "base-uri 'none'",
             "form-action 'none'",
         )
@@ -186,7 +186,7 @@ def as_page(document: Json) -> str:
     return re.sub(r"@@([A-Z]+)@@", lambda found: pieces[found.group(1)], _part("page.html"))
 
 
-def _lines(report: str) -> t.Tuple[t.List[Json], int]:
+def _lines(report: str) -> tuple[list[Json], int]:
     """The lines of a report, and how many could not be read (the last one of a run that was killed)."""
     found, unreadable = [], 0
     for text in report.split("\n"):
@@ -227,7 +227,7 @@ def _headline(found: Json) -> str:
         parts.append("%s would change." % _count(found["changes_total"], "object"))
     else:
         parts.append("Nothing would change.")
-    parts.append("%s compared." % compared_text)
+    parts.append(f"{compared_text} compared.")
     if found["failed_total"]:
         parts.append("%s cannot be synced." % _count(found["failed_total"], "object"))
     if found["orphans_total"]:
@@ -252,7 +252,7 @@ def _limit_text(limit: Json) -> str:
     )
 
 
-def _remarks(document: Json, unreadable: int) -> t.List[str]:
+def _remarks(document: Json, unreadable: int) -> list[str]:
     """What a reader must know about the document itself."""
     found = []
     if unreadable:
@@ -290,7 +290,7 @@ def _told(line: Json, kind: str) -> Json:
         "unlinked": "%s; Google's side stays as it is" % (gone or "it is no longer synced"),
         "orphan": gone,
     }.get(outcome)
-    return {"outcome": outcome, "words": "%s: %s" % (words, why) if why else words}
+    return {"outcome": outcome, "words": f"{words}: {why}" if why else words}
 
 
 def _why_suspended(found: t.Sequence[Json]) -> str:
@@ -313,9 +313,9 @@ def _reason(line: Json, kind: str) -> str:
     """Why an object failed, without what the row says anyway."""
     text, name = str(line.get("msg") or ""), "%s %s" % (kind, line.get("name"))
     for start in (
-        "Could not sync %s: " % name,
-        "%s was not synced: " % name.capitalize(),
-        "%s%s was not synced: " % (name[:1].upper(), name[1:]),
+        f"Could not sync {name}: ",
+        f"{name.capitalize()} was not synced: ",
+        f"{name[:1].upper()}{name[1:]} was not synced: ",
     ):
         if text.startswith(start):
             return text[len(start) :]
@@ -340,7 +340,7 @@ def _differences(found: t.Sequence[Json]) -> str:
     differ = "differs" if len(fields) == 1 else "differ"
     if len(fields) > LABELS_SHOWN:
         fields[LABELS_SHOWN - 1 :] = ["%d more" % (len(fields) - LABELS_SHOWN + 1)]
-    return "; ".join(parts + (["%s %s" % (_and(fields), differ)] if fields else []))
+    return "; ".join(parts + ([f"{_and(fields)} {differ}"] if fields else []))
 
 
 def label(path: str) -> str:
@@ -354,7 +354,7 @@ def label(path: str) -> str:
     return path
 
 
-def _address(line: Json, kind: str) -> t.Optional[str]:
+def _address(line: Json, kind: str) -> str | None:
     """The address at Google, as far as the line tells."""
     google_id = line.get("google_id")
     if kind == "user" and google_id and "@" in str(google_id):

@@ -37,4 +37,4 @@ class SyncAction(ActionBase):
         """On standard error: a callback that prints JSON on standard output is not disturbed."""
         if self._display.verbosity > 0 and not self._task.no_log:
             for text in sentences(result, self._task.check_mode):
-                self._display.display("  %s" % text, stderr=True)
+                self._display.display(f"  {text}", stderr=True)

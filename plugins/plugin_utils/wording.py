@@ -14,7 +14,7 @@ MEMBERS_SHOWN = 10
 LONGEST = 100
 
 
-def sentences(result: Json, explained: bool) -> t.List[str]:
+def sentences(result: Json, explained: bool) -> list[str]:
     """A line for each object that changed, or would.
 
     Args:
@@ -33,7 +33,7 @@ def sentences(result: Json, explained: bool) -> t.List[str]:
     explained = explained or result.get("status") == "dry_run"
     found = [_sentence(item, explained) for item in items[:OBJECTS_SHOWN] if item.get("changes")]
     if "object" in result and result.get("basis") == "assumed":
-        found = ["%s (assumed, see the warning)" % text for text in found]
+        found = [f"{text} (assumed, see the warning)" for text in found]
     if more > 0:
         found.append("and %d more" % more)
     return found
@@ -55,10 +55,10 @@ def _difference(change: Json) -> str:
         return "members %s" % ", ".join(parts)
     before, after = change.get("before"), change.get("after")
     if before in (None, "", [], {}):
-        return "%s set to %s" % (path, _value(after))
+        return f"{path} set to {_value(after)}"
     if after in (None, "", [], {}):
-        return "%s %s removed" % (path, _value(before))
-    return "%s from %s to %s" % (path, _value(before), _value(after))
+        return f"{path} {_value(before)} removed"
+    return f"{path} from {_value(before)} to {_value(after)}"
 
 
 def _listed(members: t.Sequence[t.Any]) -> str:

@@ -23,7 +23,7 @@ FULL_SYNC_NAME = FULL_SYNC_ACTOR.rpartition(".")[2]
 _OBJECT_FILTER = {USER: "user__id", GROUP: "group__group_uuid"}
 
 # A listing without what each object would bring along.
-_LISTING: t.Dict[Kind, Json] = {
+_LISTING: dict[Kind, Json] = {
     USER: {"include_groups": False, "ordering": "pk"},
     GROUP: {"include_users": False, "ordering": "name"},
 }
@@ -68,7 +68,7 @@ class Authentik:
 
     def __init__(self, client: Client) -> None:
         self.client = client
-        self.audit: t.Optional[t.Callable[[Json], None]] = None
+        self.audit: t.Callable[[Json], None] | None = None
         self.syncs = Writes()
 
     def version(self) -> Version:
@@ -77,7 +77,7 @@ class Authentik:
         if not isinstance(data.get("version_current"), str):
             raise AuthentikError(
                 "json",
-                "%s does not say which version of authentik it runs." % self.client.url,
+                f"{self.client.url} does not say which version of authentik it runs.",
                 "Check that authentik_url points at an authentik server.",
             )
         return Version(data["version_current"])
@@ -95,7 +95,7 @@ class Authentik:
         """The one Google Workspace provider with exactly this name."""
         with _needs("view_googleworkspaceprovider", "providers"):
             found = self.client.get_page(
-                "providers/google_workspace/", {"name": name, "page_size": 2}, what="look up provider '%s'" % name
+                "providers/google_workspace/", {"name": name, "page_size": 2}, what=f"look up provider '{name}'"
             )["results"]
         found = [item for item in found if item.get("name") == name]
         if len(found) == 1:
@@ -109,11 +109,11 @@ class Authentik:
             )
         raise AuthentikError(
             "not_found",
-            "authentik has no Google Workspace provider named '%s'." % name,
+            f"authentik has no Google Workspace provider named '{name}'.",
             "Check provider_name (the case counts), or give provider_id.",
         )
 
-    def application_slug(self, pk: int) -> t.Optional[str]:
+    def application_slug(self, pk: int) -> str | None:
         """The slug of the application that a provider serves as its main provider, or None."""
         with _needs("view_provider", "the application of a provider", "authentik_core"):
             data = self.client.get_object("providers/all/%d/" % pk, what="read the application of provider %d" % pk)
@@ -124,43 +124,43 @@ class Authentik:
         backchannel = provider.get("assigned_backchannel_application_slug")
         return bool(backchannel or self.application_slug(int(provider["pk"])))
 
-    def providers(self) -> t.List[Json]:
+    def providers(self) -> list[Json]:
         """Every Google Workspace provider that the token's user may see."""
         with _needs("view_googleworkspaceprovider", "providers"):
             return self.client.get_all(
                 "providers/google_workspace/", {"page_size": LISTED_PAGE}, what="list the providers"
             )
 
-    def get(self, kind: Kind, pk: str) -> t.Optional[Json]:
+    def get(self, kind: Kind, pk: str) -> Json | None:
         """A user or group by primary key, or None; a group with its direct members."""
-        with _needs("view_%s" % kind, "%ss" % kind, "authentik_core"):
-            return self._get_or_none("core/%ss/%s/" % (kind, quoted(pk)), "read %s %s" % (kind, pk))
+        with _needs(f"view_{kind}", f"{kind}s", "authentik_core"):
+            return self._get_or_none(f"core/{kind}s/{quoted(pk)}/", f"read {kind} {pk}")
 
-    def users(self, **filters: str) -> t.List[Json]:
+    def users(self, **filters: str) -> list[Json]:
         """The users that match exactly, at most 11."""
         with _needs("view_user", "users", "authentik_core"):
             query = dict(filters, include_groups=False, page_size=11)
             return self.client.get_page("core/users/", query, what="look up a user")["results"]
 
-    def searched(self, kind: Kind, text: str) -> t.List[Json]:
+    def searched(self, kind: Kind, text: str) -> list[Json]:
         """The users or groups that authentik's search finds for a text, at most 100; a group without its members."""
-        with _needs("view_%s" % kind, "%ss" % kind, "authentik_core"):
+        with _needs(f"view_{kind}", f"{kind}s", "authentik_core"):
             query = dict(_LISTING[kind], search=text, page_size=LISTED_PAGE)
-            return self.client.get_page("core/%ss/" % kind, query, what="search a %s" % kind)["results"]
+            return self.client.get_page(f"core/{kind}s/", query, what=f"search a {kind}")["results"]
 
-    def groups(self, name: str) -> t.List[Json]:
+    def groups(self, name: str) -> list[Json]:
         """The groups with exactly this name, at most 11, their direct members included."""
         with _needs("view_group", "groups", "authentik_core"):
             query = {"name": name, "page_size": 11}
             return self.client.get_page("core/groups/", query, what="look up a group")["results"]
 
-    def listed(self, kind: Kind, pool_map: Map = map) -> t.Iterator[t.List[Json]]:
+    def listed(self, kind: Kind, pool_map: Map = map) -> t.Iterator[list[Json]]:
         """All users with the primary keys of their groups, or all groups with those of their direct members, by page."""
         query = dict(_LISTING[kind], page_size=LISTED_PAGE)
-        with _needs("view_%s" % kind, "%ss" % kind, "authentik_core"):
-            yield from self.client.get_pages("core/%ss/" % kind, query, pool_map, what="list the %ss" % kind)
+        with _needs(f"view_{kind}", f"{kind}s", "authentik_core"):
+            yield from self.client.get_pages(f"core/{kind}s/", query, pool_map, what=f"list the {kind}s")
 
-    def connections(self, kind: Kind, provider: int, pk: str) -> t.List[Json]:
+    def connections(self, kind: Kind, provider: int, pk: str) -> list[Json]:
         """The rows that link one user or group to Google through a provider.
 
         Args:
@@ -168,22 +168,22 @@ class Authentik:
             provider: the provider's primary key.
             pk: the object's primary key.
         """
-        with _needs("view_googleworkspaceprovider%s" % kind, "the provider's %s connections" % kind):
+        with _needs(f"view_googleworkspaceprovider{kind}", f"the provider's {kind} connections"):
             return self.client.get_page(
-                "providers/google_workspace_%ss/" % kind,
+                f"providers/google_workspace_{kind}s/",
                 {"provider__id": provider, _OBJECT_FILTER[kind]: pk, "page_size": 20},
-                what="read the connection of %s %s" % (kind, pk),
+                what=f"read the connection of {kind} {pk}",
             )["results"]
 
     def all_connections(self, kind: Kind, provider: int, pool_map: Map = map) -> t.Iterator[Json]:
         """Every row that links users (or groups) to Google through a provider."""
         query = {"provider__id": provider, "page_size": LISTED_PAGE}
-        with _needs("view_googleworkspaceprovider%s" % kind, "the provider's %s connections" % kind):
+        with _needs(f"view_googleworkspaceprovider{kind}", f"the provider's {kind} connections"):
             pages = self.client.get_pages(
-                "providers/google_workspace_%ss/" % kind,
+                f"providers/google_workspace_{kind}s/",
                 query,
                 pool_map,
-                what="read the provider's %s connections" % kind,
+                what=f"read the provider's {kind} connections",
             )
             for page in pages:
                 yield from page
@@ -191,13 +191,13 @@ class Authentik:
     def create_connection(self, kind: Kind, provider: int, pk: str, google_id: str) -> None:
         """Link one user or group to a record at Google; a row that is there already counts as done."""
         body: Json = {"google_id": google_id, "provider": provider, str(kind): int(pk) if kind == USER else pk}
-        with _needs("add_googleworkspaceprovider%s" % kind, "new %s connections" % kind):
+        with _needs(f"add_googleworkspaceprovider{kind}", f"new {kind} connections"):
             try:
                 self._audited(
                     "POST",
-                    "providers/google_workspace_%ss/" % kind,
+                    f"providers/google_workspace_{kind}s/",
                     body=body,
-                    what="connect %s %s with %s" % (kind, pk, google_id),
+                    what=f"connect {kind} {pk} with {google_id}",
                 )
             except AuthentikError as exc:
                 if exc.http_status != 400 or "unique set" not in str(exc.errors):
@@ -205,12 +205,12 @@ class Authentik:
 
     def delete_connection(self, kind: Kind, row: str) -> None:
         """Unlink; nothing is touched at Google. A row that is gone counts as done."""
-        with _needs("delete_googleworkspaceprovider%s" % kind, "the removal of %s connections" % kind):
+        with _needs(f"delete_googleworkspaceprovider{kind}", f"the removal of {kind} connections"):
             try:
                 self._audited(
                     "DELETE",
-                    "providers/google_workspace_%ss/%s/" % (kind, quoted(row)),
-                    what="remove the %s connection %s" % (kind, row),
+                    f"providers/google_workspace_{kind}s/{quoted(row)}/",
+                    what=f"remove the {kind} connection {row}",
                 )
             except AuthentikError as exc:
                 if exc.kind != "not_found":
@@ -243,9 +243,9 @@ class Authentik:
         body: Json = {"sync_object_model": kind.model, "sync_object_id": NOBODY[kind]}
         path = "providers/google_workspace/%d/sync/object/" % provider
         with _needs("add_googleworkspaceprovider", "syncs of a single object"):
-            self.client.request("POST", path, body=body, what="let authentik list the %ss" % kind, timeout=timeout)
+            self.client.request("POST", path, body=body, what=f"let authentik list the {kind}s", timeout=timeout)
 
-    def sync_tasks(self, provider: int, search: str) -> t.List[Json]:
+    def sync_tasks(self, provider: int, search: str) -> list[Json]:
         """The newest tasks of single-object syncs of a provider (2025.8 and later), newest first.
 
         Args:
@@ -274,7 +274,7 @@ class Authentik:
         with _needs("view_googleworkspaceprovider", "the status of a provider's sync"):
             return bool(self.client.get_object(path, what="read the status of the provider's sync").get("is_running"))
 
-    def full_sync_schedule(self, provider: int) -> t.Optional[Json]:
+    def full_sync_schedule(self, provider: int) -> Json | None:
         """The schedule of a provider's full sync (2025.8 and later), or None."""
         query = {
             "actor_name": FULL_SYNC_ACTOR,
@@ -298,11 +298,11 @@ class Authentik:
             also="As far as its source tells, authentik wants the permission add_schedule besides, which it does not offer: "
             "then only the token of a superuser will do. engine: direct needs neither.",
         ):
-            path = "tasks/schedules/%s/send/" % quoted(schedule)
+            path = f"tasks/schedules/{quoted(schedule)}/send/"
             with self.syncs.sending(_is_refusal):
                 self.client.request("POST", path, what="start the full sync of the provider")
 
-    def full_sync_tasks(self, schedule: str) -> t.List[Json]:
+    def full_sync_tasks(self, schedule: str) -> list[Json]:
         """The newest full syncs of a schedule, newest first; their pages are not among them."""
         query = self._tasks_of_schedule(schedule, FULL_SYNC_ACTOR, 10)
         with _needs("view_task", "following a full sync", "authentik_tasks"):
@@ -322,9 +322,9 @@ class Authentik:
     def task(self, message_id: str) -> Json:
         """A task by its id (2025.8 and later)."""
         with _needs("view_task", "following a full sync", "authentik_tasks"):
-            return self.client.get_object("tasks/tasks/%s/" % quoted(message_id), what="read the task of the full sync")
+            return self.client.get_object(f"tasks/tasks/{quoted(message_id)}/", what="read the task of the full sync")
 
-    def full_sync_row(self, uid: str) -> t.Optional[Json]:
+    def full_sync_row(self, uid: str) -> Json | None:
         """What servers up to 2025.6 keep of the last full sync that has ended, or None.
 
         Args:
@@ -338,7 +338,7 @@ class Authentik:
     def run_system_task(self, uuid: str) -> None:
         """POST that a task is to run again (up to 2025.6). 204."""
         with _needs("run_task", "starting a full sync", "authentik_events"):
-            path = "events/system_tasks/%s/run/" % quoted(uuid)
+            path = f"events/system_tasks/{quoted(uuid)}/run/"
             with self.syncs.sending(_is_refusal):
                 self.client.request("POST", path, what="start the full sync of the provider")
 
@@ -361,14 +361,14 @@ class Authentik:
         data = self.client.get(path, what="list the workers").data
         return len(data) if isinstance(data, list) else 0
 
-    def mappings(self) -> t.List[Json]:
+    def mappings(self) -> list[Json]:
         """The Google Workspace property mappings, each with ``pk``, ``name``, ``expression``: one listing."""
         with _needs("view_googleworkspaceprovidermapping", "property mappings"):
             return self.client.get_all(
                 "propertymappings/provider/google_workspace/", {"page_size": 100}, what="read the property mappings"
             )
 
-    def mapping_names(self) -> t.Dict[str, str]:
+    def mapping_names(self) -> dict[str, str]:
         """The names of the Google Workspace property mappings by primary key."""
         return {str(item.get("pk")): str(item.get("name")) for item in self.mappings()}
 
@@ -383,10 +383,10 @@ class Authentik:
         Returns:
             {"result": str, "successful": bool}: JSON text, or the traceback.
         """
-        what = "evaluate property mapping %s" % mapping
+        what = f"evaluate property mapping {mapping}"
         try:
             with _needs("view_propertymapping", "property mappings", "authentik_core"):
-                path = "propertymappings/all/%s/test/" % quoted(mapping)
+                path = f"propertymappings/all/{quoted(mapping)}/test/"
                 data = self.client.request("POST", path, body=dict(subject, context=context), what=what).data
         except AuthentikError as exc:
             if exc.kind != "internal_page":
@@ -399,7 +399,7 @@ class Authentik:
                 http_status=exc.http_status,
             ) from None
         if not isinstance(data, dict) or not isinstance(data.get("result"), str):
-            raise AuthentikError("json", "Could not %s: the answer has no result." % what)
+            raise AuthentikError("json", f"Could not {what}: the answer has no result.")
         return data
 
     def _audited(self, method: str, path: str, *, what: str, body: t.Any = None) -> None:
@@ -414,7 +414,7 @@ class Authentik:
             raise
         note(dict(line, event="answered", result="ok"))
 
-    def _get_or_none(self, path: str, what: str) -> t.Optional[Json]:
+    def _get_or_none(self, path: str, what: str) -> Json | None:
         try:
             return self.client.get_object(path, what=what)
         except AuthentikError as exc:
@@ -432,7 +432,7 @@ class _needs:
     """Completes a 403 with the permission that is missing."""
 
     def __init__(self, permission: str, things: str, app: str = GWS, also: str = "") -> None:
-        self.permission = "%s.%s" % (app, permission)
+        self.permission = f"{app}.{permission}"
         self.things = things
         self.also = also
 
@@ -441,10 +441,9 @@ class _needs:
 
     def __exit__(self, kind: t.Any, exc: t.Any, trace: t.Any) -> None:
         if isinstance(exc, AuthentikError) and exc.kind == "forbidden" and not exc.remedy:
-            exc.remedy = "Give the token's user the permission %s (it is needed for %s), by a role in authentik. %s" % (
-                self.permission,
-                self.things,
-                self.also,
+            exc.remedy = (
+                f"Give the token's user the permission {self.permission} (it is needed for {self.things}), by a role "
+                f"in authentik. {self.also}"
             )
             exc.remedy = exc.remedy.strip()
 

@@ -74,10 +74,10 @@ def normalise_url(url: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as exc:
-        raise AuthentikError("url", "authentik_url is not a valid URL: %s." % exc, remedy) from None
+        raise AuthentikError("url", f"authentik_url is not a valid URL: {exc}.", remedy) from None
     if parts.scheme not in ("http", "https"):
-        found = "the scheme '%s'" % parts.scheme if "://" in text else "no scheme"
-        raise AuthentikError("url", "authentik_url has %s; it must start with https:// or http://." % found, remedy)
+        found = f"the scheme '{parts.scheme}'" if "://" in text else "no scheme"
+        raise AuthentikError("url", f"authentik_url has {found}; it must start with https:// or http://.", remedy)
     if not parts.hostname:
         raise AuthentikError("url", "authentik_url names no host.", remedy)
     if parts.username is not None or parts.password is not None:
@@ -114,8 +114,8 @@ class Client:
         token: str,
         timeout: float = 30,
         validate_certs: bool = True,
-        ca_path: t.Optional[str] = None,
-        opener: t.Optional[t.Callable[..., t.Any]] = None,
+        ca_path: str | None = None,
+        opener: t.Callable[..., t.Any] | None = None,
     ) -> None:
         self.url = url
         self.timeout = timeout
@@ -125,7 +125,7 @@ class Client:
         self._token = token
         self._validate_certs = validate_certs
         self._open = opener
-        self._clock_offset: t.Optional[float] = None
+        self._clock_offset: float | None = None
         self._counting = threading.Lock()
 
     def server_time(self, local: float) -> float:
@@ -135,7 +135,7 @@ class Client:
         """
         return local + (self._clock_offset or 0.0)
 
-    def get(self, path: str, query: t.Optional[t.Mapping[str, t.Any]] = None, *, what: str) -> Response:
+    def get(self, path: str, query: t.Mapping[str, t.Any] | None = None, *, what: str) -> Response:
         """GET a path below /api/v3/, repeating what may be repeated. Raises AuthentikError."""
         return self.repeated(lambda: self.request("GET", path, query, what=what))
 
@@ -152,13 +152,13 @@ class Client:
                     raise
                 attempt += 1
 
-    def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.List[t.Dict[str, t.Any]]:
+    def get_all(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> list[dict[str, t.Any]]:
         """GET every page of a list and return its results."""
         return [item for page in self.get_pages(path, query, what=what) for item in page]
 
     def get_pages(
         self, path: str, query: t.Mapping[str, t.Any], pool_map: Map = map, *, what: str, repeats: bool = False
-    ) -> t.Iterator[t.List[t.Dict[str, t.Any]]]:
+    ) -> t.Iterator[list[dict[str, t.Any]]]:
         """GET every page of a list and yield the results of each, in order.
 
         Args:
@@ -175,7 +175,7 @@ class Client:
         found, announced = len(first["results"]), _count(first)
         if isinstance(last, int) and last > 1 and pagination.get("next"):
 
-            def page(number: int) -> t.Dict[str, t.Any]:
+            def page(number: int) -> dict[str, t.Any]:
                 return self.get_page(path, dict(query, page=number), what=what)
 
             for answer in pool_map(page, range(2, last + 1)):
@@ -198,13 +198,13 @@ class Client:
         if problem:
             raise AuthentikError(
                 "json",
-                "Could not %s: the listing was not read to its end, since %s." % (what, problem),
+                f"Could not {what}: the listing was not read to its end, since {problem}.",
                 "Check authentik_url, and what stands between this host and authentik. If authentik holds as many objects as that, "
                 "raise max_objects.",
                 sent=True,
             )
 
-    def get_page(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> t.Dict[str, t.Any]:
+    def get_page(self, path: str, query: t.Mapping[str, t.Any], *, what: str) -> dict[str, t.Any]:
         """GET one page of a list: a dict with ``pagination`` and ``results`` (a list of dict)."""
         data = self.get_object(path, query, what=what)
         if not isinstance(data.get("results"), list) or not isinstance(data.get("pagination"), dict):
@@ -215,9 +215,7 @@ class Client:
             self.check_keys(item, what)
         return data
 
-    def get_object(
-        self, path: str, query: t.Optional[t.Mapping[str, t.Any]] = None, *, what: str
-    ) -> t.Dict[str, t.Any]:
+    def get_object(self, path: str, query: t.Mapping[str, t.Any] | None = None, *, what: str) -> dict[str, t.Any]:
         """GET a JSON object."""
         data = self.get(path, query, what=what).data
         if not isinstance(data, dict):
@@ -229,7 +227,7 @@ class Client:
         """See that primary keys are numbers or texts: of an object, and of those that it shows in ``…_obj``. Raises AuthentikError."""
         for name, value in item.items():
             if name in KEYS and (isinstance(value, bool) or not isinstance(value, (int, str))):
-                raise self._unexpected(what, "an object whose %s is neither a number nor a text" % name)
+                raise self._unexpected(what, f"an object whose {name} is neither a number nor a text")
             if name.endswith("_obj"):
                 for inner in value if isinstance(value, list) else [value]:
                     if isinstance(inner, dict):
@@ -239,11 +237,11 @@ class Client:
         self,
         method: str,
         path: str,
-        query: t.Optional[t.Mapping[str, t.Any]] = None,
+        query: t.Mapping[str, t.Any] | None = None,
         body: t.Any = None,
         *,
         what: str,
-        timeout: t.Optional[float] = None,
+        timeout: float | None = None,
     ) -> Response:
         """Make one request, once.
 
@@ -325,7 +323,7 @@ class Client:
         if "html" in content_type or raw.lstrip()[:1] == b"<":
             raise AuthentikError(
                 "html",
-                "Could not %s: %s answered with an HTML page instead of JSON." % (what, self.url),
+                f"Could not {what}: {self.url} answered with an HTML page instead of JSON.",
                 "Check that authentik_url is authentik's own address (no login page, portal or proxy in front of it, "
                 "no missing path prefix).",
                 sent=True,
@@ -344,7 +342,7 @@ class Client:
     def _unexpected(self, what: str, found: str) -> AuthentikError:
         return AuthentikError(
             "json",
-            "Could not %s: %s answered with %s." % (what, self.url, found),
+            f"Could not {what}: {self.url} answered with {found}.",
             "Check that authentik_url points at an authentik server of version 2024.8 or later.",
             sent=True,
         )
@@ -376,34 +374,34 @@ class Client:
         if isinstance(reason, ssl.SSLError) or "CERTIFICATE_VERIFY_FAILED" in text or "certificate" in text.lower():
             return AuthentikError(
                 "tls",
-                "Could not %s: no trusted TLS connection to %s (%s)." % (what, host, _tls_reason(text)),
+                f"Could not {what}: no trusted TLS connection to {host} ({_tls_reason(text)}).",
                 "Give the certificate authority with ca_path (a PEM file), correct the host name in authentik_url, or "
                 "renew the server's certificate; validate_certs: false switches the check off and is for tests only.",
             )
         if isinstance(reason, socket.gaierror):
             return AuthentikError(
                 "resolve",
-                "Could not %s: the host name of %s cannot be resolved (%s)." % (what, host, text),
+                f"Could not {what}: the host name of {host} cannot be resolved ({text}).",
                 "Check authentik_url and this host's name resolution.",
             )
         if isinstance(reason, ConnectionRefusedError):
             return AuthentikError(
                 "refused",
-                "Could not %s: %s refuses the connection." % (what, host),
+                f"Could not {what}: {host} refuses the connection.",
                 "Check the host and port in authentik_url, and that authentik is running.",
             )
         if isinstance(reason, (socket.timeout, TimeoutError)) or "timed out" in text:
             return AuthentikError(
                 "timeout",
-                "Could not %s: %s gave no answer within %g seconds." % (what, host, timeout),
+                f"Could not {what}: {host} gave no answer within {timeout:g} seconds.",
                 "Raise request_timeout, or see why authentik is slow.",
                 sent=True,
             )
         if isinstance(exc, UrlsConnectionError):
-            return AuthentikError("network", "Could not %s: %s." % (what, text), "Check authentik_url.", sent=False)
+            return AuthentikError("network", f"Could not {what}: {text}.", "Check authentik_url.", sent=False)
         return AuthentikError(
             "network",
-            "Could not %s: the connection to %s failed (%s: %s)." % (what, host, type(reason).__name__, text),
+            f"Could not {what}: the connection to {host} failed ({type(reason).__name__}: {text}).",
             "Check the network and any proxy between this host and authentik.",
             sent=True,
         )
@@ -416,7 +414,7 @@ class _TooLarge(Exception):
 def _read(reply: t.Any, seconds: float) -> bytes:
     """A body, bounded in size and in time: a time-out of the socket alone would wait for ever for one drop a second."""
     deadline = waiting.now() + seconds
-    parts: t.List[bytes] = []
+    parts: list[bytes] = []
     size = 0
     while size <= MAX_BODY_BYTES:
         part = reply.read1(READ_BYTES)
@@ -452,7 +450,7 @@ def quoted(value: t.Any) -> str:
     return quote(str(value), safe="")
 
 
-def _error_body(raw: bytes) -> t.Tuple[str, t.List[t.Dict[str, t.Any]]]:
+def _error_body(raw: bytes) -> tuple[str, list[dict[str, t.Any]]]:
     """Authentik's two error forms: {"detail": text}, or {field: [texts]}."""
     try:
         data = json.loads(raw.decode("utf-8"))
@@ -471,7 +469,7 @@ def _error_body(raw: bytes) -> t.Tuple[str, t.List[t.Dict[str, t.Any]]]:
     return "", fields
 
 
-def _retry_after(value: t.Optional[str]) -> t.Optional[float]:
+def _retry_after(value: str | None) -> float | None:
     """Retry-After in either form, as seconds from now."""
     if not value:
         return None
@@ -506,7 +504,7 @@ def _explain(
     method: str,
     what: str,
     detail: str,
-    fields: t.List[t.Dict[str, t.Any]],
+    fields: list[dict[str, t.Any]],
     content_type: str,
     has_body: bool,
     headers: t.Any,
@@ -526,25 +524,25 @@ def _explain(
     if status == 400:
         listed = "; ".join("%s: %s" % (item["field"], " ".join(item["messages"])) for item in fields)
         return AuthentikError(
-            "validation", start + "authentik rejects the request%s." % (" (%s)" % listed if listed else said)
+            "validation", start + "authentik rejects the request%s." % (f" ({listed})" if listed else said)
         )
     if status == 401 or (status == 403 and _is_token_problem(detail)):
         return AuthentikError(
             "unauthorized",
-            start + "authentik does not accept the token%s." % said,
+            start + f"authentik does not accept the token{said}.",
             "Check authentik_token (AUTHENTIK_TOKEN): a valid, unexpired token with intent API. authentik answers 403 for "
             "an expired token, too.",
         )
     if status == 403:
-        return AuthentikError("forbidden", start + "the token's user lacks a permission%s." % said)
+        return AuthentikError("forbidden", start + f"the token's user lacks a permission{said}.")
     if status == 404:
         if has_body and not detail and not fields:
             return AuthentikError(
                 "not_found",
-                start + "%s has no authentik API at this address." % url,
+                start + f"{url} has no authentik API at this address.",
                 "Check authentik_url, its path prefix included.",
             )
-        return AuthentikError("not_found", start + "authentik does not know it%s." % said)
+        return AuthentikError("not_found", start + f"authentik does not know it{said}.")
     if status == 405 and not has_body and "html" in content_type and method != "GET":
         # authentik's page for an internal error, seen for a POST: status 405, an empty body and Allow: GET, HEAD, OPTIONS.
         return AuthentikError(
@@ -553,7 +551,7 @@ def _explain(
     if status == 405:
         return AuthentikError(
             "method",
-            start + "the address does not take a %s%s." % (method, said),
+            start + f"the address does not take a {method}{said}.",
             "Check authentik_url and any proxy that limits methods.",
         )
     if status == 406:
@@ -569,7 +567,7 @@ def _explain(
             "A proxy may change the Content-Type header.",
         )
     if status == 429:
-        return AuthentikError("throttled", start + "too many requests (429)%s." % said, "Wait, or make fewer at once.")
+        return AuthentikError("throttled", start + f"too many requests (429){said}.", "Wait, or make fewer at once.")
     if status >= 500:
         return AuthentikError(
             "server",

@@ -27,17 +27,17 @@ class ConfigurationApi:
 
     # Providers
 
-    def providers(self) -> t.List[Json]:
+    def providers(self) -> list[Json]:
         """Every Google Workspace provider that the token's user may see."""
         with _needs("view_googleworkspaceprovider", "providers"):
             return self.client.get_all(PROVIDERS, {"page_size": 100}, what="list the providers")
 
-    def providers_named(self, name: str) -> t.List[Json]:
+    def providers_named(self, name: str) -> list[Json]:
         """The Google Workspace providers with exactly this name."""
         with _needs("view_googleworkspaceprovider", "providers"):
-            found = self.client.get_page(
-                PROVIDERS, {"name": name, "page_size": 2}, what="look up provider '%s'" % name
-            )["results"]
+            found = self.client.get_page(PROVIDERS, {"name": name, "page_size": 2}, what=f"look up provider '{name}'")[
+                "results"
+            ]
         return [item for item in found if item.get("name") == name]
 
     def create_provider(self, body: Json) -> Json:
@@ -63,40 +63,38 @@ class ConfigurationApi:
 
     def change_mapping(self, pk: str, body: Json) -> Json:
         with _needs("change_googleworkspaceprovidermapping", "changes of property mappings"):
-            return self._write("PATCH", "%s%s/" % (MAPPINGS, quoted(pk)), body, "change property mapping %s" % pk)
+            return self._write("PATCH", f"{MAPPINGS}{quoted(pk)}/", body, f"change property mapping {pk}")
 
     def delete_mapping(self, pk: str) -> None:
         """Remove a property mapping; providers lose it."""
         with _needs("delete_googleworkspaceprovidermapping", "the removal of property mappings"):
-            self._delete("%s%s/" % (MAPPINGS, quoted(pk)), "remove property mapping %s" % pk)
+            self._delete(f"{MAPPINGS}{quoted(pk)}/", f"remove property mapping {pk}")
 
-    def mapping_users(self, pk: str) -> t.List[Json]:
+    def mapping_users(self, pk: str) -> list[Json]:
         """What uses a property mapping: {app, model_name, pk, name, action} each."""
         with _needs("view_googleworkspaceprovidermapping", "property mappings"):
-            data = self.client.get(
-                "%s%s/used_by/" % (MAPPINGS, quoted(pk)), what="see what uses property mapping %s" % pk
-            ).data
+            data = self.client.get(f"{MAPPINGS}{quoted(pk)}/used_by/", what=f"see what uses property mapping {pk}").data
         return [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
 
     # Applications
 
-    def application(self, slug: str) -> t.Optional[Json]:
+    def application(self, slug: str) -> Json | None:
         """An application by its slug, or None."""
         with _needs("view_application", "applications", CORE):
             try:
-                return self.client.get_object("%s%s/" % (APPLICATIONS, quoted(slug)), what="read application %s" % slug)
+                return self.client.get_object(f"{APPLICATIONS}{quoted(slug)}/", what=f"read application {slug}")
             except AuthentikError as exc:
                 if exc.kind == "not_found" and not exc.remedy:
                     return None
                 raise
 
-    def applications_named(self, name: str) -> t.List[Json]:
+    def applications_named(self, name: str) -> list[Json]:
         """The applications with exactly this name, those too that the token's user may not open."""
         with _needs("view_application", "applications", CORE):
             found = self.client.get_page(
                 APPLICATIONS,
                 {"name": name, "superuser_full_list": True, "page_size": 10},
-                what="look up application '%s'" % name,
+                what=f"look up application '{name}'",
             )["results"]
         return [item for item in found if item.get("name") == name]
 
@@ -106,7 +104,7 @@ class ConfigurationApi:
 
     def change_application(self, slug: str, body: Json) -> Json:
         with _needs("change_application", "changes of the application", CORE):
-            return self._write("PATCH", "%s%s/" % (APPLICATIONS, quoted(slug)), body, "change application %s" % slug)
+            return self._write("PATCH", f"{APPLICATIONS}{quoted(slug)}/", body, f"change application {slug}")
 
     # Licence, who we are, what runs
 
@@ -119,14 +117,14 @@ class ConfigurationApi:
         user = self.client.get_object("core/users/me/", what="see whose token this is").get("user")
         return user if isinstance(user, dict) else {}
 
-    def role_permissions(self, role: str) -> t.List[str]:
+    def role_permissions(self, role: str) -> list[str]:
         """What a role permits on every object, as ``app.codename``; any valid token may ask."""
         found = self.client.get_all(
-            "rbac/permissions/", {"role": role, "page_size": 100}, what="read the permissions of role %s" % role
+            "rbac/permissions/", {"role": role, "page_size": 100}, what=f"read the permissions of role {role}"
         )
         return ["%s.%s" % (item.get("app_label"), item.get("codename")) for item in found]
 
-    def allowed_methods(self, path: str) -> t.List[str]:
+    def allowed_methods(self, path: str) -> list[str]:
         """Which of POST and PUT the token's user has the right to at a path, as the answer to OPTIONS tells."""
         data = self.client.request("OPTIONS", path, what="see what the token's user may do").data
         actions = data.get("actions") if isinstance(data, dict) else None
@@ -135,7 +133,7 @@ class ConfigurationApi:
     def readable(self, path: str) -> bool:
         """Whether the token's user may read a list."""
         try:
-            self.client.get_page(path, {"page_size": 1}, what="see whether %s is readable" % path)
+            self.client.get_page(path, {"page_size": 1}, what=f"see whether {path} is readable")
         except AuthentikError as exc:
             if exc.kind != "forbidden":
                 raise
@@ -149,7 +147,7 @@ class ConfigurationApi:
         ):
             return self.client.get_object("%s%d/sync/status/" % (PROVIDERS, pk), what="read the state of syncs")
 
-    def schedules(self, pk: int) -> t.List[Json]:
+    def schedules(self, pk: int) -> list[Json]:
         """The schedules of a provider's full syncs (2025.8 and later)."""
         query = {
             "actor_name": FULL_SYNC_ACTOR,
@@ -161,7 +159,7 @@ class ConfigurationApi:
         with _needs("view_schedule", "the schedule of full syncs", "authentik_tasks_schedules"):
             return self.client.get_page("tasks/schedules/", query, what="read the schedule of full syncs")["results"]
 
-    def tasks(self, **query: t.Any) -> t.List[Json]:
+    def tasks(self, **query: t.Any) -> list[Json]:
         """Tasks (2025.8 and later), newest first."""
         with _needs("view_task", "tasks", "authentik_tasks"):
             return self.client.get_page(
@@ -171,7 +169,7 @@ class ConfigurationApi:
     def _write(self, method: str, path: str, body: Json, what: str) -> Json:
         data = self.client.request(method, path, body=body, what=what).data
         if not isinstance(data, dict):
-            raise AuthentikError("json", "Could not %s: the answer is no JSON object." % what, sent=True)
+            raise AuthentikError("json", f"Could not {what}: the answer is no JSON object.", sent=True)
         self.client.check_keys(data, what)
         return data
 

@@ -30,8 +30,8 @@ class AuthentikError(RemoteError):
         kind: str,
         message: str,
         remedy: str = "",
-        http_status: t.Optional[int] = None,
-        errors: t.Optional[t.List[t.Dict[str, t.Any]]] = None,
+        http_status: int | None = None,
+        errors: list[dict[str, t.Any]] | None = None,
         sent: bool = False,
     ) -> None:
         super().__init__(kind, message, remedy, http_status)

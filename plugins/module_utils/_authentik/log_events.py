@@ -12,7 +12,7 @@ from .._common.types import Json
 LEVELS = ("critical", "exception", "error", "warning", "warn", "info", "debug", "notset")
 
 
-def normalise(lines: t.Any) -> t.List[Json]:
+def normalise(lines: t.Any) -> list[Json]:
     """LogEvents in order of time, with exactly the keys of authentik's LogEvent and without secrets."""
     events = [
         {

@@ -61,7 +61,7 @@ class Task:
 class Found:
     """The outcome of a search: the task, or why there is none (``none``, ``ambiguous``)."""
 
-    def __init__(self, task: t.Optional[Task], problem: str = "") -> None:
+    def __init__(self, task: Task | None, problem: str = "") -> None:
         self.task = task
         self.problem = problem
 
@@ -76,13 +76,13 @@ def find(
         ended_only: the call was answered, so its task has ended.
     """
     if version.task_uid_names_object:
-        search = "%s:%s:manual" % (kind, pk)
-        tails: t.Tuple[str, ...] = (":" + search,)
+        search = f"{kind}:{pk}:manual"
+        tails: tuple[str, ...] = (":" + search,)
     else:
         # The uid ends in provider, kind and page, and the object is not in it. Not even that is stored before an attempt
         # has ended: until then any sync of the provider could be ours.
         search = ""
-        tails = (":%s:1" % kind, SYNC_ACTOR)
+        tails = (f":{kind}:1", SYNC_ACTOR)
     tasks = [Task(data) for data in authentik.sync_tasks(int(provider["pk"]), search)]
     fitting = [
         task
@@ -139,14 +139,14 @@ def unfinished(authentik: Authentik, version: Version, task: Task) -> str:
         )
     except AuthentikError:
         alive = "whether a worker is running cannot be seen with this token"
-    return "its task is still %s (%s), and may still run" % (task.phase, alive)
+    return f"its task is still {task.phase} ({alive}), and may still run"
 
 
-def _dicts(lines: t.Any) -> t.List[Json]:
+def _dicts(lines: t.Any) -> list[Json]:
     return [line for line in lines or [] if isinstance(line, dict)]
 
 
-def seconds_of(text: t.Any) -> t.Optional[float]:
+def seconds_of(text: t.Any) -> float | None:
     """An ISO 8601 timestamp, as authentik writes it, as seconds since 1970."""
     if not isinstance(text, str) or not text:
         return None

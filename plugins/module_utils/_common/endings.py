@@ -25,7 +25,7 @@ def unexpected_text(error: BaseException, what: str = "sync") -> str:
     kind = type(error).__name__
     if isinstance(error, MemoryError):
         fewer = ", or sync fewer objects in one run," if what == "sync" else ""
-        remedy = "Give the host more memory%s and run the task again." % fewer
+        remedy = f"Give the host more memory{fewer} and run the task again."
     elif isinstance(error, OSError):
         remedy = "Correct that on the host that the module runs on, and run the task again."
     else:
@@ -42,7 +42,4 @@ def unexpected_text(error: BaseException, what: str = "sync") -> str:
 
 def stopped_text(signal: BaseException, what: str = "sync") -> str:
     """What a signal means for whoever runs the task."""
-    return "%s stopped the %s. What was done before is in the result. Run the task again to do the rest." % (
-        signal,
-        what,
-    )
+    return f"{signal} stopped the {what}. What was done before is in the result. Run the task again to do the rest."

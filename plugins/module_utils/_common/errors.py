@@ -23,14 +23,14 @@ class RemoteError(Exception):
 
     side = ""
 
-    def __init__(self, kind: str, message: str, remedy: str = "", http_status: t.Optional[int] = None) -> None:
+    def __init__(self, kind: str, message: str, remedy: str = "", http_status: int | None = None) -> None:
         super().__init__(message)
         self.kind = kind
         self.message = message
         self.remedy = remedy
         self.http_status = http_status
-        self.errors: t.List[t.Dict[str, t.Any]] = []
-        self.retry_after: t.Optional[float] = None
+        self.errors: list[dict[str, t.Any]] = []
+        self.retry_after: float | None = None
         self.may_have_been_applied = False
 
     def __str__(self) -> str:
@@ -39,7 +39,7 @@ class RemoteError(Exception):
     @property
     def code(self) -> str:
         """How the modules' results name it."""
-        return "%s_%s" % (self.side, self.kind)
+        return f"{self.side}_{self.kind}"
 
     @property
     def retryable(self) -> bool:

@@ -199,7 +199,7 @@ def _lock(handle: int) -> None:
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise BlockingIOError(errno.EAGAIN, "another run%s is using it" % _whose(handle)) from None
+        raise BlockingIOError(errno.EAGAIN, f"another run{_whose(handle)} is using it") from None
 
 
 def _whose(handle: int) -> str:

@@ -24,7 +24,7 @@ class Kind(str, enum.Enum):
     @property
     def model(self) -> str:
         """What authentik calls it: the value of sync_object_model."""
-        return "authentik.core.models.%s" % self.capitalize()
+        return f"authentik.core.models.{self.capitalize()}"
 
     @property
     def name_field(self) -> str:
@@ -46,7 +46,7 @@ class Kind(str, enum.Enum):
         """What people call its record at Google."""
         return "account" if self is Kind.USER else "group"
 
-    def address(self, fields: t.Optional[t.Mapping[str, t.Any]]) -> str:
+    def address(self, fields: t.Mapping[str, t.Any] | None) -> str:
         """The address among fields as Google names them (a record, a body, the wanted values); empty if it is not there."""
         return str((fields or {}).get(self.address_field) or "")
 

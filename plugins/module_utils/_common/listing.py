@@ -23,8 +23,8 @@ class Listing:
     def __init__(self, most: int = MAX_OBJECTS, repeats: bool = False) -> None:
         self._most = most
         self._repeats = repeats
-        self._tokens: t.Set[str] = set()
-        self._seen: t.Set[int] = set()
+        self._tokens: set[str] = set()
+        self._seen: set[int] = set()
         self._number = 0
         self._empty = 0
 

@@ -34,7 +34,7 @@ def stoppable() -> t.Iterator[None]:
         yield
         return
     ended = threading.Event()
-    caught: t.List[int] = []
+    caught: list[int] = []
 
     def stop(number: int, _frame: t.Any) -> None:
         if not caught and not ended.is_set():

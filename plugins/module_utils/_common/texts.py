@@ -51,7 +51,7 @@ def shown(text: str, lines: bool = False) -> str:
     text = mask_text(fitting(text))
     if not lines:
         text = " ".join(text.splitlines())
-    text = _UNSEEN.sub(lambda match: "\\u%04x" % ord(match.group()), text.replace("\r\n", "\n"))
+    text = _UNSEEN.sub(lambda match: f"\\u{ord(match.group()):04x}", text.replace("\r\n", "\n"))
     return text if len(text) <= LONGEST_TEXT else text[:LONGEST_TEXT] + " (cut off, %d characters)" % len(text)
 
 
@@ -66,7 +66,7 @@ def leaving(value: t.Any, key: str = "") -> t.Any:
     return value
 
 
-def forms(secret: str) -> t.Set[str]:
+def forms(secret: str) -> set[str]:
     """The forms in which a text may quote a secret: as it is, in JSON, in a URL, in base64 wherever it begins."""
     found = {secret, secret.replace("\n", "\\n"), quote(secret, safe=""), quote(secret)}
     raw = secret.encode("utf-8", "replace")

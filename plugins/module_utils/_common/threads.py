@@ -31,7 +31,7 @@ class Pool:
 
     def map(self, function: t.Callable[[t.Any], t.Any], items: t.Iterable[t.Any]) -> t.Iterator[t.Any]:
         """Like ``map``: results in the order of the items, and an exception where its result would be."""
-        waiting: t.Deque[t.Any] = collections.deque()
+        waiting: collections.deque[t.Any] = collections.deque()
         try:
             for item in items:
                 waiting.append(self._executor.submit(function, item))

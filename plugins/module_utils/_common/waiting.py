@@ -92,7 +92,7 @@ def poll(
     factor: float,
     longest: float = UNBOUNDED,
     at_once: bool = True,
-    shortest: t.Optional[float] = None,
+    shortest: float | None = None,
 ) -> bool:
     """Ask again and again, with pauses in between, until the answer is yes or the time is over.
 

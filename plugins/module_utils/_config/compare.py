@@ -23,12 +23,12 @@ def named(items: t.Sequence[str]) -> str:
     return "%s and %d more" % (shown, len(items) - MOST_NAMED) if len(items) > MOST_NAMED else shown
 
 
-def in_scope(provider: Json, people: t.Iterable[Json]) -> t.List[Json]:
+def in_scope(provider: Json, people: t.Iterable[Json]) -> list[Json]:
     """The people whom a provider syncs."""
     return [person for person in people if scope(provider, Target(USER, person)) is None]
 
 
-def without_row(objects: t.Iterable[Json], rows: t.Iterable[Json], kind: Kind) -> t.List[Json]:
+def without_row(objects: t.Iterable[Json], rows: t.Iterable[Json], kind: Kind) -> list[Json]:
     """The objects that have no connection."""
     linked = {str(row.get(kind)) for row in rows}
     return [item for item in objects if str(item.get("pk")) not in linked]
@@ -36,11 +36,11 @@ def without_row(objects: t.Iterable[Json], rows: t.Iterable[Json], kind: Kind) -
 
 def members_without_account(
     groups: t.Iterable[Json], rows: t.Iterable[Json], people: t.Iterable[Json]
-) -> t.Dict[str, t.List[str]]:
+) -> dict[str, list[str]]:
     """By group, the usernames of direct members who have no connection, and whom authentik leaves out silently."""
     linked = {int(row["user"]) for row in rows}
     names = {int(person["pk"]): str(person.get("username")) for person in people}
-    found: t.Dict[str, t.List[str]] = {}
+    found: dict[str, list[str]] = {}
     for group in groups:
         lacking = sorted(names.get(pk, str(pk)) for pk in group.get("users") or [] if pk not in linked)
         if lacking:
@@ -48,17 +48,15 @@ def members_without_account(
     return found
 
 
-def doubled(rows: t.Iterable[Json], kind: Kind) -> t.List[str]:
+def doubled(rows: t.Iterable[Json], kind: Kind) -> list[str]:
     """The objects that have more than one connection, over which a full sync can stumble."""
-    seen: t.Dict[str, int] = {}
+    seen: dict[str, int] = {}
     for row in rows:
         seen[str(row.get(kind))] = seen.get(str(row.get(kind)), 0) + 1
     return sorted(pk for pk, count in seen.items() if count > 1)
 
 
-def find_contradictions(
-    kind: Kind, found: t.Sequence[Contradiction], tolerant: bool, findings: Findings
-) -> t.List[Json]:
+def find_contradictions(kind: Kind, found: t.Sequence[Contradiction], tolerant: bool, findings: Findings) -> list[Json]:
     """The contradictions as facts; what they mean goes into the findings."""
     shown = [described(kind, item, tolerant) for item in found if item.why != "volatile" or not tolerant]
     stopping = [item["google_id"] for item in shown if item["stops_syncs"]]
@@ -67,7 +65,7 @@ def find_contradictions(
             "error",
             "rows_stop_syncs",
             "%d connections of %ss are not exactly Google's records: %s." % (len(stopping), kind, named(stopping)),
-            "On servers from 2024.8 to 2025.8 each of them stops every sync of %ss: the endpoint answers 405." % kind,
+            f"On servers from 2024.8 to 2025.8 each of them stops every sync of {kind}s: the endpoint answers 405.",
             "Run google_workspace_connection with state: repaired, use engine: direct, or update authentik to 2025.10 or later.",
         )
     for code, severity, meaning, remedy in (
@@ -94,7 +92,7 @@ def find_contradictions(
         items = [item["google_id"] for item in shown if item["code"] == code]
         if items:
             what = "%d connections of %ss: %s. %s." % (len(items), kind, named(items), shown_why(shown, code))
-            findings.add(severity, "connections_%s" % code, what, meaning, remedy)
+            findings.add(severity, f"connections_{code}", what, meaning, remedy)
     return shown
 
 
@@ -103,9 +101,7 @@ def shown_why(shown: t.Sequence[Json], code: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def unlinked_at_google(
-    objects: t.Iterable[Json], records: t.Iterable[Json], kind: Kind
-) -> t.Tuple[t.List[str], t.List[str]]:
+def unlinked_at_google(objects: t.Iterable[Json], records: t.Iterable[Json], kind: Kind) -> tuple[list[str], list[str]]:
     """Of objects without a connection: (those whose account or group exists at Google, those that are not there)."""
     if kind == USER:
         known = {address_of(record).lower() for record in records}

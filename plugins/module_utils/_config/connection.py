@@ -35,7 +35,7 @@ WHY = {
 }
 
 
-def problem(options: Json) -> t.Optional[str]:
+def problem(options: Json) -> str | None:
     """What is wrong with the options by themselves, naming the option; None if nothing is."""
     if options.get("provider_id") is None and options.get("provider_name") is None:
         return "provider_id and provider_name are both null; give one of them."
@@ -48,14 +48,14 @@ def problem(options: Json) -> t.Optional[str]:
     state = options["state"]
     given = [name for name in ("sync_object_model", "sync_object_id") if options.get(name)]
     if state != "repaired" and len(given) < 2:
-        return "state: %s needs sync_object_model and sync_object_id." % state
+        return f"state: {state} needs sync_object_model and sync_object_id."
     if options.get("sync_object_id") and not options.get("sync_object_model"):
         return "sync_object_id needs sync_object_model."
     if state == "present" and not (options.get("google_id") or "").strip():
         return "state: present needs google_id, the address or id of the account or group at Google."
     google_id = (options.get("google_id") or "").strip()
     if google_id and (len(google_id) > LONGEST_NAME or not _GOOGLE_ID.match(google_id)):
-        return "google_id must be an address or an id at Google, not '%s'." % google_id[:80]
+        return f"google_id must be an address or an id at Google, not '{google_id[:80]}'."
     if state == "repaired" and options.get("google_id"):
         return "google_id is not for state: repaired."
     if state == "repaired" and options["verify"] == "none":
@@ -65,11 +65,11 @@ def problem(options: Json) -> t.Optional[str]:
     return None
 
 
-def empty_option(options: Json) -> t.Optional[str]:
+def empty_option(options: Json) -> str | None:
     """An option that is given and empty would stand for every object or connection; None if there is none."""
     for name in ("sync_object_id", "google_id"):
         if options.get(name) is not None and not options[name].strip():
-            return "%s is empty; give a value, or leave the option out to mean every one." % name
+            return f"{name} is empty; give a value, or leave the option out to mean every one."
     return None
 
 
@@ -86,7 +86,7 @@ class ConnectionWork(Work):
             return
         self.kind = MODELS[options["sync_object_model"]]
         self.target = find(self.authentik, self.kind, options["sync_object_id"], options["lookup"])
-        self.report.header = "connections of %s" % self.target
+        self.report.header = f"connections of {self.target}"
         rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
         self.report.before = {"google_id": sorted(str(row.get("google_id")) for row in rows)}
         self.report.after = dict(self.report.before)
@@ -98,7 +98,7 @@ class ConnectionWork(Work):
 
     # Absent
 
-    def _remove(self, rows: t.List[Json]) -> None:
+    def _remove(self, rows: list[Json]) -> None:
         only = (self.options.get("google_id") or "").lower()
         for row in rows:
             if only and str(row.get("google_id")).lower() != only:
@@ -117,10 +117,10 @@ class ConnectionWork(Work):
 
     # Present
 
-    def _link(self, rows: t.List[Json]) -> None:
+    def _link(self, rows: list[Json]) -> None:
         rule = scope(self.provider, self.target)
         if rule is not None:
-            self.warn("%s is not synced: %s. The connection has no effect." % (str(self.target).capitalize(), rule))
+            self.warn(f"{str(self.target).capitalize()} is not synced: {rule}. The connection has no effect.")
         record = self._look()
         wanted = self._wanted_id(record)
         self._refuse_taken(wanted, record)
@@ -132,7 +132,7 @@ class ConnectionWork(Work):
         else:
             self._link_by_discovery(wanted, kept, others, record)
 
-    def _look(self) -> t.Optional[Json]:
+    def _look(self) -> Json | None:
         """Google's record, or None where Google is not looked at. Raises Refused where it is no good."""
         how = self.options["verify"]
         if how == "none":
@@ -146,21 +146,20 @@ class ConnectionWork(Work):
             if how == "google":
                 raise
             self.warn(
-                "Google could not be read, so it is not known whether %s exists there and belongs to no other object. %s"
-                % (key, exc)
+                f"Google could not be read, so it is not known whether {key} exists there and belongs to no other object. {exc}"
             )
             return None
         if record is None:
             raise Refused(
-                "There is no %s %s at Google. Check google_id; a record that does not exist yet is created by a sync, without a connection."
-                % (self.kind, key),
+                f"There is no {self.kind} {key} at Google. Check google_id; a record that does not exist yet is created by a "
+                "sync, without a connection.",
                 "not_at_google",
             )
         if key.lower() not in (str(record.get("id")).lower(), address_of(record).lower()):
-            raise Refused(held_text(key, "another %s" % self.kind, record), "conflict")
+            raise Refused(held_text(key, f"another {self.kind}", record), "conflict")
         return t.cast(t.Optional[Json], record)
 
-    def _wanted_id(self, record: t.Optional[Json]) -> str:
+    def _wanted_id(self, record: Json | None) -> str:
         """What authentik calls the record: a user's address, a group's id."""
         if record is not None:
             return self.kind.google_id(record)
@@ -173,23 +172,23 @@ class ConnectionWork(Work):
             )
         return given
 
-    def _refuse_taken(self, wanted: str, record: t.Optional[Json]) -> None:
+    def _refuse_taken(self, wanted: str, record: Json | None) -> None:
         """Nobody else may be linked to the record: both would write to it."""
         for row in self.authentik.all_connections(self.kind, self.pk):
             by_name = str(row.get("google_id")).lower() == wanted.lower()
             # By the immutable id that it holds, whatever address it knows.
             by_id = record is not None and connected_id(row) == str(record.get("id"))
             if (by_name or by_id) and str(row.get(self.kind)) != self.target.pk:
-                obj = row.get("%s_obj" % self.kind)
+                obj = row.get(f"{self.kind}_obj")
                 name = (obj or {}).get(self.kind.name_field) if isinstance(obj, dict) else None
                 raise Refused(
-                    "%s is connected with another %s of authentik, %s. Two would write to one record, so nothing was connected. Only "
-                    "if it belongs to the other one no longer, remove that connection first (state: absent)."
-                    % (wanted, self.kind, name or row.get(self.kind)),
+                    f"{wanted} is connected with another {self.kind} of authentik, {name or row.get(self.kind)}. Two would "
+                    "write to one record, so nothing was connected. Only "
+                    "if it belongs to the other one no longer, remove that connection first (state: absent).",
                     "conflict",
                 )
 
-    def _refuse_protected(self, wanted: str, record: t.Optional[Json], rows: t.Sequence[Json]) -> None:
+    def _refuse_protected(self, wanted: str, record: Json | None, rows: t.Sequence[Json]) -> None:
         """An administrator's account is only linked by its immutable id, the one that the run acts as not at all."""
         if self.kind != USER or any(str(row.get("google_id")).lower() == wanted.lower() for row in rows):
             return
@@ -206,11 +205,11 @@ class ConnectionWork(Work):
         try:
             check(USER, account, {}, subject, takes_over=subject.is_account(account) or not by_id)
         except Protected as exc:
-            raise Refused(exc.text("%s was not connected" % str(self.target).capitalize()), "protected") from None
+            raise Refused(exc.text(f"{str(self.target).capitalize()} was not connected"), "protected") from None
         if record is None:
-            self.warn("Whether %s is an administrator's account is not known, since Google was not read." % wanted)
+            self.warn(f"Whether {wanted} is an administrator's account is not known, since Google was not read.")
 
-    def _link_by_api(self, wanted: str, kept: t.List[Json], others: t.List[Json], record: t.Optional[Json]) -> None:
+    def _link_by_api(self, wanted: str, kept: list[Json], others: list[Json], record: Json | None) -> None:
         # authentik uses the first row that it finds, and a full sync stumbles over a second one.
         for row in others:
             self._delete(row)
@@ -230,15 +229,14 @@ class ConnectionWork(Work):
                 in_step = self._refresh(wanted, kept, record)
         self._note(kept or [{"google_id": wanted}], in_step)
 
-    def _link_by_discovery(
-        self, wanted: str, kept: t.List[Json], others: t.List[Json], record: t.Optional[Json]
-    ) -> None:
+    def _link_by_discovery(self, wanted: str, kept: list[Json], others: list[Json], record: Json | None) -> None:
         """On servers up to 2025.8 a row made by the API stops every sync: authentik has to link the record itself."""
         if record is None:
             raise Refused(
-                "authentik %s stops every sync of %ss as soon as one connection is not exactly as Google's record, and one made by "
+                f"authentik {self.version} stops every sync of {self.kind}s as soon as one connection is not exactly as "
+                "Google's record, and one made by "
                 "the API never is. Without a look at Google nothing can be linked there. Make Google readable, or update authentik to "
-                "2025.10 or later." % (self.version, self.kind),
+                "2025.10 or later.",
                 "version",
             )
         listed = [item for item in kept if item.get("attributes") and self._in_step([item], record)]
@@ -268,8 +266,9 @@ class ConnectionWork(Work):
         made = [row for row in rows if str(row.get("google_id")) == wanted]
         if not made:
             self.report.fail(
-                "authentik did not link %s with %s. See that its worker runs and that no other connection stops its syncs "
-                "(google_workspace_sync_info, state: repaired)." % (self.target, wanted),
+                f"authentik did not link {self.target} with {wanted}. See that its worker runs and that no other connection "
+                "stops its syncs "
+                "(google_workspace_sync_info, state: repaired).",
                 "not_linked",
             )
         else:
@@ -282,7 +281,7 @@ class ConnectionWork(Work):
             return address_of(record) == self.target.email
         return bool(record.get("name") == self.target.name)
 
-    def _in_step(self, rows: t.List[Json], record: t.Optional[Json]) -> t.Optional[bool]:
+    def _in_step(self, rows: list[Json], record: Json | None) -> bool | None:
         """Whether the row's copy is Google's record, as far as that does not change by itself; None for unknown."""
         if record is None:
             return None
@@ -295,7 +294,7 @@ class ConnectionWork(Work):
         )
         return comparable(self.kind, mine) == comparable(self.kind, theirs)
 
-    def _refresh(self, wanted: str, kept: t.List[Json], record: Json) -> t.Optional[bool]:
+    def _refresh(self, wanted: str, kept: list[Json], record: Json) -> bool | None:
         if self.check_mode:
             self.report.operations.append(_linking(wanted))
             return True
@@ -306,17 +305,17 @@ class ConnectionWork(Work):
         kept[:] = rows or kept
         return self._in_step(rows, record)
 
-    def _rows_again(self) -> t.List[Json]:
+    def _rows_again(self) -> list[Json]:
         """The object's connections once authentik has linked by its listing."""
         rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
         self.unread = False
         return rows
 
-    def _rows_to(self, wanted: str) -> t.List[Json]:
+    def _rows_to(self, wanted: str) -> list[Json]:
         rows = self.authentik.connections(self.kind, self.pk, self.target.pk)
         return [row for row in rows if str(row.get("google_id")) == wanted]
 
-    def _note(self, rows: t.List[Json], in_step: t.Optional[bool] = None) -> None:
+    def _note(self, rows: list[Json], in_step: bool | None = None) -> None:
         self.report.after = {"google_id": sorted(str(row.get("google_id")) for row in rows)}
         if self.options["state"] == "present" and rows:
             self.report.values["connection"] = {
@@ -330,12 +329,12 @@ class ConnectionWork(Work):
     def _repair(self) -> None:
         options = self.options
         kinds = [MODELS[options["sync_object_model"]]] if options.get("sync_object_model") else list(KINDS)
-        only: t.Optional[Target] = None
+        only: Target | None = None
         if options.get("sync_object_id"):
             only = find(self.authentik, kinds[0], options["sync_object_id"], options["lookup"])
         self.directory = t.cast(t.Any, self.open_directory)(self.provider)
         self.report.header = "connections of provider %s that contradict Google" % self.provider.get("name")
-        shown: t.List[Json] = []
+        shown: list[Json] = []
         self.report.values["contradictions"] = shown
         tolerant = tolerates_rows(self.provider, lambda: self.version.number)
         for kind in kinds:
@@ -359,7 +358,7 @@ class ConnectionWork(Work):
                 "sync of the object tries again." % ", ".join(_line(item) for item in left)
             )
 
-    def _confirm_gone(self, kind: Kind, found: t.List[Contradiction]) -> None:
+    def _confirm_gone(self, kind: Kind, found: list[Contradiction]) -> None:
         """A listing trails behind: what is not in it may be there all the same."""
         directory = t.cast(t.Any, self.directory)
         for item in list(found):
@@ -368,7 +367,7 @@ class ConnectionWork(Work):
                 if directory.get(kind, key) is not None:
                     found.remove(item)
 
-    def _renew(self, kind: Kind, stopping: t.List[Contradiction], shown: t.List[Json]) -> None:
+    def _renew(self, kind: Kind, stopping: list[Contradiction], shown: list[Json]) -> None:
         """Remove the rows that stop every sync, and let authentik make them anew by its own listing."""
         for item in stopping:
             self._delete(item.row)
@@ -378,7 +377,7 @@ class ConnectionWork(Work):
         for entry in mine:
             entry["action"] = "removed" if reason else "renewed"
         if reason and mine:
-            self.warn("authentik was not asked to create the connections again: %s." % reason)
+            self.warn(f"authentik was not asked to create the connections again: {reason}.")
         if not mine or reason:
             return
         if self.check_mode:
@@ -401,7 +400,7 @@ class ConnectionWork(Work):
 
 def described(kind: Kind, item: Contradiction, tolerant: bool) -> Json:
     """A contradiction as the result shows it."""
-    obj = item.row.get("%s_obj" % kind)
+    obj = item.row.get(f"{kind}_obj")
     name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
     return {
         "id": str(item.row.get("id")),
@@ -419,7 +418,7 @@ def described(kind: Kind, item: Contradiction, tolerant: bool) -> Json:
 
 def _is_linked(kind: str, item: Contradiction) -> bool:
     """Whether authentik's own listing ties the record to the object again: people by their e-mail, groups by their name."""
-    obj, record = item.row.get("%s_obj" % kind), item.record
+    obj, record = item.row.get(f"{kind}_obj"), item.record
     if not isinstance(obj, dict) or record is None:
         return False
     return bool(address_of(record) == obj.get("email") if kind == "user" else record.get("name") == obj.get("name"))

@@ -38,7 +38,7 @@ def discover(work: Work, provider: Json, kind: Kind) -> bool:
         AuthentikError: for a missing right.
     """
     pk = int(provider["pk"])
-    what = "let authentik list the %ss at Google" % kind
+    what = f"let authentik list the {kind}s at Google"
     syncs = work.authentik.syncs
     before = syncs.total
     try:
@@ -47,8 +47,7 @@ def discover(work: Work, provider: Json, kind: Kind) -> bool:
         if exc.kind not in ("internal_page", "timeout", "network", "server"):
             raise
         work.warn(
-            "%s authentik lists the whole directory for it, and that may take longer than it waits: it may still be at it."
-            % exc.message
+            f"{exc.message} authentik lists the whole directory for it, and that may take longer than it waits: it may still be at it."
         )
         return False
     finally:

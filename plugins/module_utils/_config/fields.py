@@ -13,7 +13,7 @@ import typing as t
 from .._common.types import Json
 
 # Every writable field of the API, in the API's order, with the version that brought it.
-SINCE: t.Dict[str, t.Tuple[int, int]] = {
+SINCE: dict[str, tuple[int, int]] = {
     "name": (2024, 6),
     "property_mappings": (2024, 6),
     "property_mappings_group": (2024, 6),
@@ -41,8 +41,8 @@ SHOWN_OF_KEY = ("type", "project_id", "client_email", "client_id")
 
 
 def unknown_fields(
-    wanted: t.Iterable[str], provider: t.Optional[Json], version: t.Callable[[], t.Tuple[int, int]]
-) -> t.List[str]:
+    wanted: t.Iterable[str], provider: Json | None, version: t.Callable[[], tuple[int, int]]
+) -> list[str]:
     """The wanted fields that this server does not know.
 
     Args:
@@ -70,7 +70,7 @@ def scopes_text(scopes: t.Sequence[str]) -> str:
     return ",".join(item.strip() for item in scopes if item.strip())
 
 
-def scopes_list(text: t.Any) -> t.List[str]:
+def scopes_list(text: t.Any) -> list[str]:
     """The scopes of a provider."""
     return [item.strip() for item in str(text or "").split(",") if item.strip()]
 
@@ -112,11 +112,9 @@ def shown_key(key: t.Any, reference: t.Any = None) -> t.Any:
     return {name: key.get(name) for name in SHOWN_OF_KEY if key.get(name)}
 
 
-def shown_difference(before: t.Any, after: t.Any) -> t.Tuple[t.Any, t.Any]:
+def shown_difference(before: t.Any, after: t.Any) -> tuple[t.Any, t.Any]:
     """Two keys for a diff: what may be shown, and that they differ where nothing of that does."""
     shown = (shown_key(before), shown_key(after))
     if shown[0] == shown[1] and canonical(before) != canonical(after):
-        return dict(shown[0] or {}, private_key="%s (before)" % MASK), dict(
-            shown[1] or {}, private_key="%s (after)" % MASK
-        )
+        return dict(shown[0] or {}, private_key=f"{MASK} (before)"), dict(shown[1] or {}, private_key=f"{MASK} (after)")
     return shown

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._common.types import Json
 
 SEVERITIES = ("error", "warning", "notice", "unknown")
@@ -19,7 +17,7 @@ class Findings:
     """
 
     def __init__(self) -> None:
-        self._found: t.List[Json] = []
+        self._found: list[Json] = []
 
     def add(self, severity: str, code: str, what: str, meaning: str, remedy: str = "") -> None:
         """Note one: what was seen, what it means, what to do."""
@@ -31,13 +29,13 @@ class Findings:
         self.add(
             "unknown",
             "not_looked_at",
-            "%s could not be looked at: %s" % (what, message),
+            f"{what} could not be looked at: {message}",
             "Nothing is known of it.",
             remedy,
         )
 
     @property
-    def listed(self) -> t.List[Json]:
+    def listed(self) -> list[Json]:
         """All, by severity."""
         return sorted(self._found, key=lambda item: SEVERITIES.index(item["severity"]))
 

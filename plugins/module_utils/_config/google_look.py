@@ -40,10 +40,9 @@ def look(
         findings.add(
             "notice",
             "own_credentials",
-            "Google is asked with %s as %s, not with the provider's own credentials."
-            % (credentials.origin, credentials.subject),
+            f"Google is asked with {credentials.origin} as {credentials.subject}, not with the provider's own credentials.",
             "What is found about token, scopes and subject is about these credentials. authentik acts with the provider's.",
-            "To check the provider's credentials, leave out %s." % credentials.origin,
+            f"To check the provider's credentials, leave out {credentials.origin}.",
         )
     facts["token"] = _token(directory, findings)
     facts["scopes"] = _scopes(credentials, findings, opened, bool(facts["token"]))
@@ -82,11 +81,11 @@ def look(
             facts["may_list"][kind] = True
         except GoogleError as exc:
             facts["may_list"][kind] = False
-            _report(exc, "list_%ss" % kind, "The %ss at Google cannot be listed." % kind, findings)
+            _report(exc, f"list_{kind}s", f"The {kind}s at Google cannot be listed.", findings)
     return facts
 
 
-def _token(directory: Directory, findings: Findings) -> t.Optional[bool]:
+def _token(directory: Directory, findings: Findings) -> bool | None:
     """Whether Google gives a token for all scopes at once."""
     try:
         directory.session.fetch_token("get a token of Google")
@@ -98,13 +97,13 @@ def _token(directory: Directory, findings: Findings) -> t.Optional[bool]:
 
 def _scopes(
     credentials: AnyCredentials, findings: Findings, opened: t.Callable[[AnyCredentials], Directory], whole: bool
-) -> t.List[Json]:
+) -> list[Json]:
     """Each scope asked for alone: Google refuses all together when the delegation lacks one, and does not say which."""
     facts = []
     for scope in credentials.scopes:
-        granted: t.Optional[bool] = True
+        granted: bool | None = True
         try:
-            opened(credentials.asking_for([scope])).session.fetch_token("get a token of Google for %s" % scope)
+            opened(credentials.asking_for([scope])).session.fetch_token(f"get a token of Google for {scope}")
         except GoogleError as exc:
             granted = False if exc.kind == "delegation" else None
         facts.append({"scope": scope, "granted": granted})
@@ -126,13 +125,13 @@ def _subject(directory: Directory, credentials: AnyCredentials, facts: Json, fin
     try:
         found = directory.administrator(address)
     except GoogleError as exc:
-        _report(exc, "subject", "The delegated subject %s cannot be read." % address, findings)
+        _report(exc, "subject", f"The delegated subject {address} cannot be read.", findings)
         return
     if found is None:
         findings.add(
             "error",
             "subject",
-            "There is no account %s at Google, the delegated subject." % address,
+            f"There is no account {address} at Google, the delegated subject.",
             "%s as that account; without it every sync fails."
             % ("The modules act" if credentials.own else "authentik acts"),
             "Set delegated_subject to the address of an administrator.",
@@ -144,7 +143,7 @@ def _subject(directory: Directory, credentials: AnyCredentials, facts: Json, fin
         findings.add(
             "error",
             "subject",
-            "The delegated subject %s is suspended or archived." % address,
+            f"The delegated subject {address} is suspended or archived.",
             "Google gives no token for it.",
             "Set delegated_subject to an active administrator.",
         )
@@ -152,11 +151,11 @@ def _subject(directory: Directory, credentials: AnyCredentials, facts: Json, fin
         findings.add(
             "error",
             "subject",
-            "The delegated subject %s is not an administrator." % address,
+            f"The delegated subject {address} is not an administrator.",
             "Google refuses what an ordinary account may not do.",
             "Make it an administrator, or set delegated_subject to one.",
         )
 
 
 def _report(exc: GoogleError, code: str, what: str, findings: Findings) -> None:
-    findings.add("error", "google_%s" % code, what, exc.message, exc.remedy)
+    findings.add("error", f"google_{code}", what, exc.message, exc.remedy)

@@ -31,7 +31,7 @@ BAD = ("warning", "warn", "error", "exception", "critical")
 FAILED = ("error", "rejected", "warning")
 
 
-def problem(options: Json) -> t.Optional[str]:
+def problem(options: Json) -> str | None:
     """What is wrong with the options by themselves, naming the option; None if nothing is."""
     for name, most in (("sample", 100), ("tasks", 100)):
         if not 0 <= options[name] <= most:
@@ -63,7 +63,7 @@ class SyncInfo(InfoWork):
         values["healthy"] = self.findings.healthy
         values["complete"] = self.findings.complete
 
-    def _try(self, what: str, look: t.Callable[[], T]) -> t.Optional[T]:
+    def _try(self, what: str, look: t.Callable[[], T]) -> T | None:
         """A look that may fail without ending the others; then it is a finding."""
         try:
             return look()
@@ -121,9 +121,9 @@ class SyncInfo(InfoWork):
                 add(
                     "error",
                     "no_mappings",
-                    "The provider has no %s." % key,
-                    "Every sync of %s stops: No mappings configured." % kind,
-                    "Give google_workspace_provider the option %s, for example authentik's own mapping." % key,
+                    f"The provider has no {key}.",
+                    f"Every sync of {kind} stops: No mappings configured.",
+                    f"Give google_workspace_provider the option {key}, for example authentik's own mapping.",
                 )
 
     def _licence(self) -> Json:
@@ -158,7 +158,7 @@ class SyncInfo(InfoWork):
             )
         return count
 
-    def _schedule(self) -> t.Optional[Json]:
+    def _schedule(self) -> Json | None:
         found = self.api.schedules(self.pk)
         if not found:
             self.findings.add(
@@ -221,7 +221,7 @@ class SyncInfo(InfoWork):
 
     _old_tasks: t.Sequence[Json] = ()
 
-    def _tasks(self) -> t.List[Json]:
+    def _tasks(self) -> list[Json]:
         most = self.options["tasks"]
         if not most:
             return []
@@ -252,7 +252,7 @@ class SyncInfo(InfoWork):
             )
         return found
 
-    def _permissions(self, me: Json) -> t.List[Json]:
+    def _permissions(self, me: Json) -> list[Json]:
         if not me:
             return []
         mapping = next(iter(self.provider.get("property_mappings") or []), None)
@@ -316,15 +316,15 @@ class SyncInfo(InfoWork):
         self.report.values["directory"] = facts
         if not self.options["compare"]:
             return
-        rows = {kind: self._try("The connections of %ss" % kind, functools.partial(self._rows, kind)) for kind in KINDS}
+        rows = {kind: self._try(f"The connections of {kind}s", functools.partial(self._rows, kind)) for kind in KINDS}
         people = self._try("The users of authentik", self._all_users)
         groups = self._try("The groups of authentik", self._all_groups)
         google = self.report.values.get("google") or {}
-        records: t.Dict[Kind, t.Optional[t.List[Json]]] = {USER: None, GROUP: None}
+        records: dict[Kind, list[Json] | None] = {USER: None, GROUP: None}
         if google.get("token"):
             for kind in KINDS:
                 if (google.get("may_list") or {}).get(kind):
-                    records[kind] = self._try("The %ss at Google" % kind, functools.partial(self._listed, kind))
+                    records[kind] = self._try(f"The {kind}s at Google", functools.partial(self._listed, kind))
         tolerant = tolerates_rows(self.provider, lambda: self.version.number)
         facts["contradictions"] = []
         for kind in KINDS:
@@ -335,35 +335,35 @@ class SyncInfo(InfoWork):
         self._people, self._groups = people, groups
         facts["compared"] = None not in (rows[USER], rows[GROUP], people, groups, records[USER], records[GROUP])
 
-    _people: t.Optional[t.List[Json]] = None
-    _groups: t.Optional[t.List[Json]] = None
+    _people: list[Json] | None = None
+    _groups: list[Json] | None = None
 
-    def _all_users(self) -> t.List[Json]:
+    def _all_users(self) -> list[Json]:
         return [
             user for page in self.authentik.listed(USER) for user in page if user.get("username") != "AnonymousUser"
         ]
 
-    def _all_groups(self) -> t.List[Json]:
+    def _all_groups(self) -> list[Json]:
         return [group for page in self.authentik.listed(GROUP) for group in page]
 
-    def _rows(self, kind: Kind) -> t.List[Json]:
+    def _rows(self, kind: Kind) -> list[Json]:
         return list(self.authentik.all_connections(kind, self.pk))
 
-    def _listed(self, kind: Kind) -> t.List[Json]:
+    def _listed(self, kind: Kind) -> list[Json]:
         return [record for page in t.cast(t.Any, self.directory).listed(kind) for record in page]
 
     def _compare_kind(
         self,
         kind: Kind,
-        rows: t.Optional[t.List[Json]],
-        objects: t.Optional[t.List[Json]],
-        records: t.Optional[t.List[Json]],
+        rows: list[Json] | None,
+        objects: list[Json] | None,
+        records: list[Json] | None,
         tolerant: bool,
         facts: Json,
     ) -> None:
         if rows is None:
             return
-        facts["%s_connections" % kind] = len(rows)
+        facts[f"{kind}_connections"] = len(rows)
         twice = compare.doubled(rows, kind)
         if twice:
             self.findings.add(
@@ -382,9 +382,9 @@ class SyncInfo(InfoWork):
         if kind == USER:
             objects = compare.in_scope(self.provider, objects)
         lacking = compare.without_row(objects, rows, kind)
-        facts["%ss_in_scope" % kind] = len(objects)
+        facts[f"{kind}s_in_scope"] = len(objects)
         there, absent = compare.unlinked_at_google(lacking, records or [], kind)
-        key = "%ss_without_connection" % kind
+        key = f"{kind}s_without_connection"
         facts[key] = there + absent
         if records is not None and there:
             self.findings.add(
@@ -403,7 +403,7 @@ class SyncInfo(InfoWork):
                 "Sync one with google_workspace_sync_object, which tells.",
             )
 
-    def _members(self, groups: t.List[Json], rows: t.List[Json], people: t.List[Json], facts: Json) -> None:
+    def _members(self, groups: list[Json], rows: list[Json], people: list[Json], facts: Json) -> None:
         found = compare.members_without_account(groups, rows, people)
         facts["members_without_account"] = found
         if found:
@@ -413,9 +413,7 @@ class SyncInfo(InfoWork):
                 "Members of %d groups have no connection: %s."
                 % (
                     len(found),
-                    compare.named(
-                        ["%s (%s)" % (group, compare.named(names)) for group, names in sorted(found.items())]
-                    ),
+                    compare.named([f"{group} ({compare.named(names)})" for group, names in sorted(found.items())]),
                 ),
                 "authentik leaves them out of the group at Google without a word.",
                 "Sync these people first, then the group.",
@@ -425,7 +423,7 @@ class SyncInfo(InfoWork):
 
     def _evaluate_sample(self) -> None:
         most = self.options["sample"]
-        shown: t.List[Json] = []
+        shown: list[Json] = []
         self.report.values["mapping_sample"] = shown
         if not most:
             return
@@ -456,15 +454,15 @@ class SyncInfo(InfoWork):
                 )
 
 
-def _lines(task: Json) -> t.List[Json]:
+def _lines(task: Json) -> list[Json]:
     """A task's lines, whatever the server's version calls them, in order of time."""
-    found: t.List[Json] = []
+    found: list[Json] = []
     for key in ("previous_logs", "logs", "previous_messages", "messages"):
         found.extend(line for line in task.get(key) or [] if isinstance(line, dict))
     return sorted(found, key=lambda line: str(line.get("timestamp")))
 
 
-def _task(task: Json, name: str, lines: t.List[Json], state: str, when: t.Any) -> Json:
+def _task(task: Json, name: str, lines: list[Json], state: str, when: t.Any) -> Json:
     return {
         "name": name,
         "state": state,

@@ -102,8 +102,8 @@ class ConnectionInfo(InfoWork):
         provider = need_provider(self)
         pk = int(provider["pk"])
         model = options.get("sync_object_model")
-        wrong: t.Dict[str, t.Tuple[str, str]] = {}
-        rows: t.List[t.Tuple[Kind, Json]] = []
+        wrong: dict[str, tuple[str, str]] = {}
+        rows: list[tuple[Kind, Json]] = []
         if options["compare"]:
             self.directory = t.cast(t.Any, self.open_directory)(provider)
         for kind in [MODELS[model]] if model else list(KINDS):
@@ -123,8 +123,8 @@ class ConnectionInfo(InfoWork):
             self._shown(pk, kind, row, wrong.get(str(row["id"]))) for kind, row in rows
         ]
 
-    def _shown(self, pk: int, kind: Kind, row: Json, wrong: t.Optional[t.Tuple[str, str]]) -> Json:
-        obj = row.get("%s_obj" % kind) if isinstance(row.get("%s_obj" % kind), dict) else {}
+    def _shown(self, pk: int, kind: Kind, row: Json, wrong: tuple[str, str] | None) -> Json:
+        obj = row.get(f"{kind}_obj") if isinstance(row.get(f"{kind}_obj"), dict) else {}
         shown: Json = {
             "id": row.get("id"),
             "model": kind.model,
@@ -145,7 +145,7 @@ class ConnectionInfo(InfoWork):
         return shown
 
 
-def connection_problem(options: Json) -> t.Optional[str]:
+def connection_problem(options: Json) -> str | None:
     """What is wrong with the options of google_workspace_connection_info; None if nothing is."""
     empty = empty_option(options)
     if empty:
@@ -157,7 +157,7 @@ def connection_problem(options: Json) -> t.Optional[str]:
     return None
 
 
-def provider_problem(options: Json) -> t.Optional[str]:
+def provider_problem(options: Json) -> str | None:
     """What is wrong with the options of google_workspace_provider_info; None if nothing is."""
     pk = options.get("provider_id")
     if pk is not None and not 0 < pk <= 2147483647:
@@ -165,7 +165,7 @@ def provider_problem(options: Json) -> t.Optional[str]:
     return None
 
 
-def mapping_problem(options: Json) -> t.Optional[str]:
+def mapping_problem(options: Json) -> str | None:
     """What is wrong with the options of google_workspace_mapping_info; None if nothing is."""
     for number, item in enumerate(options.get("evaluate_for") or []):
         wrong = subject_problem("evaluate_for[%d]" % number, item)

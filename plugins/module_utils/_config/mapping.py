@@ -18,7 +18,7 @@ from .work import Refused, Work
 OWN = "goauthentik.io/"
 
 
-def problem(options: Json) -> t.Optional[str]:
+def problem(options: Json) -> str | None:
     """What is wrong with the options by themselves, naming the option; None if nothing is."""
     if options.get("name") is None and options.get("mapping_id") is None:
         return "name and mapping_id are both null; give one of them."
@@ -32,7 +32,7 @@ def problem(options: Json) -> t.Optional[str]:
         if wrong:
             return wrong
         if case["outcome"] != "yields" and case.get("expect"):
-            return "%s: expect is for outcome: yields." % where
+            return f"{where}: expect is for outcome: yields."
     return None
 
 
@@ -72,7 +72,7 @@ class MappingWork(Work):
         if changes:
             self._save(mapping, changes)
 
-    def _find(self) -> t.Optional[Json]:
+    def _find(self) -> Json | None:
         pk = self.options.get("mapping_id")
         if pk is None:
             found = [item for item in self.names.mappings() if item.get("name") == self.options["name"]]
@@ -80,8 +80,7 @@ class MappingWork(Work):
             found = [item for item in self.names.mappings() if pk in (item.get("pk"), item.get("managed"))]
             if not found and self.options["state"] == "present":
                 raise Refused(
-                    "mapping_id: authentik has no Google Workspace property mapping '%s' (by primary key or managed id)."
-                    % pk,
+                    f"mapping_id: authentik has no Google Workspace property mapping '{pk}' (by primary key or managed id).",
                     "not_found",
                 )
         return found[0] if found else None
@@ -96,7 +95,7 @@ class MappingWork(Work):
             )
         self.write("DELETE", "mapping", str(mapping.get("name")), lambda: self.api.delete_mapping(pk))
 
-    def _save(self, mapping: t.Optional[Json], changes: Json) -> None:
+    def _save(self, mapping: Json | None, changes: Json) -> None:
         if mapping is None:
             answer = self.write("POST", "mapping", str(changes["name"]), lambda: self.api.create_mapping(changes))
             saved = dict({"pk": None, "managed": None}, **changes) if answer is None else answer
@@ -124,7 +123,7 @@ class MappingWork(Work):
 
     # Tests
 
-    def _cases(self) -> t.List[MappingTest]:
+    def _cases(self) -> list[MappingTest]:
         cases = []
         for item in self.options.get("test_against") or []:
             target = find_subject(self.authentik, item)
@@ -133,7 +132,7 @@ class MappingWork(Work):
             )
         return cases
 
-    def _test(self, mapping: t.Optional[Json], changes: Json, cases: t.List[MappingTest]) -> None:
+    def _test(self, mapping: Json | None, changes: Json, cases: list[MappingTest]) -> None:
         """Evaluate what is to be saved. Raises Refused when it is not as expected: then nothing is saved."""
         if not cases:
             return
@@ -144,7 +143,7 @@ class MappingWork(Work):
             wrong = _syntax_error(changes["expression"])
             self.warn(
                 "The expression was not tried, since authentik only evaluates what it has stored and check mode stores nothing.%s"
-                % (" By this host's Python its syntax is wrong: %s." % wrong if wrong else "")
+                % (f" By this host's Python its syntax is wrong: {wrong}." if wrong else "")
             )
             self.report.values["tests"] = [_tested(case, "unknown", None, []) for case in cases]
             return
@@ -162,19 +161,18 @@ class MappingWork(Work):
                 self.unread = False
             except AuthentikError as exc:
                 self.warn(
-                    "The property mapping '%s', made for a trial, could not be removed: remove it by hand. %s"
-                    % (name, exc)
+                    f"The property mapping '{name}', made for a trial, could not be removed: remove it by hand. {exc}"
                 )
 
-    def _judge(self, pk: str, cases: t.List[MappingTest]) -> None:
+    def _judge(self, pk: str, cases: list[MappingTest]) -> None:
         name = str(self.options.get("name") or pk)
         provider = {"pk": None, "name": None}
-        wrong: t.List[str] = []
+        wrong: list[str] = []
         for case in cases:
             outcome, result = evaluate(self.authentik, pk, name, case, provider)
             found = judge(case, outcome, result)
             self.report.values["tests"].append(_tested(case, outcome, result, found))
-            wrong.extend("for %s %s" % (case.target, text) for text in found)
+            wrong.extend(f"for {case.target} {text}" for text in found)
         if wrong:
             raise Refused(
                 "The property mapping '%s' does not yield what is expected, and was not saved: %s."
@@ -186,7 +184,7 @@ class MappingWork(Work):
         self.report.values["mapping"] = {key: mapping.get(key) for key in ("pk", "name", "managed")}
 
 
-def _tested(case: MappingTest, outcome: str, result: t.Any, wrong: t.List[str]) -> Json:
+def _tested(case: MappingTest, outcome: str, result: t.Any, wrong: list[str]) -> Json:
     return {
         case.target.kind: case.target.name,
         "outcome": outcome,
@@ -195,7 +193,7 @@ def _tested(case: MappingTest, outcome: str, result: t.Any, wrong: t.List[str]) 
     }
 
 
-def _state(mapping: t.Optional[Json]) -> Json:
+def _state(mapping: Json | None) -> Json:
     return {} if mapping is None else {key: mapping.get(key) for key in ("name", "managed", "expression")}
 
 

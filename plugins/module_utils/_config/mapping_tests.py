@@ -40,20 +40,20 @@ def find_subject(authentik: Authentik, entry: Json) -> Target:
     return find(authentik, kind, entry[kind], entry["lookup"], "test_against")
 
 
-def subject_problem(where: str, entry: Json) -> t.Optional[str]:
+def subject_problem(where: str, entry: Json) -> str | None:
     """What is wrong with an entry that names a user or a group; None if nothing is.
 
     Args:
         where: the option and the entry's number.
     """
     if bool(entry.get("user")) == bool(entry.get("group")):
-        return "%s needs exactly one of user and group." % where
+        return f"{where} needs exactly one of user and group."
     kind = USER if entry.get("user") else GROUP
     wrong = check_lookup(kind, entry[kind], entry["lookup"])
-    return None if wrong is None else "%s: %s" % (where, wrong)
+    return None if wrong is None else f"{where}: {wrong}"
 
 
-def evaluate(authentik: Authentik, mapping: str, name: str, case: MappingTest, provider: Json) -> t.Tuple[str, t.Any]:
+def evaluate(authentik: Authentik, mapping: str, name: str, case: MappingTest, provider: Json) -> tuple[str, t.Any]:
     """Let authentik evaluate a stored mapping: (what came of it, the result or the reason). Raises AuthentikError."""
     target = case.target
     google_id = None if case.creating else target.email
@@ -64,35 +64,33 @@ def evaluate(authentik: Authentik, mapping: str, name: str, case: MappingTest, p
     return ("nothing" if result is None else "yields"), result
 
 
-def judge(case: MappingTest, outcome: str, result: t.Any) -> t.List[str]:
+def judge(case: MappingTest, outcome: str, result: t.Any) -> list[str]:
     """What is not as expected, in words; empty if all is. Pure."""
     if outcome != case.outcome:
-        reason = ": %s" % result if outcome in ("skips", "fails") else ""
-        return ["it %s instead of: %s%s" % (_verb(outcome), _verb(case.outcome), reason)]
+        reason = f": {result}" if outcome in ("skips", "fails") else ""
+        return [f"it {_verb(outcome)} instead of: {_verb(case.outcome)}{reason}"]
     if outcome != "yields":
         return []
     return missing(case.expect, result, case.exactly)
 
 
-def missing(expected: Json, found: Json, exactly: bool, where: str = "") -> t.List[str]:
+def missing(expected: Json, found: Json, exactly: bool, where: str = "") -> list[str]:
     """The differences between expected and found fields, nested ones by path. Secrets are not shown."""
     wrong = []
     for key in sorted(expected):
-        path = "%s.%s" % (where, key) if where else str(key)
+        path = f"{where}.{key}" if where else str(key)
         if key not in found:
-            wrong.append("%s is missing" % path)
+            wrong.append(f"{path} is missing")
         elif isinstance(expected[key], dict) and isinstance(found[key], dict):
             wrong.extend(missing(expected[key], found[key], exactly, path))
         elif expected[key] != found[key]:
             secret = key in SECRET_FIELDS
             wrong.append(
-                "%s is %s instead of %s"
-                % (path, MASK if secret else repr(mask(found[key])), MASK if secret else repr(mask(expected[key])))
+                f"{path} is {MASK if secret else repr(mask(found[key]))} instead of {MASK if secret else repr(mask(expected[key]))}"
             )
     if exactly:
         wrong.extend(
-            "%s is not expected" % ("%s.%s" % (where, key) if where else key)
-            for key in sorted(set(found) - set(expected))
+            "%s is not expected" % (f"{where}.{key}" if where else key) for key in sorted(set(found) - set(expected))
         )
     return wrong
 

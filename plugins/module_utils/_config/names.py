@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._authentik.errors import AuthentikError
 from .._common.kind import GROUP
 from .._common.types import Json
@@ -22,10 +20,10 @@ class Names:
 
     def __init__(self, work: Work) -> None:
         self._work = work
-        self._mappings: t.Optional[t.List[Json]] = None
-        self._groups: t.Dict[str, str] = {}
+        self._mappings: list[Json] | None = None
+        self._groups: dict[str, str] = {}
 
-    def mappings(self) -> t.List[Json]:
+    def mappings(self) -> list[Json]:
         """Every Google Workspace property mapping."""
         if self._mappings is None:
             self._mappings = self._work.authentik.mappings()
@@ -51,13 +49,14 @@ class Names:
                 )
         if self._work.check_mode:
             self._work.warn(
-                "%s: authentik has no Google Workspace property mapping '%s' yet. Unless an earlier task makes it, a real run fails."
-                % (option, value)
+                f"{option}: authentik has no Google Workspace property mapping '{value}' yet. Unless an earlier task makes it, "
+                "a real run fails."
             )
             return {"pk": value, "name": value}
         raise Refused(
-            "%s: authentik has no Google Workspace property mapping '%s' (by primary key, managed id or name; the case counts). "
-            "Create it first, for example with google_workspace_mapping." % (option, value),
+            f"{option}: authentik has no Google Workspace property mapping '{value}' (by primary key, managed id or name; the "
+            "case counts). "
+            "Create it first, for example with google_workspace_mapping.",
             "not_found",
         )
 
@@ -81,19 +80,18 @@ class Names:
         except AuthentikError as exc:
             if exc.kind == "not_found":
                 raise Refused(
-                    "%s: authentik has no group '%s' (by name or UUID; the case counts)." % (option, value), "not_found"
+                    f"{option}: authentik has no group '{value}' (by name or UUID; the case counts).", "not_found"
                 ) from None
             if exc.kind == "ambiguous":
                 raise Refused(
-                    "%s: %s Give the UUID of the group that is meant in its other spelling (with hyphens, or without)."
-                    % (option, exc.message),
+                    f"{option}: {exc.message} Give the UUID of the group that is meant in its other spelling (with hyphens, or without).",
                     "ambiguous",
                 ) from None
             raise
         self._groups[target.pk] = target.name
         return target.pk
 
-    def group_label(self, pk: t.Optional[str]) -> str:
+    def group_label(self, pk: str | None) -> str:
         """A group's name; empty for none, the primary key where it cannot be read."""
         if not pk:
             return ""
@@ -108,13 +106,13 @@ class Names:
         return self._groups[pk]
 
 
-def find_provider(work: Work) -> t.Optional[Json]:
+def find_provider(work: Work) -> Json | None:
     """The provider that provider_id or provider_name (or name) means, or None. Its secrets are known as such from here on."""
     options = work.options
     pk = options.get("provider_id")
     name = options.get("provider_name") or options.get("name")
     if pk is not None:
-        found: t.Optional[Json] = work.authentik.provider(pk)
+        found: Json | None = work.authentik.provider(pk)
     else:
         named = work.api.providers_named(str(name))
         if len(named) > 1:

@@ -43,20 +43,20 @@ _PLAIN = (
 _SLUG = re.compile(r"^[-a-zA-Z0-9_]+$")
 
 
-def problem(options: Json) -> t.Optional[str]:
+def problem(options: Json) -> str | None:
     """What is wrong with the options by themselves, naming the option; None if nothing is."""
     if options.get("name") is None and options.get("provider_id") is None:
         return "name and provider_id are both null; give one of them."
     for name in ("name", "delegated_subject", "default_group_email_domain", "sync_page_timeout", "credentials_ref"):
         value = options.get(name)
         if value is not None and not value.strip():
-            return "%s is empty; give a value, or leave it out." % name
+            return f"{name} is empty; give a value, or leave it out."
     subject = options.get("delegated_subject")
     if subject is not None and not re.match(r"^[^@\s]+@[^@\s]+$", subject):
-        return "delegated_subject must be the e-mail address of a Google Workspace administrator, not '%s'." % subject
+        return f"delegated_subject must be the e-mail address of a Google Workspace administrator, not '{subject}'."
     domain = options.get("default_group_email_domain")
     if domain is not None and ("@" in domain or "/" in domain or " " in domain):
-        return "default_group_email_domain must be a domain like example.com, not '%s'." % domain
+        return f"default_group_email_domain must be a domain like example.com, not '{domain}'."
     size = options.get("sync_page_size")
     if size is not None and not 1 <= size <= 2147483647:
         return "sync_page_size must be at least 1 and at most 2147483647, not %d." % size
@@ -79,7 +79,7 @@ def problem(options: Json) -> t.Optional[str]:
     return None
 
 
-def given_key(options: Json) -> t.Optional[Json]:
+def given_key(options: Json) -> Json | None:
     """The service account's key that the options give, or None. Raises GoogleError without quoting it."""
     origin = "credentials_file" if options.get("credentials_file") else "credentials"
     if not options.get(origin):
@@ -141,7 +141,7 @@ class ProviderWork(Work):
         else:
             self._change(observed, wanted, application)
 
-    def _wanted(self, key: t.Optional[Json]) -> Json:
+    def _wanted(self, key: Json | None) -> Json:
         """The fields to have, with primary keys for names."""
         options = self.options
         wanted: Json = {name: options[name] for name in _PLAIN if options.get(name) is not None}
@@ -162,13 +162,12 @@ class ProviderWork(Work):
             wanted["credentials"] = key
         return wanted
 
-    def _default_mappings(self, name: str, kind: Kind) -> t.List[str]:
+    def _default_mappings(self, name: str, kind: Kind) -> list[str]:
         """authentik's own mapping, which its admin interface chooses for a new provider, too."""
         found = [str(item["pk"]) for item in self.names.mappings() if item.get("managed") == MANAGED % kind]
         if not found:
             self.warn(
-                "authentik has no default %s property mapping, and %s names none: without one every sync of %ss stops."
-                % (kind, name, kind)
+                f"authentik has no default {kind} property mapping, and {name} names none: without one every sync of {kind}s stops."
             )
         return found
 
@@ -183,7 +182,7 @@ class ProviderWork(Work):
                 "invalid_option",
             )
 
-    def _create(self, wanted: Json, application: t.Optional[Json]) -> None:
+    def _create(self, wanted: Json, application: Json | None) -> None:
         self.demand_licence()
         made = self.write("POST", "provider", str(wanted["name"]), lambda: self.api.create_provider(wanted))
         if made is None:
@@ -199,7 +198,7 @@ class ProviderWork(Work):
         if "credentials" in wanted:
             self.report.after["credentials"] = shown_difference(None, wanted["credentials"])[1]
 
-    def _change(self, observed: Json, wanted: Json, application: t.Optional[Json]) -> None:
+    def _change(self, observed: Json, wanted: Json, application: Json | None) -> None:
         changes = differing(wanted, observed)
         how = self.options["update_credentials"]
         if "credentials" in wanted and (how == "on_create" or not shows_credentials(observed)):
@@ -244,7 +243,7 @@ class ProviderWork(Work):
 
     # The application
 
-    def _observe_application(self) -> t.Optional[Json]:
+    def _observe_application(self) -> Json | None:
         """The wanted application, or None where none is wanted or it is still to be made. Raises Refused."""
         wanted = self.options.get("application")
         if not wanted:
@@ -261,14 +260,13 @@ class ProviderWork(Work):
             found = named[0] if named else None
         if found is None and not self.options["create_application"]:
             raise Refused(
-                "application: authentik has no application '%s' (by slug or name; the case counts). Create it first, or set "
-                "create_application. authentik also answers so when the token's user may not see the application."
-                % wanted,
+                f"application: authentik has no application '{wanted}' (by slug or name; the case counts). Create it first, or set "
+                "create_application. authentik also answers so when the token's user may not see the application.",
                 "not_found",
             )
         return found
 
-    def _attach(self, provider: Json, application: t.Optional[Json]) -> None:
+    def _attach(self, provider: Json, application: Json | None) -> None:
         """Let the wanted application carry the provider, and leave its other providers as they are."""
         wanted = self.options.get("application")
         if wanted is None:
@@ -286,7 +284,7 @@ class ProviderWork(Work):
         else:
             if pk is not None and application.get("provider") == pk:
                 raise Refused(
-                    "application: %s has this provider as its main one; take it off there first." % slug, "conflict"
+                    f"application: {slug} has this provider as its main one; take it off there first.", "conflict"
                 )
             others = [item for item in application.get("backchannel_providers") or [] if item != pk]
             self._set_backchannel(slug, others + [pk])
@@ -298,7 +296,7 @@ class ProviderWork(Work):
         others = [item for item in (application or {}).get("backchannel_providers") or [] if item != provider.get("pk")]
         self._set_backchannel(current, others)
 
-    def _set_backchannel(self, slug: str, providers: t.List[t.Any]) -> None:
+    def _set_backchannel(self, slug: str, providers: list[t.Any]) -> None:
         answer = self.write(
             "PATCH",
             "application",
@@ -306,7 +304,7 @@ class ProviderWork(Work):
             lambda: self.api.change_application(slug, {"backchannel_providers": providers}),
         )
         if answer is not None and set(answer.get("backchannel_providers") or []) != set(providers):
-            raise AuthentikError("status", "authentik took the change of application %s, but does not hold it." % slug)
+            raise AuthentikError("status", f"authentik took the change of application {slug}, but does not hold it.")
 
     # Report
 
@@ -318,6 +316,6 @@ class ProviderWork(Work):
             "application": str(provider.get("assigned_backchannel_application_slug") or "") or None,
         }
 
-    def _state(self, provider: t.Optional[Json]) -> Json:
+    def _state(self, provider: Json | None) -> Json:
         """A provider's state for the diff: by names, without secrets."""
         return {} if provider is None else options_of(provider, self.names)

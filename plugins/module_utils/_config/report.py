@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._common.types import Json
 
 
@@ -23,21 +21,21 @@ class Report:
     def __init__(self) -> None:
         self.changed = False
         self.values: Json = {}
-        self.operations: t.List[Json] = []
+        self.operations: list[Json] = []
         self.writes = True
-        self.before: t.Optional[Json] = None
-        self.after: t.Optional[Json] = None
+        self.before: Json | None = None
+        self.after: Json | None = None
         self.header = ""
-        self.calls: t.Dict[str, int] = {}
-        self.server_version: t.Optional[str] = None
+        self.calls: dict[str, int] = {}
+        self.server_version: str | None = None
         self.duration = 0.0
         self.failure = ""
         self.fails_task = False
-        self.errors: t.List[Json] = []
-        self.http_status: t.Optional[int] = None
-        self.code: t.Optional[str] = None
+        self.errors: list[Json] = []
+        self.http_status: int | None = None
+        self.code: str | None = None
 
-    def fail(self, message: str, code: t.Optional[str] = None) -> None:
+    def fail(self, message: str, code: str | None = None) -> None:
         """Note that what was asked for is not so; changed keeps what is known."""
         self.failure = message
         self.code = code or self.code or "failed"

@@ -72,7 +72,7 @@ THINGS = (
 )
 
 
-def effective(work: Work, me: Json, provider: Json, mapping: t.Optional[str]) -> t.List[Json]:
+def effective(work: Work, me: Json, provider: Json, mapping: str | None) -> list[Json]:
     """What the token's user may do: {what, permission, held, needed_to_sync} each; held is None for unknown."""
     superuser = bool(me.get("is_superuser"))
     held = None if superuser else _of_roles(work, me)
@@ -81,12 +81,12 @@ def effective(work: Work, me: Json, provider: Json, mapping: t.Optional[str]) ->
         "mapping": mapping or "",
         "application": str(provider.get("assigned_backchannel_application_slug") or ""),
     }
-    asked: t.Dict[str, t.Optional[bool]] = {}
+    asked: dict[str, bool | None] = {}
     found = []
     for thing in THINGS:
         if thing.tasks and not work.version.has_tasks:
             continue
-        answer: t.Optional[bool] = True
+        answer: bool | None = True
         if not superuser:
             answer = _one(work, thing, me, held, values, asked)
         found.append(
@@ -95,12 +95,12 @@ def effective(work: Work, me: Json, provider: Json, mapping: t.Optional[str]) ->
     return found
 
 
-def _of_roles(work: Work, me: Json) -> t.Optional[t.Set[str]]:
+def _of_roles(work: Work, me: Json) -> set[str] | None:
     """What the user's roles permit on every object; None where authentik does not tell."""
     roles = me.get("roles")
     if not isinstance(roles, list):
         return None
-    held: t.Set[str] = set()
+    held: set[str] = set()
     for role in roles:
         try:
             held.update(work.api.role_permissions(str(role.get("pk"))))
@@ -113,10 +113,10 @@ def _one(
     work: Work,
     thing: Thing,
     me: Json,
-    held: t.Optional[t.Set[str]],
-    values: t.Dict[str, str],
-    asked: t.Dict[str, t.Optional[bool]],
-) -> t.Optional[bool]:
+    held: set[str] | None,
+    values: dict[str, str],
+    asked: dict[str, bool | None],
+) -> bool | None:
     if thing.how == "system":
         return thing.permission.partition(".")[2] in (me.get("system_permissions") or [])
     if held is not None and thing.permission in held:
@@ -127,7 +127,7 @@ def _one(
     path = thing.path.format(**values)
     if path.endswith("//"):
         return None
-    key = "%s %s" % (thing.how, path)
+    key = f"{thing.how} {path}"
     if key not in asked:
         try:
             if thing.how == "read":

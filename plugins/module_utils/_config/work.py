@@ -63,7 +63,7 @@ class Work:
         check_mode: bool,
         warn: t.Callable[[str], None],
         keep_secret: t.Callable[[t.Iterable[str]], None],
-        open_directory: t.Optional[t.Callable[[Json], Directory]] = None,
+        open_directory: t.Callable[[Json], Directory] | None = None,
     ) -> None:
         self.authentik = authentik
         self.api = ConfigurationApi(authentik.client)
@@ -72,10 +72,10 @@ class Work:
         self.warn = warn
         self.keep_secret = keep_secret
         self.open_directory = open_directory
-        self.directory: t.Optional[Directory] = None
+        self.directory: Directory | None = None
         self.report = self.new_report()
         self.unread = False
-        self._version: t.Optional[Version] = None
+        self._version: Version | None = None
 
     @classmethod
     def new_report(cls) -> Report:
@@ -99,7 +99,7 @@ class Work:
             report.errors = exc.errors
             report.http_status = exc.http_status
             if _is_licence_refusal(exc):
-                report.fail("%s %s" % (exc.message, LICENCE_REMEDY), "licence")
+                report.fail(f"{exc.message} {LICENCE_REMEDY}", "licence")
             else:
                 report.fail(str(exc), exc.code)
         except Refused as exc:
@@ -129,7 +129,7 @@ class Work:
             self.report.server_version = str(self._version)
         return self._version
 
-    def write(self, method: str, resource: str, key: str, send: t.Callable[[], T]) -> t.Optional[T]:
+    def write(self, method: str, resource: str, key: str, send: t.Callable[[], T]) -> T | None:
         """The one door to writes: notes one and performs it; in check mode it is only noted, and the answer is None."""
         done = {"method": method, "resource": resource, "key": key, "by": "module"}
         if self.check_mode:
@@ -141,7 +141,7 @@ class Work:
         except AuthentikError as exc:
             if exc.may_have_been_applied:
                 exc.remedy = (
-                    "%s It may have been done nevertheless; run the task again, which checks first." % exc.remedy
+                    f"{exc.remedy} It may have been done nevertheless; run the task again, which checks first."
                 ).strip()
             raise
         self.report.operations.append(done)
@@ -167,8 +167,7 @@ class Work:
         status = str(self.api.licence().get("status"))
         if status not in VALID_LICENCES:
             raise Refused(
-                "authentik would refuse this: its enterprise licence is not valid (status %s). %s"
-                % (status, LICENCE_REMEDY),
+                f"authentik would refuse this: its enterprise licence is not valid (status {status}). {LICENCE_REMEDY}",
                 "licence",
             )
 

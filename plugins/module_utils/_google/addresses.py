@@ -26,7 +26,7 @@ def is_local(host: str) -> bool:
     return is_loopback(host) or host in _METADATA or _is(host, "is_link_local")
 
 
-def problem(address: t.Any, plain: t.Callable[[str], bool] = is_loopback) -> t.Optional[str]:
+def problem(address: t.Any, plain: t.Callable[[str], bool] = is_loopback) -> str | None:
     """What is wrong with an address that secrets are sent to, or None. The text never quotes the address.
 
     Args:

@@ -49,14 +49,14 @@ class Credentials:
         if wrong:
             raise GoogleError(
                 "credentials",
-                "token_uri in the service account of %s %s." % (origin, wrong),
+                f"token_uri in the service account of {origin} {wrong}.",
                 "token_uri must be an https:// URL (http:// for a loopback address only). Use the whole JSON key that Google Cloud "
                 "issued, in which it is https://oauth2.googleapis.com/token.",
             )
         if not subject:
             raise GoogleError(
                 "subject",
-                "No subject to act as is known for the service account of %s." % origin,
+                f"No subject to act as is known for the service account of {origin}.",
                 "Set delegated_subject to the address of a Google Workspace administrator.",
             )
         self.info = info
@@ -69,7 +69,7 @@ class Credentials:
         """The same service account and subject with other scopes."""
         return Credentials(self.info, self.subject, scopes, self.origin, self.own)
 
-    def secrets(self) -> t.List[str]:
+    def secrets(self) -> list[str]:
         """The values that must never be printed."""
         return [str(self.info["private_key"])]
 
@@ -96,7 +96,7 @@ class ApplicationDefault:
     origin = KEYLESS
     own = True
 
-    def __init__(self, subject: str, scopes: t.Sequence[str], email: str = "", found: t.Optional[Json] = None) -> None:
+    def __init__(self, subject: str, scopes: t.Sequence[str], email: str = "", found: Json | None = None) -> None:
         self.subject = subject
         self.scopes = list(scopes) or list(DEFAULT_SCOPES)
         self.email = email
@@ -106,7 +106,7 @@ class ApplicationDefault:
         """The same identity and subject with other scopes."""
         return ApplicationDefault(self.subject, scopes, self.email, self.found)
 
-    def secrets(self) -> t.List[str]:
+    def secrets(self) -> list[str]:
         """Nothing: what is secret here is made at Google, and masked where it is received."""
         return []
 
@@ -116,7 +116,7 @@ class ApplicationDefault:
         return {
             "scopes": self.scopes,
             "subject": self.subject,
-            "client_id": "of the service account %s" % account,
+            "client_id": f"of the service account {account}",
             "account": account,
             "endpoint": endpoint,
         }
@@ -130,7 +130,7 @@ def choose(options: Json, provider: Json) -> AnyCredentials:
     return of_options(options) or of_provider(options, provider)
 
 
-def of_options(options: Json) -> t.Optional[AnyCredentials]:
+def of_options(options: Json) -> AnyCredentials | None:
     """The operator's own credentials, or None where the options give none.
 
     Whom they act as and what they may do come from the options or from a default, never from authentik: who may change a provider
@@ -150,15 +150,14 @@ def of_options(options: Json) -> t.Optional[AnyCredentials]:
     if keyless and given:
         raise GoogleError(
             "credentials",
-            "%s and %s are mutually exclusive: application default credentials use no key." % (KEYLESS, given[0]),
-            "Leave out %s (and the environment variable GCP_%s), or set google_auth to key."
-            % (given[0], given[0].upper()),
+            f"{KEYLESS} and {given[0]} are mutually exclusive: application default credentials use no key.",
+            f"Leave out {given[0]} (and the environment variable GCP_{given[0].upper()}), or set google_auth to key.",
         )
     email = str(options["service_account_email"] or "").strip()
     if email and not keyless:
         raise GoogleError(
             "credentials",
-            "service_account_email is for %s only; a key names its service account itself." % KEYLESS,
+            f"service_account_email is for {KEYLESS} only; a key names its service account itself.",
             "Leave out service_account_email, or set google_auth to application_default.",
         )
     if email and not _ACCOUNT.match(email):
@@ -205,7 +204,7 @@ def parse_key(text: str, origin: str) -> Json:
     if not isinstance(info, dict) or info.get("type", "service_account") != "service_account":
         raise GoogleError(
             "credentials",
-            "%s is not the JSON key of a service account." % origin,
+            f"{origin} is not the JSON key of a service account.",
             "Download a JSON key for the service account in Google Cloud and use it whole.",
         )
     return info
@@ -221,10 +220,10 @@ def read_key_file(path: str, option: str = "service_account_file") -> Json:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not text"
         raise GoogleError(
             "credentials",
-            "%s %s cannot be read: %s." % (option, expanded, reason),
+            f"{option} {expanded} cannot be read: {reason}.",
             "The file must be on the host that the module runs on, and readable for its user.",
         ) from None
-    return parse_key(text, "%s %s" % (option, expanded))
+    return parse_key(text, f"{option} {expanded}")
 
 
 def _given_key(options: Json, origin: str) -> Json:
@@ -236,14 +235,13 @@ def _given_key(options: Json, origin: str) -> Json:
 def _own_subject(options: Json, origin: str) -> str:
     subject = str(options["delegated_subject"] or "").strip()
     remedy = (
-        "Set delegated_subject (or the environment variable %s) to the e-mail address of the Google Workspace administrator to act as."
-        % SUBJECT_VARIABLE
+        f"Set delegated_subject (or the environment variable {SUBJECT_VARIABLE}) to the e-mail address of the Google "
+        "Workspace administrator to act as."
     )
     if not subject:
         raise GoogleError(
             "subject",
-            "delegated_subject is missing. With %s it is required, because it is not taken from the provider in authentik."
-            % origin,
+            f"delegated_subject is missing. With {origin} it is required, because it is not taken from the provider in authentik.",
             remedy,
         )
     if not _ADDRESS.match(subject):
@@ -251,7 +249,7 @@ def _own_subject(options: Json, origin: str) -> str:
     return subject
 
 
-def _wrong_token_uri(info: Json) -> t.Optional[str]:
+def _wrong_token_uri(info: Json) -> str | None:
     """What is wrong with a key's token_uri. The text never quotes it: a key may have been pasted into it."""
     address = info["token_uri"]
     wrong = addresses.problem(address)

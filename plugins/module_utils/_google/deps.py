@@ -79,11 +79,11 @@ class _Bounded(http.client.HTTPResponse):
         super().__init__(sock, *args, **kwargs)
         self.seconds = sock.gettimeout() or 0.0
 
-    def read(self, amt: t.Optional[int] = None) -> bytes:
+    def read(self, amt: int | None = None) -> bytes:
         if amt is not None:
             return super().read(amt)
         deadline = time.monotonic() + self.seconds
-        parts: t.List[bytes] = []
+        parts: list[bytes] = []
         size = 0
         while True:
             part = self.read1(READ_BYTES)
@@ -116,7 +116,7 @@ def _sent_once(base: t.Any) -> t.Any:
 
 
 _Loaded = t.TypeVar("_Loaded")
-_loaded: t.Dict[t.Any, t.Any] = {}
+_loaded: dict[t.Any, t.Any] = {}
 
 
 def load() -> Libraries:
@@ -141,8 +141,8 @@ def _once(libraries: t.Callable[[], _Loaded]) -> _Loaded:
             missing = traceback.format_exc().strip().splitlines()[-1]
             raise GoogleError(
                 "libraries",
-                "Google's client libraries cannot be imported by %s (Python %s) on %s: %s."
-                % (sys.executable, platform.python_version(), platform.node(), missing),
-                "Install %s there; they want Python 3.10 or later." % PACKAGES,
+                f"Google's client libraries cannot be imported by {sys.executable} (Python {platform.python_version()}) on "
+                f"{platform.node()}: {missing}.",
+                f"Install {PACKAGES} there; they want Python 3.10 or later.",
             ) from None
     return t.cast(_Loaded, _loaded[libraries])

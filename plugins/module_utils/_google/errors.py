@@ -29,8 +29,8 @@ class ErrorRule(t.NamedTuple):
             ``{scopes_setting} {host}``, for which there are defaults.
     """
 
-    status: t.Optional[int]
-    reasons: t.Tuple[str, ...]
+    status: int | None
+    reasons: tuple[str, ...]
     pattern: str
     kind: str
     remedy: str
@@ -47,7 +47,7 @@ _RIGHTS = (
 _DISABLED = "Enable the Admin SDK API in the service account's Google Cloud project."
 
 # The first row that fits counts.
-TABLE: t.Tuple[ErrorRule, ...] = (
+TABLE: tuple[ErrorRule, ...] = (
     ErrorRule(None, ("dailyLimitExceeded",), "", "exhausted", _USED_UP),
     ErrorRule(
         None,
@@ -114,7 +114,7 @@ _IAM_DISABLED = (
     "account."
 )
 # What the IAM Service Account Credentials API answers where a service account is asked to sign.
-IAM_TABLE: t.Tuple[ErrorRule, ...] = (
+IAM_TABLE: tuple[ErrorRule, ...] = (
     ErrorRule(429, (), "", "rate", _SLOW_DOWN),
     ErrorRule(500, (), "", "transient", _LATER),
     ErrorRule(502, (), "", "transient", _LATER),
@@ -162,7 +162,7 @@ class GoogleError(RemoteError):
     side = "google"
 
     def __init__(
-        self, kind: str, message: str, remedy: str = "", http_status: t.Optional[int] = None, reason: str = ""
+        self, kind: str, message: str, remedy: str = "", http_status: int | None = None, reason: str = ""
     ) -> None:
         super().__init__(kind, message, remedy, http_status)
         self.reason = reason
@@ -178,7 +178,7 @@ class GoogleError(RemoteError):
         return self.kind not in ("invalid", "not_found", "conflict", "cycle", "not_ready", "precondition", "limit")
 
 
-def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
+def parse_body(raw: bytes | str) -> tuple[bool, str, list[str]]:
     """Read an error body in either of Google's shapes.
 
     Returns:
@@ -204,10 +204,10 @@ def parse_body(raw: t.Union[bytes, str]) -> t.Tuple[bool, str, t.List[str]]:
 
 def explain(
     status: int,
-    raw: t.Union[bytes, str],
+    raw: bytes | str,
     what: str,
     context: t.Mapping[str, t.Any],
-    table: t.Tuple[ErrorRule, ...] = TABLE,
+    table: tuple[ErrorRule, ...] = TABLE,
 ) -> GoogleError:
     """The error for an HTTP answer of the Directory API, or of the API that the table is about.
 
@@ -225,7 +225,7 @@ def explain(
         " %s" % reason if reason else "",
         ": %s" % message.rstrip(".") if message else "",
     )
-    text = "Could not %s: %s." % (what, said)
+    text = f"Could not {what}: {said}."
     if status == 404 and not genuine and table is TABLE:
         remedy = "Check google_api_endpoint (%s): that is no Directory API." % context["endpoint"]
         return GoogleError("wrong_address", text, remedy, status, reason)
@@ -238,7 +238,7 @@ def classify(
     reasons: t.Sequence[str],
     text: str,
     context: t.Mapping[str, str],
-    table: t.Tuple[ErrorRule, ...] = TABLE,
+    table: tuple[ErrorRule, ...] = TABLE,
 ) -> GoogleError:
     """The error for an answer of Google's, whoever received it: the one way to the table.
 
@@ -254,7 +254,7 @@ def classify(
     return GoogleError(row.kind, text, remedy, status, reasons[0] if reasons else "")
 
 
-def retry_after(value: str) -> t.Optional[float]:
+def retry_after(value: str) -> float | None:
     """The seconds that a Retry-After header asks for, which is a number or a date; None if it is neither."""
     text = value.strip()
     if re.match(r"^\d{1,6}$", text):

@@ -86,17 +86,17 @@ class Sender:
         self._transport = transport
         self._timeout = timeout
         self._unreachable = unreachable
-        self._secrets: t.Set[str] = set()
+        self._secrets: set[str] = set()
         self.what = "get a token of Google"
-        self.refusal: t.Optional[t.Tuple[str, int, str]] = None
+        self.refusal: tuple[str, int, str] | None = None
 
     def __call__(
         self,
         url: str,
         method: str = "GET",
         body: t.Any = None,
-        headers: t.Optional[t.Mapping[str, str]] = None,
-        timeout: t.Optional[float] = None,
+        headers: t.Mapping[str, str] | None = None,
+        timeout: float | None = None,
         **more: t.Any,
     ) -> t.Any:
         libraries = deps.load_default()
@@ -119,7 +119,7 @@ class Sender:
                 raise libraries.exceptions.TransportError(error.message) from None
             raise error from None
         except (deps.TooLarge, *deps.load().bombs) as exc:
-            raise self._error("%s: %s." % (host, exc), "Check the address.") from None
+            raise self._error(f"{host}: {exc}.", "Check the address.") from None
         return self._received(libraries, url, host, answer, content)
 
     def mask(self, text: str) -> str:
@@ -137,7 +137,7 @@ class Sender:
         wrong = addresses.problem(url.partition("?")[0], addresses.is_local)
         if wrong:
             raise self._error(
-                "An address of the application default credentials %s." % wrong,
+                f"An address of the application default credentials {wrong}.",
                 "Every address in the credential configuration must be an https:// URL; http:// is for loopback addresses and the "
                 "platform's metadata server only. Check the file that GOOGLE_APPLICATION_CREDENTIALS names, and GCE_METADATA_HOST.",
             )
@@ -194,7 +194,7 @@ class Sender:
         return Response()
 
     def _error(self, text: str, remedy: str) -> GoogleError:
-        return GoogleError("credentials", "Could not %s: %s" % (self.what, text), remedy)
+        return GoogleError("credentials", f"Could not {self.what}: {text}", remedy)
 
 
 def signer(application: ApplicationDefault, endpoint: str, sender: Sender, lock: t.Any) -> t.Any:
@@ -228,13 +228,13 @@ def signer(application: ApplicationDefault, endpoint: str, sender: Sender, lock:
 
 def _token(
     libraries: t.Any, application: ApplicationDefault, sender: Sender, iam: str, token_uri: str
-) -> t.Tuple[str, float]:
+) -> tuple[str, float]:
     source = _identity(libraries, application, sender)
     account = application.email or str(getattr(source, "service_account_email", None) or "")
     if "@" not in account:
         raise GoogleError(
             "credentials",
-            "Could not %s: the application default credentials name no service account that could sign." % sender.what,
+            f"Could not {sender.what}: the application default credentials name no service account that could sign.",
             "Set service_account_email (or the environment variable GOOGLE_WORKSPACE_SERVICE_ACCOUNT_EMAIL) to the service account "
             "that has the domain-wide delegation.",
         )
@@ -275,8 +275,9 @@ def _identity(libraries: t.Any, application: ApplicationDefault, sender: Sender)
         except libraries.exceptions.DefaultCredentialsError:
             raise GoogleError(
                 "credentials",
-                "Could not %s: with %s this host has no identity that Google knows. GOOGLE_APPLICATION_CREDENTIALS names no file of "
-                "credentials that can be used, and no metadata server answers." % (sender.what, KEYLESS),
+                f"Could not {sender.what}: with {KEYLESS} this host has no identity that Google knows. "
+                "GOOGLE_APPLICATION_CREDENTIALS names no file of "
+                "credentials that can be used, and no metadata server answers.",
                 _NONE,
             ) from None
         except (libraries.exceptions.GoogleAuthError, *_UNSOUND) as exc:
@@ -292,8 +293,8 @@ def _found(libraries: t.Any, sender: Sender) -> t.Any:
     if isinstance(source, deps.load().service_account.Credentials):
         raise GoogleError(
             "credentials",
-            "Could not %s: the application default credentials are a service account's key, and %s is for working without one."
-            % (sender.what, KEYLESS),
+            f"Could not {sender.what}: the application default credentials are a service account's key, and {KEYLESS} is for "
+            "working without one.",
             "Leave out GOOGLE_APPLICATION_CREDENTIALS, or set google_auth to key and give the file in service_account_file.",
         )
     return libraries.with_scopes_if_required(source, [IAM_SCOPE])
@@ -301,7 +302,7 @@ def _found(libraries: t.Any, sender: Sender) -> t.Any:
 
 def _no_identity(exc: Exception, sender: Sender) -> GoogleError:
     """The error for an identity that has no token."""
-    start = "Could not %s: the application default credentials give no token" % sender.what
+    start = f"Could not {sender.what}: the application default credentials give no token"
     if sender.refusal is None:
         text = str(exc.args[0]) if exc.args else ""
         # Of google-auth's own texts only these are known to quote nothing of what was read.
@@ -353,7 +354,7 @@ def _signed(application: ApplicationDefault, source: t.Any, account: str, sender
         signed = None
     if not isinstance(signed, str) or not signed:
         raise GoogleError(
-            "transient", "Could not %s: Google's answer holds no signature." % what, "Try again later.", 400
+            "transient", f"Could not {what}: Google's answer holds no signature.", "Try again later.", 400
         )
     return signed
 

@@ -36,7 +36,7 @@ class Collections:
 
     def __init__(self, service: t.Any) -> None:
         self._service = service
-        self._made: t.Dict[str, t.Any] = {}
+        self._made: dict[str, t.Any] = {}
 
     def users(self) -> t.Any:
         """Users."""
@@ -93,7 +93,7 @@ class Session:
         self.token_calls = 0
         self.notice: t.Callable[[str], None] = lambda text: None
         self.limiter: AnyLimiter = Unlimited()
-        self.audit: t.Optional[t.Callable[[Json], None]] = None
+        self.audit: t.Callable[[Json], None] | None = None
         self.writes = Writes()
         self._context = credentials.context(endpoint)
         self._timeout = timeout
@@ -101,7 +101,7 @@ class Session:
         self._lock = threading.Lock()
         self._counting = threading.Lock()
         self._own = threading.local()
-        self._sender: t.Optional[keyless.Sender] = None
+        self._sender: keyless.Sender | None = None
         self._signer = self._sign(endpoint)
         self.service = Collections(self._build(endpoint))
 
@@ -156,7 +156,7 @@ class Session:
             if not self.limiter.wait(creates_user) and request.method != "GET":
                 raise GoogleError(
                     "stopped",
-                    "Could not %s: the run was stopped before the request was sent." % what,
+                    f"Could not {what}: the run was stopped before the request was sent.",
                     "Run the task again.",
                 )
             return self._audited(request, what)
@@ -187,7 +187,7 @@ class Session:
                 longest = LONGEST_PAUSE_AT_QUOTA_S if paced else self._timeout - waited
                 if not again(exc) or attempt >= most or pause > longest:
                     raise
-                self.notice("%s Waiting %.1f seconds." % (exc.message, pause))
+                self.notice(f"{exc.message} Waiting {pause:.1f} seconds.")
                 if exc.kind == "rate":
                     self.limiter.refused(pause)
                 if not waiting.pause(pause):
@@ -234,7 +234,7 @@ class Session:
         except (lib.httplib2.HttpLib2Error, http.client.HTTPException, OSError) as exc:
             raise self._unreachable(exc, what, sent=True) from None
         except (deps.TooLarge, *lib.bombs) as exc:
-            error = GoogleError("wrong_address", "Could not %s: %s." % (what, exc), "Check google_api_endpoint.")
+            error = GoogleError("wrong_address", f"Could not {what}: {exc}.", "Check google_api_endpoint.")
             error.may_have_been_applied = True
             raise error from None
         except (ValueError, RecursionError):
@@ -253,13 +253,13 @@ class Session:
         """google-auth takes whatever the token endpoint says for an object with a time that makes sense."""
         return GoogleError(
             "credentials",
-            "Could not %s: Google issues no token (the answer is not what a token endpoint says)." % what,
-            "Check token_uri in the service account of %s." % self.credentials.origin,
+            f"Could not {what}: Google issues no token (the answer is not what a token endpoint says).",
+            f"Check token_uri in the service account of {self.credentials.origin}.",
         )
 
     def _broken(self, what: str) -> GoogleError:
         return GoogleError(
-            "transient", "Could not %s: Google's answer is cut off or no JSON object." % what, "Try again later."
+            "transient", f"Could not {what}: Google's answer is cut off or no JSON object.", "Try again later."
         )
 
     def _build(self, endpoint: str) -> t.Any:
@@ -297,7 +297,7 @@ class Session:
             # The library's text may quote the key.
             raise GoogleError(
                 "credentials",
-                "The private key of the service account of %s cannot be used." % self.credentials.origin,
+                f"The private key of the service account of {self.credentials.origin} cannot be used.",
                 "Use the whole JSON key that Google Cloud issued.",
             ) from None
 
@@ -359,7 +359,7 @@ class Session:
                 "Check that the delegated subject %s is an active administrator of this Google Workspace, %sand this host's clock."
                 % (self._context["subject"], "that the key is not revoked, " if self._sender is None else ""),
             )
-        return GoogleError("credentials", start, "Check the service account of %s." % self.credentials.origin)
+        return GoogleError("credentials", start, f"Check the service account of {self.credentials.origin}.")
 
     def _unreachable(self, exc: Exception, what: str, sent: bool, host: str = "") -> GoogleError:
         reason: t.Any = exc
@@ -369,12 +369,12 @@ class Session:
         if isinstance(reason, ssl.SSLError):
             return GoogleError(
                 "tls",
-                "Could not %s: no trusted TLS connection (%s)." % (what, reason.reason or reason),
+                f"Could not {what}: no trusted TLS connection ({reason.reason or reason}).",
                 "If a proxy intercepts TLS, give its authority to httplib2 by the environment variable HTTPLIB2_CA_CERTS.",
             )
         error = GoogleError(
             "unreachable",
-            "Could not %s: Google (%s) is out of reach (%s: %s)." % (what, host, type(reason).__name__, reason),
+            f"Could not {what}: Google ({host}) is out of reach ({type(reason).__name__}: {reason}).",
             "Check this host's network and proxy settings.",
         )
         # No connection, no request; else nobody knows whether it arrived.
@@ -384,7 +384,7 @@ class Session:
         return error
 
 
-def _passwords(request: t.Any) -> t.List[str]:
+def _passwords(request: t.Any) -> list[str]:
     """The password that a request carries, which an answer may quote."""
     body = request.body if isinstance(request.body, str) else ""
     if '"password"' not in body:

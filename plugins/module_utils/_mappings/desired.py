@@ -41,8 +41,8 @@ Answer = t.Union[Json, MappingProblem]
 
 
 def evaluate(
-    authentik: Authentik, provider: Json, kind: Kind, target: Json, google_id: t.Optional[str]
-) -> t.Tuple[Json, Json]:
+    authentik: Authentik, provider: Json, kind: Kind, target: Json, google_id: str | None
+) -> tuple[Json, Json]:
     """Let authentik evaluate the provider's mappings for one object: one request each.
 
     Args:
@@ -65,7 +65,7 @@ def evaluate(
         raise MappingProblem("unavailable", str(exc)) from None
 
 
-def mapping_keys(provider: Json, kind: Kind) -> t.List[str]:
+def mapping_keys(provider: Json, kind: Kind) -> list[str]:
     """The primary keys of the mappings that a provider uses for one kind of object. Pure.
 
     Raises:
@@ -73,18 +73,16 @@ def mapping_keys(provider: Json, kind: Kind) -> t.List[str]:
     """
     keys = [str(item) for item in provider.get(kind.mappings_field) or []]
     if not keys:
-        raise MappingProblem("empty", "the provider has no %s property mappings" % kind)
+        raise MappingProblem("empty", f"the provider has no {kind} property mappings")
     return keys
 
 
-def ask(
-    authentik: Authentik, mapping: str, provider: Json, kind: Kind, target: Json, google_id: t.Optional[str]
-) -> Json:
+def ask(authentik: Authentik, mapping: str, provider: Json, kind: Kind, target: Json, google_id: str | None) -> Json:
     """Authentik's answer for one mapping and one object, as Authentik.test_mapping gives it. Raises AuthentikError."""
     return authentik.test_mapping(mapping, {kind: target["pk"]}, context_of(provider, google_id))
 
 
-def context_of(provider: Json, google_id: t.Optional[str]) -> Json:
+def context_of(provider: Json, google_id: str | None) -> Json:
     """The variables that a mapping sees besides the object. Pure.
 
     Plain values: an expression that wants the row's or the provider's methods cannot be tested this way.
@@ -99,10 +97,10 @@ def put_together(
     provider: Json,
     kind: Kind,
     target: Json,
-    answers: t.Sequence[t.Tuple[str, Answer]],
+    answers: t.Sequence[tuple[str, Answer]],
     mapping_names: t.Callable[[], t.Mapping[str, str]],
-    known_names: t.Optional[t.Mapping[str, str]] = None,
-) -> t.Tuple[Json, Json]:
+    known_names: t.Mapping[str, str] | None = None,
+) -> tuple[Json, Json]:
     """Make one record of the answers for one object.
 
     Args:
@@ -136,12 +134,12 @@ def put_together(
     return combine(kind, results, target, str(provider.get("default_group_email_domain") or ""))
 
 
-def independent(results: t.Sequence[t.Optional[Json]]) -> bool:
+def independent(results: t.Sequence[Json | None]) -> bool:
     """Whether results give the same in whatever order they are merged. Pure.
 
     Then nobody has to be asked for the mappings' names, in whose order authentik merges.
     """
-    seen: t.Set[str] = set()
+    seen: set[str] = set()
     for result in results:
         fields = set(result or ())
         if seen & fields:
@@ -150,7 +148,7 @@ def independent(results: t.Sequence[t.Optional[Json]]) -> bool:
     return True
 
 
-def combine(kind: Kind, results: t.Sequence[t.Optional[Json]], target: Json, group_domain: str) -> t.Tuple[Json, Json]:
+def combine(kind: Kind, results: t.Sequence[Json | None], target: Json, group_domain: str) -> tuple[Json, Json]:
     """Merge the mappings' results, in order, as authentik does, and add what it adds. Pure.
 
     Returns:
@@ -164,7 +162,7 @@ def combine(kind: Kind, results: t.Sequence[t.Optional[Json]], target: Json, gro
         if result is not None:
             merge(merged, result)
     if not merged:
-        raise MappingProblem("empty", "no %s property mapping yields anything" % kind)
+        raise MappingProblem("empty", f"no {kind} property mapping yields anything")
     if kind == USER:
         merged = {key: value for key, value in merged.items() if value is not None}
         merged.setdefault("primaryEmail", target.get("email") or "")
@@ -176,7 +174,7 @@ def combine(kind: Kind, results: t.Sequence[t.Optional[Json]], target: Json, gro
 
 def group_address(name: str, domain: str) -> str:
     """The address that authentik gives a group unless a mapping does."""
-    return "%s@%s" % (slug(name), domain)
+    return f"{slug(name)}@{domain}"
 
 
 def default_address(target: Target, provider: Json) -> str:
@@ -203,7 +201,7 @@ def merge(into: Json, other: Json) -> None:
             into[key] = value
 
 
-def result_of(answer: Answer, name: str) -> t.Optional[Json]:
+def result_of(answer: Answer, name: str) -> Json | None:
     """What a mapping gives, of its answer. Raises MappingProblem. Pure."""
     if isinstance(answer, MappingProblem):
         raise answer
@@ -212,16 +210,16 @@ def result_of(answer: Answer, name: str) -> t.Optional[Json]:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         last = mask_text(lines[-1]) if lines else "no reason given"
         if "SkipObject" in last:
-            raise MappingProblem("skip", "property mapping '%s' leaves it out (SkipObject)" % name)
+            raise MappingProblem("skip", f"property mapping '{name}' leaves it out (SkipObject)")
         if "'dict' object has no attribute" in last or "'NoneType' object has no attribute" in last:
             raise MappingProblem(
-                "unpredictable", "property mapping '%s' uses more than a test can give it: %s" % (name, last)
+                "unpredictable", f"property mapping '{name}' uses more than a test can give it: {last}"
             )
-        raise MappingProblem("failed", "property mapping '%s' fails: %s" % (name, last))
+        raise MappingProblem("failed", f"property mapping '{name}' fails: {last}")
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
-        raise MappingProblem("unpredictable", "the result of property mapping '%s' is no JSON" % name) from None
+        raise MappingProblem("unpredictable", f"the result of property mapping '{name}' is no JSON") from None
     if value is not None and not isinstance(value, dict):
-        raise MappingProblem("failed", "property mapping '%s' returns no dictionary" % name)
+        raise MappingProblem("failed", f"property mapping '{name}' returns no dictionary")
     return value

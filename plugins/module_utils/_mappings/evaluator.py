@@ -70,13 +70,13 @@ class _Plan:
         asked: int, for how many objects authentik had to be asked although it is evaluated here.
     """
 
-    def __init__(self, pk: str, name: str, expression: t.Optional[str]) -> None:
+    def __init__(self, pk: str, name: str, expression: str | None) -> None:
         self.pk = pk
         self.name = name
         self.expression = expression
         self.here = False
         self.reason = ""
-        self.uses: t.FrozenSet[str] = frozenset()
+        self.uses: frozenset[str] = frozenset()
         self.asked = 0
 
     def give_up(self, reason: str) -> None:
@@ -109,11 +109,11 @@ class MappingEvaluator:
         provider: Json,
         kind: Kind,
         mode: str,
-        groups: t.Union[None, t.Mapping[str, Json], t.Callable[[str], t.Optional[Json]]] = None,
+        groups: None | t.Mapping[str, Json] | t.Callable[[str], Json | None] = None,
         pool_map: Map = map,
         seconds: float = 2.0,
         memory_mb: int = 256,
-        mappings: t.Optional[t.Sequence[Json]] = None,
+        mappings: t.Sequence[Json] | None = None,
     ) -> None:
         if mode not in MODES:
             raise ValueError("mode is one of %s" % ", ".join(MODES))
@@ -126,10 +126,10 @@ class MappingEvaluator:
         self._seconds = seconds
         self._memory_mb = memory_mb
         self._mappings = mappings
-        self._names: t.Optional[t.Dict[str, str]] = None
-        self._version: t.Optional[t.Tuple[int, int]] = None
-        self._plans: t.Optional[t.List[_Plan]] = None
-        self._interpreter: t.Optional[Interpreter] = None
+        self._names: dict[str, str] | None = None
+        self._version: tuple[int, int] | None = None
+        self._plans: list[_Plan] | None = None
+        self._interpreter: Interpreter | None = None
         self._missing = ""
         self._requests = 0
 
@@ -175,7 +175,7 @@ class MappingEvaluator:
         if self._mode == "auto":
             self._compare(list(sample))
 
-    def evaluate(self, subjects: t.Sequence[Subject]) -> t.List[t.Union[Wanted, MappingProblem]]:
+    def evaluate(self, subjects: t.Sequence[Subject]) -> list[Wanted | MappingProblem]:
         """The wanted records, in the order of the objects: for each what desired.evaluate returns, or raises.
 
         Where a mapping sends ``user.password`` and was evaluated here, the secret part has KEPT_PASSWORD for it, which is
@@ -185,7 +185,7 @@ class MappingEvaluator:
         """
         if self._plans is None:
             self.prepare([])
-        found: t.List[t.Union[Wanted, MappingProblem]] = []
+        found: list[Wanted | MappingProblem] = []
         for page in _pages(subjects):
             found.extend(self._evaluate_page(page))
         return found
@@ -208,7 +208,7 @@ class MappingEvaluator:
         )
 
     @property
-    def decisions(self) -> t.List[t.Dict[str, str]]:
+    def decisions(self) -> list[dict[str, str]]:
         """Who evaluates what, in the order of the mappings' names.
 
         Returns:
@@ -227,7 +227,7 @@ class MappingEvaluator:
 
     # -- deciding -------------------------------------------------------------------------------------------------------
 
-    def _keys(self) -> t.List[str]:
+    def _keys(self) -> list[str]:
         try:
             return mapping_keys(self._provider, self._kind)
         except MappingProblem:
@@ -271,14 +271,14 @@ class MappingEvaluator:
             # Then what depends on it is not evaluated here.
             self._version = None
 
-    def _compare(self, sample: t.List[Subject]) -> None:
+    def _compare(self, sample: list[Subject]) -> None:
         """Give up the mappings that do not give what authentik gives."""
         plans = [plan for plan in self._plans or [] if plan.here]
         if not sample:
             for plan in plans:
                 plan.give_up("there was no object to compare with authentik's answer")
             return
-        own: t.Dict[t.Tuple[int, str], Answer] = {}
+        own: dict[tuple[int, str], Answer] = {}
         offset = 0
         for page in _pages(sample):
             for (index, pk), answer in self._evaluate_here(page).items():
@@ -290,18 +290,18 @@ class MappingEvaluator:
             if not plan.here:
                 continue
             if isinstance(theirs, AuthentikError):
-                plan.give_up("authentik could not be asked for a comparison: %s" % theirs)
+                plan.give_up(f"authentik could not be asked for a comparison: {theirs}")
                 continue
             difference = _difference(own[index, plan.pk], theirs)
             if difference:
-                plan.give_up("for %s %s %s" % (self._kind, _name(sample[index][0]), difference))
+                plan.give_up(f"for {self._kind} {_name(sample[index][0])} {difference}")
 
     # -- evaluating -----------------------------------------------------------------------------------------------------
 
-    def _evaluate_page(self, page: t.List[Subject]) -> t.List[t.Union[Wanted, MappingProblem]]:
+    def _evaluate_page(self, page: list[Subject]) -> list[Wanted | MappingProblem]:
         plans = self._plans or []
         here = self._evaluate_here(page)
-        answers: t.Dict[t.Tuple[int, str], t.Union[Answer, AuthentikError]] = {}
+        answers: dict[tuple[int, str], Answer | AuthentikError] = {}
         wanted = []
         for index in range(len(page)):
             for plan in plans:
@@ -324,8 +324,8 @@ class MappingEvaluator:
         ]
 
     def _put_together(
-        self, subject: Subject, answers: t.List[t.Tuple[str, t.Union[Answer, AuthentikError]]]
-    ) -> t.Union[Wanted, MappingProblem]:
+        self, subject: Subject, answers: list[tuple[str, Answer | AuthentikError]]
+    ) -> Wanted | MappingProblem:
         try:
             # As desired.evaluate: without mappings there is nothing, and without an answer nothing is known.
             mapping_keys(self._provider, self._kind)
@@ -345,12 +345,12 @@ class MappingEvaluator:
         except AuthentikError as exc:
             return MappingProblem("unavailable", str(exc))
 
-    def _mapping_names(self) -> t.Dict[str, str]:
+    def _mapping_names(self) -> dict[str, str]:
         if self._names is None:
             self._names = self._authentik.mapping_names()
         return self._names
 
-    def _ask(self, pk: str, subject: Subject) -> t.Union[Json, AuthentikError]:
+    def _ask(self, pk: str, subject: Subject) -> Json | AuthentikError:
         target, google_id = subject
         try:
             return self._authentik.client.repeated(
@@ -359,7 +359,7 @@ class MappingEvaluator:
         except AuthentikError as exc:
             return exc
 
-    def _evaluate_here(self, page: t.List[Subject]) -> t.Dict[t.Tuple[int, str], Answer]:
+    def _evaluate_here(self, page: list[Subject]) -> dict[tuple[int, str], Answer]:
         """Evaluate every mapping that is evaluated here for each object.
 
         A mapping that takes too much is given up, and has no answers for the objects that come after.
@@ -368,7 +368,7 @@ class MappingEvaluator:
             Answers by (index of the object, primary key of the mapping); a MappingProblem where there is no certain one.
         """
         plans = self._plans or []
-        found: t.Dict[t.Tuple[int, str], Answer] = {}
+        found: dict[tuple[int, str], Answer] = {}
         if self._interpreter is None:
             return found
         tasks = [(index, number) for index in range(len(page)) for number, plan in enumerate(plans) if plan.here]
@@ -378,7 +378,7 @@ class MappingEvaluator:
             for (index, number), answer in zip(tasks, answers):
                 plan = plans[number]
                 if answer.kind == "exceeded":
-                    plan.give_up("for %s %s %s" % (self._kind, _name(page[index][0]), answer.text))
+                    plan.give_up(f"for {self._kind} {_name(page[index][0])} {answer.text}")
                 elif answer.kind == "unsupported":
                     found[index, plan.pk] = _NotHere(plan, answer.text)
                 else:
@@ -386,9 +386,9 @@ class MappingEvaluator:
             tasks = [task for task in tasks[len(answers) :] if plans[task[1]].here]
         return found
 
-    def _page(self, page: t.List[Subject]) -> Json:
+    def _page(self, page: list[Subject]) -> Json:
         """What the interpreter is given of some objects: no more than the mappings read."""
-        uses: t.Set[str] = set()
+        uses: set[str] = set()
         for plan in self._plans or []:
             uses |= plan.uses if plan.here else set()
         anything = bool(uses & _ANY_WORDS)
@@ -396,7 +396,7 @@ class MappingEvaluator:
         members = _MEMBER_FIELDS if anything or uses & _MEMBER_WORDS else ()
         group_fields = _GROUP_FIELDS + attributes + members
         # The groups that are read first; what authentik's list of users itself shows of them, if it does.
-        starts: t.List[t.Tuple[str, t.Optional[Json]]] = []
+        starts: list[tuple[str, Json | None]] = []
         fields = group_fields
         if self._kind == GROUP and (anything or uses & _PARENT_WORDS):
             starts.extend((pk, None) for target, _google_id in page for pk in _parents(target))
@@ -408,7 +408,7 @@ class MappingEvaluator:
                 for target, _google_id in page:
                     shown = {str(item.get("pk")): item for item in target.get("groups_obj") or []}
                     starts.extend((str(pk), shown.get(str(pk))) for pk in target.get("groups") or [])
-        groups: t.Dict[str, Json] = {}
+        groups: dict[str, Json] = {}
         while starts:
             pk, data = starts.pop()
             if pk not in groups:
@@ -422,15 +422,15 @@ class MappingEvaluator:
             "version": self._version,
         }
 
-    def _group(self, pk: str) -> t.Optional[Json]:
+    def _group(self, pk: str) -> Json | None:
         if self._groups is None:
             return None
         return self._groups(pk) if callable(self._groups) else self._groups.get(pk)
 
 
-def _pages(subjects: t.Sequence[Subject]) -> t.Iterator[t.List[Subject]]:
+def _pages(subjects: t.Sequence[Subject]) -> t.Iterator[list[Subject]]:
     """Objects in portions that a message may have."""
-    page: t.List[Subject] = []
+    page: list[Subject] = []
     size = 0
     for subject in subjects:
         # A rough measure: what fills a record is its attributes.
@@ -454,7 +454,7 @@ def _only(data: Json, fields: t.Sequence[str]) -> Json:
     return found
 
 
-def _parents(data: Json) -> t.List[str]:
+def _parents(data: Json) -> list[str]:
     found = data.get("parents") if "parents" in data else [data.get("parent")]
     return [str(pk) for pk in found or [] if pk is not None]
 
@@ -469,8 +469,8 @@ class _NotHere(MappingProblem):
     def __init__(self, plan: _Plan, reason: str) -> None:
         super().__init__(
             "unpredictable",
-            "property mapping '%s' cannot be evaluated here: %s. Set mapping_evaluation: auto or server, so that authentik "
-            "evaluates it" % (plan.name, reason),
+            f"property mapping '{plan.name}' cannot be evaluated here: {reason}. Set mapping_evaluation: auto or server, so that authentik "
+            "evaluates it",
         )
         self.reason = reason
 
@@ -488,7 +488,7 @@ def _in_words(answer: Answer) -> str:
     return mask_text(str(answer["result"]).splitlines()[-1])
 
 
-def _outcome(answer: Answer) -> t.Tuple[str, t.Any]:
+def _outcome(answer: Answer) -> tuple[str, t.Any]:
     """(``value``, the value) or (the kind of a problem, its text)."""
     try:
         return "value", result_of(answer, "")
@@ -511,7 +511,7 @@ def _difference(own: Answer, theirs: Json) -> str:
     kind, value = _outcome(own)
     their_kind, their_value = _outcome(theirs)
     if kind != their_kind:
-        return "the mapping %s here, and %s in authentik" % (_KINDS[kind], _KINDS[their_kind])
+        return f"the mapping {_KINDS[kind]} here, and {_KINDS[their_kind]} in authentik"
     if kind != "value":
         return ""
     if isinstance(value, dict) and isinstance(their_value, dict) and value.get("password") == KEPT_PASSWORD:
@@ -523,11 +523,11 @@ def _difference(own: Answer, theirs: Json) -> str:
     return "" if path is None else "the mapping gives another value here%s" % (": " + path if path else "")
 
 
-def _first_difference(one: t.Any, other: t.Any, path: str) -> t.Optional[str]:
+def _first_difference(one: t.Any, other: t.Any, path: str) -> str | None:
     """The path of the first difference of two JSON values; None where they are the same, types and all."""
     if isinstance(one, dict) and isinstance(other, dict):
         for key in sorted(set(one) | set(other)):
-            below = "%s.%s" % (path, key) if path else key
+            below = f"{path}.{key}" if path else key
             if key not in one or key not in other:
                 return below
             found = _first_difference(one[key], other[key], below)

@@ -22,7 +22,7 @@ LONGEST_VALUE = 40
 SPREAD_SHARE = 3
 
 
-def choose_sample(subjects: t.Sequence[Subject], size: int) -> t.List[Subject]:
+def choose_sample(subjects: t.Sequence[Subject], size: int) -> list[Subject]:
     """Choose at most ``size`` objects, in the order of the list; the same ones for the same list.
 
     Args:
@@ -40,10 +40,10 @@ def choose_sample(subjects: t.Sequence[Subject], size: int) -> t.List[Subject]:
     return [subjects[index] for index in sorted(chosen)]
 
 
-def _unusual(subjects: t.Sequence[Subject], most: int) -> t.Set[int]:
+def _unusual(subjects: t.Sequence[Subject], most: int) -> set[int]:
     """Objects that together show as many traits as possible, unusual ones first."""
     # For each trait how often it was seen, and the first objects that have it.
-    seen: t.Dict[Trait, t.List[int]] = {}
+    seen: dict[Trait, list[int]] = {}
     for index, subject in enumerate(subjects):
         for trait in _traits(subject):
             found = seen.get(trait)
@@ -54,8 +54,8 @@ def _unusual(subjects: t.Sequence[Subject], most: int) -> t.Set[int]:
     for name, measure in _MEASURES:
         index = max(range(len(subjects)), key=lambda item: (measure(subjects[item][0]), -item))
         seen[(0, "most " + name)] = [1, index]
-    chosen: t.Set[int] = set()
-    shown: t.Set[Trait] = set()
+    chosen: set[int] = set()
+    shown: set[Trait] = set()
     for trait, (_count, index) in sorted(
         seen.items(), key=lambda item: (item[0][0], item[1][0], item[1][1], item[0][1])
     ):
@@ -86,10 +86,10 @@ def _traits(subject: Subject) -> t.Iterator[Trait]:
     for field in ("username", "name", "email"):
         if field in data:
             for trait in _text_traits(data[field]):
-                yield 0, "%s %s" % (field, trait)
+                yield 0, f"{field} {trait}"
     for field in ("is_active", "is_superuser", "type", "path"):
         if field in data:
-            yield 1, "%s %s" % (field, data[field])
+            yield 1, f"{field} {data[field]}"
     for field in ("last_login", "date_joined"):
         if field in data:
             yield 1, "%s %s" % (field, "never" if data[field] is None else "some time")
@@ -98,7 +98,7 @@ def _traits(subject: Subject) -> t.Iterator[Trait]:
             yield 1, "%s %d" % (field, min(len(data[field]), 3))
             if field != "users":
                 for pk in data[field]:
-                    yield 4, "%s %s" % (field, pk)
+                    yield 4, f"{field} {pk}"
     if "parent" in data:
         yield 1, "parent %s" % (data["parent"] is not None)
     yield from _value_traits("attributes", data.get("attributes"), 0)
@@ -117,7 +117,7 @@ def _text_traits(value: t.Any) -> t.Iterator[str]:
     if text != text.lower():
         yield "with upper case" if text != text.upper() else "all upper case"
     for char in re.findall(r"[^\w\s.@]", text):
-        yield "with %s" % char
+        yield f"with {char}"
     if re.search(r"\d", text):
         yield "with digits"
 
@@ -128,12 +128,12 @@ def _value_traits(path: str, value: t.Any, depth: int) -> t.Iterator[Trait]:
     yield 2, "%s %s%s" % (path, kind, "" if value else " empty")
     if isinstance(value, dict) and depth < 3:
         for key in value:
-            yield from _value_traits("%s.%s" % (path, key), value[key], depth + 1)
+            yield from _value_traits(f"{path}.{key}", value[key], depth + 1)
     elif isinstance(value, list):
         for item in value[:5]:
             yield from _value_traits(path + "[]", item, depth + 1)
     elif isinstance(value, (bool, int)) or (isinstance(value, str) and len(value) <= LONGEST_VALUE):
-        yield 3, "%s = %s" % (path, value)
+        yield 3, f"{path} = {value}"
 
 
 def _size(value: t.Any) -> int:
@@ -148,7 +148,7 @@ def _count(field: str) -> t.Callable[[Json], int]:
     return lambda data: len(data[field]) if isinstance(data.get(field), (list, str)) else 0
 
 
-_MEASURES: t.Tuple[t.Tuple[str, t.Callable[[Json], int]], ...] = (
+_MEASURES: tuple[tuple[str, t.Callable[[Json], int]], ...] = (
     ("groups", _count("groups")),
     ("users", _count("users")),
     ("name", _count("name")),

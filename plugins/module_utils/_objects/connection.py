@@ -10,7 +10,7 @@ from .._common.types import Json
 from .record import address_of
 
 
-def tolerates_rows(provider: Json, version: t.Callable[[], t.Tuple[int, int]]) -> bool:
+def tolerates_rows(provider: Json, version: t.Callable[[], tuple[int, int]]) -> bool:
     """Whether the server goes on syncing when a row's attributes are not Google's (2025.10 and later).
 
     Args:
@@ -22,18 +22,18 @@ def tolerates_rows(provider: Json, version: t.Callable[[], t.Tuple[int, int]]) -
     return "dry_run" in provider and version() >= (2025, 10)
 
 
-def first_row(rows: t.Sequence[Json]) -> t.Optional[Json]:
+def first_row(rows: t.Sequence[Json]) -> Json | None:
     """The row that authentik uses: the first by primary key, where an old address left a second one."""
     return min(rows, key=lambda row: str(row.get("id")), default=None)
 
 
-def connected_id(row: t.Optional[Json]) -> str:
+def connected_id(row: Json | None) -> str:
     """The immutable id of the record that a row leads to, as its attributes tell; empty if they do not."""
     attributes = (row or {}).get("attributes")
     return str(attributes.get("id") or "") if isinstance(attributes, dict) else ""
 
 
-def leads_to(row: Json, record: Json, earlier: t.Optional[Json] = None) -> bool:
+def leads_to(row: Json, record: Json, earlier: Json | None = None) -> bool:
     """Whether authentik, using the row's google_id, reaches this very record."""
     names = {str(record.get("id")).lower(), address_of(record).lower()}
     names.update(str(item).lower() for item in record.get("aliases") or [])
@@ -43,7 +43,7 @@ def leads_to(row: Json, record: Json, earlier: t.Optional[Json] = None) -> bool:
     return str(row.get("google_id") or "").lower() in names
 
 
-def proves(row: t.Optional[Json], record: Json, address: str) -> bool:
+def proves(row: Json | None, record: Json, address: str) -> bool:
     """Whether a connection proves that a protected account is the object's own.
 
     An immutable id does. A connection that only knows an address (authentik makes such a one when Google refuses to create an

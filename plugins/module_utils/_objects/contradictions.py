@@ -36,12 +36,12 @@ class Contradiction(t.NamedTuple):
     """
 
     row: Json
-    record: t.Optional[Json]
+    record: Json | None
     why: str
     stops: bool
 
 
-def contradictions(authentik: Authentik, directory: Directory, provider: int, kind: Kind) -> t.List[Contradiction]:
+def contradictions(authentik: Authentik, directory: Directory, provider: int, kind: Kind) -> list[Contradiction]:
     """The rows of a provider that contradict Google. Raises AuthentikError, GoogleError."""
     rows = list(authentik.all_connections(kind, provider))
     if not rows:
@@ -49,11 +49,11 @@ def contradictions(authentik: Authentik, directory: Directory, provider: int, ki
     return compare_rows(kind, rows, [record for page in directory.listed(kind) for record in page])
 
 
-def compare_rows(kind: Kind, rows: t.Iterable[Json], records: t.Iterable[Json]) -> t.List[Contradiction]:
+def compare_rows(kind: Kind, rows: t.Iterable[Json], records: t.Iterable[Json]) -> list[Contradiction]:
     """Rows against what Google lists, which trails behind for new records. Pure."""
     key = "primaryEmail" if kind == USER else "id"
     rows, records = list(rows), list(records)
-    objects: t.Dict[str, t.Set[str]] = {}
+    objects: dict[str, set[str]] = {}
     for row in rows:
         objects.setdefault(str(row.get("google_id")).lower(), set()).add(str(row.get(kind)))
     by_key = {str(record.get(key)): record for record in records}
@@ -83,7 +83,7 @@ def compare_rows(kind: Kind, rows: t.Iterable[Json], records: t.Iterable[Json]) 
     return found
 
 
-def stale_rows(authentik: Authentik, provider: Json, kind: Kind, directory: Directory) -> t.List[Json]:
+def stale_rows(authentik: Authentik, provider: Json, kind: Kind, directory: Directory) -> list[Json]:
     """The rows that stop every sync of a kind before 2025.10. Raises AuthentikError, GoogleError."""
     found = contradictions(authentik, directory, int(provider["pk"]), kind)
     return [item.row for item in found if item.stops]
@@ -94,7 +94,7 @@ def stale_text(
     version: Version,
     provider: Json,
     kind: Kind,
-    directory: t.Optional[Directory],
+    directory: Directory | None,
     warn: t.Callable[[str], None],
 ) -> str:
     """Names those of a kind ("user" or "group") with the remedy; empty where there are none, or where nobody can look."""
@@ -103,7 +103,7 @@ def stale_text(
     try:
         found = stale_rows(authentik, provider, kind, directory)
     except RemoteError as exc:
-        warn("Which connections differ from Google's records could not be looked up. %s" % exc)
+        warn(f"Which connections differ from Google's records could not be looked up. {exc}")
         return ""
     if not found:
         return ""

@@ -56,12 +56,12 @@ _DEFAULTS: Json = {
 }
 
 
-def writable(kind: Kind) -> t.FrozenSet[str]:
+def writable(kind: Kind) -> frozenset[str]:
     """The fields of a "user" or a "group" that a sync can set."""
     return USER_WRITABLE if kind == USER else GROUP_WRITABLE
 
 
-def comparable(kind: Kind, resource: t.Optional[Json], own: t.AbstractSet[str] = frozenset()) -> Json:
+def comparable(kind: Kind, resource: Json | None, own: t.AbstractSet[str] = frozenset()) -> Json:
     """The fields of a resource that count, normalised, as {path: value}; nested objects become dotted paths.
 
     Args:
@@ -82,7 +82,7 @@ def comparable(kind: Kind, resource: t.Optional[Json], own: t.AbstractSet[str] =
     return flat
 
 
-def changes(kind: Kind, before: t.Optional[Json], after: t.Optional[Json]) -> t.List[Json]:
+def changes(kind: Kind, before: Json | None, after: Json | None) -> list[Json]:
     """The differences between two observed states, as a list of {path, before, after}, in order of path."""
     old, new = comparable(kind, before), comparable(kind, after)
     if not old:
@@ -95,7 +95,7 @@ def changes(kind: Kind, before: t.Optional[Json], after: t.Optional[Json]) -> t.
     ]
 
 
-def unmet(kind: Kind, desired: Json, observed: t.Optional[Json]) -> t.List[Json]:
+def unmet(kind: Kind, desired: Json, observed: Json | None) -> list[Json]:
     """Where an observed state is not what is wanted: {path, before: observed, after: wanted}, managed fields only."""
     # An address that is one of the account's own on either side is an entry of the server's making on both.
     own = own_addresses(desired) | own_addresses(observed or {})
@@ -108,7 +108,7 @@ def unmet(kind: Kind, desired: Json, observed: t.Optional[Json]) -> t.List[Json]
     ]
 
 
-def own_addresses(resource: Json) -> t.Set[str]:
+def own_addresses(resource: Json) -> set[str]:
     """The address of a resource and its aliases, in lower case."""
     names = [resource.get("primaryEmail"), resource.get("email")]
     aliases = resource.get("aliases")
@@ -121,28 +121,28 @@ def member_key(member: Json) -> str:
     return str(member.get("email") or member.get("id") or "").lower()
 
 
-def member_roles(members: t.Optional[t.Iterable[Json]]) -> t.Dict[str, str]:
+def member_roles(members: t.Iterable[Json] | None) -> dict[str, str]:
     """Members as {key: role}."""
     return {member_key(item): str(item.get("role") or "MEMBER") for item in members or ()}
 
 
-def member_changes(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> t.List[Json]:
+def member_changes(before: t.Mapping[str, str], after: t.Mapping[str, str]) -> list[Json]:
     """The differences between two memberships: {path: "members", added, removed}, and roles of those who stayed."""
     added = sorted(set(after) - set(before))
     removed = sorted(set(before) - set(after))
-    found: t.List[Json] = [{"path": "members", "added": added, "removed": removed}] if added or removed else []
+    found: list[Json] = [{"path": "members", "added": added, "removed": removed}] if added or removed else []
     found.extend(
-        {"path": "members.%s.role" % key, "before": before[key], "after": after[key]}
+        {"path": f"members.{key}.role", "before": before[key], "after": after[key]}
         for key in sorted(set(before) & set(after))
         if before[key] != after[key]
     )
     return found
 
 
-def _leaves(path: str, value: t.Any) -> t.Iterator[t.Tuple[str, t.Any]]:
+def _leaves(path: str, value: t.Any) -> t.Iterator[tuple[str, t.Any]]:
     if isinstance(value, dict):
         for key in sorted(value):
-            yield from _leaves("%s.%s" % (path, key), value[key])
+            yield from _leaves(f"{path}.{key}", value[key])
     else:
         yield path, value
 

@@ -24,8 +24,8 @@ class Pages:
     """Objects of one kind as authentik lists them, page by page."""
 
     def __init__(self) -> None:
-        self._pages: t.List[bytes] = []
-        self._seen: t.Set[t.Any] = set()
+        self._pages: list[bytes] = []
+        self._seen: set[t.Any] = set()
 
     def __len__(self) -> int:
         return len(self._seen)
@@ -37,7 +37,7 @@ class Pages:
         if fresh:
             self._pages.append(zlib.compress(json.dumps(fresh).encode("utf-8"), 1))
 
-    def __iter__(self) -> t.Iterator[t.List[Json]]:
+    def __iter__(self) -> t.Iterator[list[Json]]:
         for page in self._pages:
             yield json.loads(zlib.decompress(page).decode("utf-8"))
 
@@ -49,9 +49,9 @@ class RecordIndex:
     """Google's records of one kind, found by id, address or alias without case."""
 
     def __init__(self) -> None:
-        self._records: t.List[str] = []
-        self._places: t.Dict[str, int] = {}
-        self._by_address: t.Dict[str, int] = {}
+        self._records: list[str] = []
+        self._places: dict[str, int] = {}
+        self._by_address: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -76,7 +76,7 @@ class RecordIndex:
                 if name:
                     self._by_address[sys.intern(name)] = place
 
-    def get(self, key: str) -> t.Optional[Json]:
+    def get(self, key: str) -> Json | None:
         """The record with this id, address or alias, or None."""
         place = self._places.get(key)
         if place is None:
@@ -92,7 +92,7 @@ class RecordIndex:
 _Row = t.Tuple[str, str, str]
 
 
-def _listed(rows: t.Union[_Row, t.List[_Row], None]) -> t.List[_Row]:
+def _listed(rows: _Row | list[_Row] | None) -> list[_Row]:
     if rows is None:
         return []
     return rows if isinstance(rows, list) else [rows]
@@ -104,8 +104,8 @@ class ConnectionIndex:
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
         # Nearly everybody has one: a list would only take memory then.
-        self._rows: t.Dict[str, t.Union[_Row, t.List[_Row]]] = {}
-        self._owners: t.Optional[t.Dict[str, t.List[str]]] = None
+        self._rows: dict[str, _Row | list[_Row]] = {}
+        self._owners: dict[str, list[str]] | None = None
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -125,7 +125,7 @@ class ConnectionIndex:
         else:
             self._rows[pk] = [*_listed(there), kept]
 
-    def of(self, pk: str) -> t.List[Json]:
+    def of(self, pk: str) -> list[Json]:
         """The rows of one object, with what matters of them."""
         return [
             {"id": row, "google_id": google_id, "attributes": {"id": own_id} if own_id else {}}
@@ -136,14 +136,14 @@ class ConnectionIndex:
         """The primary keys of all that is connected."""
         return iter(self._rows)
 
-    def owners(self, record: Json) -> t.List[str]:
+    def owners(self, record: Json) -> list[str]:
         """The primary keys of what is connected to a record, by its id or its address."""
         if self._owners is None:
             self._owners = {}
             for pk, rows in self._rows.items():
                 for _row, google_id, own_id in _listed(rows):
                     self._owners.setdefault(own_id or google_id.lower(), []).append(pk)
-        found: t.List[str] = []
+        found: list[str] = []
         for key in (str(record.get("id") or ""), address_of(record).lower()):
             found.extend(pk for pk in self._owners.get(key, ()) if pk not in found)
         return found

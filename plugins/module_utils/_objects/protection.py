@@ -33,13 +33,13 @@ class Subject:
 
     def __init__(
         self,
-        *addresses: t.Optional[str],
+        *addresses: str | None,
         protect: t.Iterable[str] = (),
         allow_admins: bool = False,
         members_of: t.Callable[[str], t.Iterable[Json]] = lambda group: (),
     ) -> None:
         self._addresses = {address.strip().lower() for address in addresses if address and address.strip()}
-        self._ids: t.Set[str] = set()
+        self._ids: set[str] = set()
         self.allow_admins = allow_admins
         entries = [entry.strip() for entry in protect if entry.strip()]
         self._units = [entry for entry in entries if entry.startswith("/")]
@@ -50,10 +50,10 @@ class Subject:
             if not entry.startswith("/") and not entry.lower().startswith("group:")
         ]
         self._members_of = members_of
-        self._members: t.Optional[t.Dict[str, str]] = None
+        self._members: dict[str, str] | None = None
         self._lock = threading.Lock()
 
-    def known_addresses(self) -> t.List[str]:
+    def known_addresses(self) -> list[str]:
         """The addresses that are known without a listing: the run's own accounts, single addresses, members of groups."""
         single = [entry.lower() for entry, _pattern in self._patterns if "*" not in entry]
         return sorted({*self._addresses, *single, *(key for key in self._protected_members() if "@" in key)})
@@ -77,15 +77,15 @@ class Subject:
         members = self._protected_members()
         return next((members[key] for key in {str(record.get("id") or ""), *addresses} if key in members), "")
 
-    def _protected_members(self) -> t.Dict[str, str]:
+    def _protected_members(self) -> dict[str, str]:
         """{id or address of a member: the entry of protect that names its group}."""
         with self._lock:
             if self._members is None:
-                found: t.Dict[str, str] = {}
+                found: dict[str, str] = {}
                 for group in self._groups:
                     for member in self._members_of(group):
                         for key in (str(member.get("id") or ""), str(member.get("email") or "").lower()):
-                            found[key] = "group:%s" % group
+                            found[key] = f"group:{group}"
                 found.pop("", None)
                 self._members = found
             return self._members
@@ -111,7 +111,7 @@ class Protected(Exception):
     """
 
     def __init__(self, record: Json, why: str, acts: t.Sequence[str], is_subject: bool) -> None:
-        super().__init__("%s %s" % (address_text(record), why))
+        super().__init__(f"{address_text(record)} {why}")
         self.record = record
         self.why = why
         self.acts = list(acts)
@@ -123,12 +123,9 @@ class Protected(Exception):
         Args:
             refused: what was not done, such as "User ada was not synced".
         """
-        cause = "The account %s at Google %s" % (address_text(self.record), self.why)
-        return "%s. %s, because that would %s. Nothing was written for it. %s" % (
-            cause,
-            refused,
-            listed(self.acts),
-            self.remedy(),
+        cause = f"The account {address_text(self.record)} at Google {self.why}"
+        return (
+            f"{cause}. {refused}, because that would {listed(self.acts)}. Nothing was written for it. {self.remedy()}"
         )
 
     def remedy(self) -> str:
@@ -148,10 +145,10 @@ class Protected(Exception):
             if self.is_subject
             else "make the change in Google's Admin console"
         )
-        return "%s; else correct the user or the property mapping in authentik." % change
+        return f"{change}; else correct the user or the property mapping in authentik."
 
 
-def addresses_of(record: Json) -> t.Set[str]:
+def addresses_of(record: Json) -> set[str]:
     """Every address that leads to an account, in lower case; those that Google adds for alias domains included."""
     more = record.get("nonEditableAliases")
     return own_addresses(record) | {str(item).lower() for item in (more if isinstance(more, list) else []) if item}
@@ -178,7 +175,7 @@ def standing(record: Json, subject: Subject) -> str:
         return "is the account that this run acts as"
     entry = subject.named_by(record)
     if entry:
-        return "is protected (protect: %s)" % entry
+        return f"is protected (protect: {entry})"
     if subject.allow_admins:
         return ""
     if record.get("isAdmin"):
@@ -188,7 +185,7 @@ def standing(record: Json, subject: Subject) -> str:
     return ""
 
 
-def refused_acts(record: Json, body: Json, takes_over: bool = False, deletes: bool = False) -> t.List[str]:
+def refused_acts(record: Json, body: Json, takes_over: bool = False, deletes: bool = False) -> list[str]:
     """What must not be done to a protected account, of what a write would do to it.
 
     Args:
@@ -221,7 +218,7 @@ def refused_acts(record: Json, body: Json, takes_over: bool = False, deletes: bo
 
 def check(
     kind: Kind,
-    record: t.Optional[Json],
+    record: Json | None,
     body: Json,
     subject: Subject,
     takes_over: bool = False,

@@ -4,17 +4,15 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._common.types import Json
 
 
-def address_of(record: t.Optional[Json]) -> str:
+def address_of(record: Json | None) -> str:
     """A record's address as Google writes it; empty if it has none."""
     return str((record or {}).get("primaryEmail") or (record or {}).get("email") or "")
 
 
-def is_at(record: t.Optional[Json], address: str) -> bool:
+def is_at(record: Json | None, address: str) -> bool:
     """Whether an address is a record's own, and not only an alias of it."""
     return bool(address) and address_of(record).lower() == address.lower()
 
@@ -38,12 +36,4 @@ def held_text(
         ("the address", "it", "free") if is_at(holder, address) else ("an alias", "the alias", "remove")
     )
     who = ("%s at Google, %s" if another.startswith("another") else "%s %s at Google") % (another, address_of(holder))
-    return "%s is %s of %s, %s. Change %s. Only if nobody needs %s there, %s it at Google." % (
-        address,
-        held,
-        who,
-        left,
-        setting,
-        needed,
-        freed,
-    )
+    return f"{address} is {held} of {who}, {left}. Change {setting}. Only if nobody needs {needed} there, {freed} it at Google."

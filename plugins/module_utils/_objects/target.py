@@ -42,19 +42,19 @@ class Target:
         self.email = str(data.get("email") or "") if kind == USER else ""
 
     def __str__(self) -> str:
-        return "%s %s" % (self.kind, self.name)
+        return f"{self.kind} {self.name}"
 
     @property
     def title(self) -> str:
         """The object at the beginning of a sentence, its name as it is written."""
-        return "%s %s" % (str(self.kind).capitalize(), self.name)
+        return f"{str(self.kind).capitalize()} {self.name}"
 
     def described(self, in_scope: bool) -> Json:
         """As results show it; what Google calls it is filled in later."""
         return described(self.kind, self.pk, self.name, in_scope)
 
 
-def described(kind: Kind, pk: str, name: t.Optional[str], in_scope: bool) -> Json:
+def described(kind: Kind, pk: str, name: str | None, in_scope: bool) -> Json:
     """An object as results show it."""
     return {
         "model": kind.model,
@@ -65,14 +65,14 @@ def described(kind: Kind, pk: str, name: t.Optional[str], in_scope: bool) -> Jso
     }
 
 
-def check_lookup(kind: Kind, value: str, lookup: str) -> t.Optional[str]:
+def check_lookup(kind: Kind, value: str, lookup: str) -> str | None:
     """Why an identifier and a lookup cannot fit, before anything is sent; None if they can."""
     if lookup != "auto" and lookup not in _LOOKUPS_OF[kind]:
         return "lookup: %s is not for a %s; use one of %s or auto." % (lookup, kind, ", ".join(_LOOKUPS_OF[kind]))
     if lookup == "pk" and kind == USER and not _is_user_pk(value):
-        return "lookup: pk wants a user's integer primary key (1 to 2147483647), not '%s'." % value
+        return f"lookup: pk wants a user's integer primary key (1 to 2147483647), not '{value}'."
     if (lookup == "uuid" or (lookup == "pk" and kind == GROUP)) and _as_uuid(value) is None:
-        return "lookup: %s wants a UUID, not '%s'." % (lookup, value)
+        return f"lookup: {lookup} wants a UUID, not '{value}'."
     return None
 
 
@@ -87,7 +87,7 @@ def find(authentik: Authentik, kind: Kind, value: str, lookup: str, option: str 
     """
     data = _find_user(authentik, value, lookup) if kind == USER else _find_group(authentik, value, lookup)
     if data is None:
-        by = "" if lookup == "auto" else " by %s" % lookup
+        by = "" if lookup == "auto" else f" by {lookup}"
         raise AuthentikError(
             "not_found",
             "authentik has no %s '%s' (looked up%s)." % (kind, value, by or " automatically"),
@@ -104,7 +104,7 @@ def is_primary_key(kind: Kind, value: str, lookup: str) -> bool:
     return (kind == USER and lookup != "uuid" and _is_user_pk(value)) or bool(_as_uuid(value))
 
 
-def scope(provider: Json, target: Target) -> t.Optional[str]:
+def scope(provider: Json, target: Target) -> str | None:
     """The rule by which a provider leaves an object alone, in words, or None when it syncs it. Pure."""
     if target.kind == GROUP:
         return None
@@ -118,11 +118,11 @@ def scope(provider: Json, target: Target) -> t.Optional[str]:
         )
     wanted = provider.get("filter_group")
     if wanted and str(wanted) not in [str(item) for item in target.data.get("groups") or []]:
-        return "it is not a direct member of group %s, the filter_group of provider %s" % (wanted, name)
+        return f"it is not a direct member of group {wanted}, the filter_group of provider {name}"
     return None
 
 
-def _find_user(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
+def _find_user(authentik: Authentik, value: str, lookup: str) -> Json | None:
     if lookup != "auto":
         return _one(USER, value, [(lookup, _users_by(authentik, lookup, value))])
     ways = ["username"]
@@ -138,15 +138,15 @@ def _find_user(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json
     return _one(USER, value, found)
 
 
-def _users_by(authentik: Authentik, lookup: str, value: str) -> t.List[Json]:
+def _users_by(authentik: Authentik, lookup: str, value: str) -> list[Json]:
     if lookup == "pk":
         data = authentik.get(USER, value)
         return [] if data is None else [data]
     return authentik.users(**{lookup: str(_as_uuid(value)) if lookup == "uuid" else value})
 
 
-def _find_group(authentik: Authentik, value: str, lookup: str) -> t.Optional[Json]:
-    found: t.List[Found] = []
+def _find_group(authentik: Authentik, value: str, lookup: str) -> Json | None:
+    found: list[Found] = []
     pk = _as_uuid(value)
     if lookup in ("pk", "uuid") or (lookup == "auto" and pk):
         data = authentik.get(GROUP, str(pk))
@@ -157,14 +157,14 @@ def _find_group(authentik: Authentik, value: str, lookup: str) -> t.Optional[Jso
     return _one(GROUP, value, found)
 
 
-def _one(kind: Kind, value: str, found: t.Sequence[Found]) -> t.Optional[Json]:
+def _one(kind: Kind, value: str, found: t.Sequence[Found]) -> Json | None:
     """The one object that an identifier leads to, whatever the ways; None if there is none.
 
     Raises:
         AuthentikError: kind ``ambiguous``; the message says of each object which lookup leads to it.
     """
-    objects: t.Dict[str, Json] = {}
-    ways: t.Dict[str, t.List[str]] = {}
+    objects: dict[str, Json] = {}
+    ways: dict[str, list[str]] = {}
     for way, items in found:
         for item in items:
             pk = str(item["pk"])
@@ -196,16 +196,16 @@ def _is_user_pk(value: str) -> bool:
     return bool(re.match(r"^[1-9][0-9]{0,9}$", value)) and int(value) <= 2147483647
 
 
-def _as_uuid(value: str) -> t.Optional[str]:
+def _as_uuid(value: str) -> str | None:
     if not re.match(r"^[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}$", value):
         return None
     return str(uuid.UUID(value))
 
 
-def name_problem(option: str, value: str) -> t.Optional[str]:
+def name_problem(option: str, value: str) -> str | None:
     """Why a value cannot name anything in authentik; None if it can."""
     if len(value) > LONGEST_NAME:
         return "%s is longer than %d characters." % (option, LONGEST_NAME)
     if any(ord(char) < 32 or ord(char) == 127 for char in value):
-        return "%s contains control characters." % option
+        return f"{option} contains control characters."
     return None

@@ -56,13 +56,13 @@ class DirectoryEngine(Engine):
     def __init__(
         self,
         *args: t.Any,
-        report_path: t.Optional[str] = None,
-        tell: t.Optional[t.Callable[[Json], None]] = None,
+        report_path: str | None = None,
+        tell: t.Callable[[Json], None] | None = None,
     ) -> None:
         super().__init__(*args)
         self.progress = Progress(tell)
         self._report_path = report_path
-        self._report: t.Optional[Lines] = None
+        self._report: Lines | None = None
         self._report_is_complete = True
 
     @property
@@ -113,8 +113,9 @@ class DirectoryEngine(Engine):
             if self._report_is_complete:
                 self._report_is_complete = False
                 self.warn(
-                    "report_path %s could not be written: %s. The run goes on, and the report is incomplete. The result has "
-                    "the counts; make room for the report before the next run." % (self._report_path, reason_of(exc))
+                    f"report_path {self._report_path} could not be written: {reason_of(exc)}. The run goes on, and the report "
+                    "is incomplete. The result has "
+                    "the counts; make room for the report before the next run."
                 )
 
     def _report_provider(self, provider: Json) -> None:
@@ -144,7 +145,7 @@ class DirectoryEngine(Engine):
         self._to_report(report.close)
 
 
-def check_different_files(**paths: t.Optional[str]) -> None:
+def check_different_files(**paths: str | None) -> None:
     """See that options name different files.
 
     Args:
@@ -169,8 +170,9 @@ def reason_of(error: BaseException) -> str:
 def unusable(option: str, path: str, reason: str) -> RunEnded:
     """Why a file that an option names cannot be written."""
     return RunEnded(
-        "%s %s cannot be used: %s. Give a file in a folder that exists on the host that the module runs on, writable for its "
-        "user." % (option, path, reason),
+        f"{option} {path} cannot be used: {reason}. Give a file in a folder that exists on the host that the module runs on, "
+        "writable for its "
+        "user.",
         "invalid_option",
     )
 

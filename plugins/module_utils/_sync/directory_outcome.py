@@ -43,23 +43,23 @@ class DirectoryOutcome(BaseOutcome):
     def __init__(self, engine: str, most: int = 100) -> None:
         super().__init__(engine)
         self.most = most
-        self._write: t.Optional[t.Callable[[Json], None]] = None
+        self._write: t.Callable[[Json], None] | None = None
         self._lock = threading.Lock()
-        self.counts: t.Dict[str, t.Dict[str, int]] = {
+        self.counts: dict[str, dict[str, int]] = {
             "users": dict.fromkeys(COUNTS, 0),
             "groups": dict.fromkeys((*COUNTS, *MEMBER_COUNTS), 0),
         }
-        self.changes: t.List[Json] = []
+        self.changes: list[Json] = []
         self.changes_total = 0
-        self.failed_objects: t.List[Json] = []
+        self.failed_objects: list[Json] = []
         self.failed_total = 0
-        self.orphans: t.List[Json] = []
-        self.safety_limits: t.List[Json] = []
-        self.plan: t.Optional[Json] = None
-        self.mapping_evaluation: t.List[Json] = []
+        self.orphans: list[Json] = []
+        self.safety_limits: list[Json] = []
+        self.plan: Json | None = None
+        self.mapping_evaluation: list[Json] = []
         self.rate: Json = {}
-        self.report_path: t.Optional[str] = None
-        self.warnings: t.List[str] = []
+        self.report_path: str | None = None
+        self.warnings: list[str] = []
         self.warnings_total = 0
         self._before: Json = {}
         self._after: Json = {}
@@ -95,9 +95,7 @@ class DirectoryOutcome(BaseOutcome):
         self.plan = plan
         self.report({"kind": "plan", **plan})
 
-    def add(
-        self, kind: Kind, item: Outcome, action: t.Optional[str], warnings: t.Sequence[str] = (), why: str = ""
-    ) -> None:
+    def add(self, kind: Kind, item: Outcome, action: str | None, warnings: t.Sequence[str] = (), why: str = "") -> None:
         """Take over the outcome of one object.
 
         Args:
@@ -135,7 +133,7 @@ class DirectoryOutcome(BaseOutcome):
             self.warnings_total += len(warnings)
             self.warnings.extend(list(warnings)[: max(0, MOST_WARNINGS - len(self.warnings))])
 
-    def add_orphan(self, kind: Kind, item: Outcome, action: t.Optional[str], why: str) -> None:
+    def add_orphan(self, kind: Kind, item: Outcome, action: str | None, why: str) -> None:
         """Take over an account whose object is out of scope.
 
         Args:

@@ -48,7 +48,7 @@ class Engine:
         self.warn = warn
         self.keep_secret = keep_secret
         self.outcome = self.new_outcome()
-        self.directory: t.Optional[Directory] = None
+        self.directory: Directory | None = None
 
     def new_outcome(self) -> t.Any:
         """What the run fills in."""
@@ -116,7 +116,7 @@ class Engine:
         if request.override_dry_run and "dry_run" not in provider:
             raise AuthentikError(
                 "version",
-                "%s has no dry run, so override_dry_run cannot be used." % server,
+                f"{server} has no dry run, so override_dry_run cannot be used.",
                 "Leave override_dry_run out, or update authentik to 2025.4 or later.",
             )
         return provider
@@ -132,7 +132,7 @@ class Engine:
             members_of=lambda group: () if directory is None else directory.members(group) or (),
         )
 
-    def _find_target(self, provider: Json) -> t.Tuple[Target, t.Optional[str]]:
+    def _find_target(self, provider: Json) -> tuple[Target, str | None]:
         """The object, and the rule by which the provider does not sync it (None: it does)."""
         request = self.request
         target = find(self.authentik, request.kind, request.object_id, request.lookup)

@@ -35,8 +35,8 @@ class Journal:
     """
 
     def __init__(self, path: str, key: str) -> None:
-        self.unanswered: t.List[Json] = []
-        self._done: t.Dict[t.Tuple[str, str], str] = {}
+        self.unanswered: list[Json] = []
+        self._done: dict[tuple[str, str], str] = {}
         self._same = False
         self._since = time.time() - RESUME_WITHIN_S
         self._lines = Lines(path, append=True, sync=True, locked=True)
@@ -105,5 +105,5 @@ class Journal:
             self._lines.close()
 
 
-def _write(line: Json) -> t.Tuple[t.Any, ...]:
+def _write(line: Json) -> tuple[t.Any, ...]:
     return line.get("method"), line.get("path"), line.get("what")

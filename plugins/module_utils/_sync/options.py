@@ -12,7 +12,7 @@ from .._objects.target import name_problem
 from .guard.safety_limits import SafetyLimits
 
 # What a number must be: (the least, the most).
-RANGES: t.Dict[str, t.Tuple[float, float]] = {
+RANGES: dict[str, tuple[float, float]] = {
     "queries_per_minute": (1, 1000000),
     "user_creations_per_second": (0.1, 10000),
     "parallel": (1, 64),
@@ -22,7 +22,7 @@ RANGES: t.Dict[str, t.Tuple[float, float]] = {
     "shard_count": (1, 1000),
 }
 # How a value is kept, where not as it is given.
-_KEPT: t.Dict[str, t.Callable[[t.Any], t.Any]] = {
+_KEPT: dict[str, t.Callable[[t.Any], t.Any]] = {
     "fail_on": frozenset,
     "keep_members": frozenset,
     "models": lambda given: tuple(kind for kind in KINDS if kind in given),
@@ -50,26 +50,26 @@ class SyncOptions:
             a user who is not active.
     """
 
-    provider_id: t.Optional[int]
-    provider_name: t.Optional[str]
+    provider_id: int | None
+    provider_name: str | None
     override_dry_run: bool
     verify: str
     out_of_scope: str
-    fail_on: t.FrozenSet[str]
+    fail_on: frozenset[str]
     sync_timeout: float
     google_wait: float
     membership: str
-    keep_members: t.FrozenSet[str]
+    keep_members: frozenset[str]
     ownership: str
     adopt: str
-    protect: t.List[str]
+    protect: list[str]
     allow_admins: bool
     reactivate: bool
     create_inactive: bool
     check_mode: bool
 
     @classmethod
-    def of(cls: t.Type[_Options], params: t.Mapping[str, t.Any], **more: t.Any) -> _Options:
+    def of(cls: type[_Options], params: t.Mapping[str, t.Any], **more: t.Any) -> _Options:
         """The options from a module's parameters.
 
         Args:
@@ -79,7 +79,7 @@ class SyncOptions:
         values.update(more)
         return cls(**{name: _KEPT.get(name, _as_given)(value) for name, value in values.items()})
 
-    def problem(self, engine: str) -> t.Optional[str]:
+    def problem(self, engine: str) -> str | None:
         """What is wrong with the values for an engine ("server" or "direct"), naming the option; None if nothing is."""
         for name, value in self._names():
             wrong = name_problem(name, value)
@@ -92,23 +92,20 @@ class SyncOptions:
         if self.provider_id is not None and not 0 < self.provider_id <= 2147483647:
             return "provider_id must be a positive integer (at most 2147483647), not %d." % self.provider_id
         if engine == "direct" and self.verify not in ("auto", "google"):
-            return (
-                "verify: %s is for engine: server; the direct engine always looks at Google, leave verify out."
-                % self.verify
-            )
+            return f"verify: {self.verify} is for engine: server; the direct engine always looks at Google, leave verify out."
         if engine == "server" and self.membership != "add":
-            return "membership: %s needs engine: direct; authentik itself only adds members." % self.membership
+            return f"membership: {self.membership} needs engine: direct; authentik itself only adds members."
         return None
 
-    def _out_of_range(self) -> t.Optional[str]:
+    def _out_of_range(self) -> str | None:
         """Which number is too small or too large; None if none is."""
         for name, (least, most) in RANGES.items():
             value = getattr(self, name, None)
             if value is not None and not least <= value <= most:
-                return "%s must be from %g to %g, not %g." % (name, least, most, value)
+                return f"{name} must be from {least:g} to {most:g}, not {value:g}."
         return None
 
-    def _names(self) -> t.List[t.Tuple[str, str]]:
+    def _names(self) -> list[tuple[str, str]]:
         """(option, value) of what names something."""
         return [("provider_name", self.provider_name or "")]
 
@@ -121,12 +118,12 @@ class ObjectOptions(SyncOptions):
     object_id: str
     lookup: str
 
-    def problem(self, engine: str) -> t.Optional[str]:
+    def problem(self, engine: str) -> str | None:
         if not self.object_id:
             return "sync_object_id is empty; give the primary key, or what lookup says."
         return super().problem(engine)
 
-    def _names(self) -> t.List[t.Tuple[str, str]]:
+    def _names(self) -> list[tuple[str, str]]:
         return [("sync_object_id", self.object_id), *super()._names()]
 
 
@@ -145,8 +142,8 @@ class DirectoryOptions(SyncOptions):
         max_objects: the most that one listing may have.
     """
 
-    models: t.Tuple[Kind, ...]
-    objects: t.Optional[t.List[str]]
+    models: tuple[Kind, ...]
+    objects: list[str] | None
     lookup: str
     orphans: str
     mapping_evaluation: str
@@ -163,7 +160,7 @@ class DirectoryOptions(SyncOptions):
     max_objects: int
     fail_on_objects: bool
 
-    def problem(self, engine: str) -> t.Optional[str]:
+    def problem(self, engine: str) -> str | None:
         if not self.models:
             return "models is empty; give user, group or both."
         wrong = self._out_of_range()
@@ -191,7 +188,7 @@ class DirectoryOptions(SyncOptions):
                 return wrong
         return super().problem(engine)
 
-    def _server_problem(self) -> t.Optional[str]:
+    def _server_problem(self) -> str | None:
         """What authentik's own full sync has no switch for."""
         remedy = " needs engine: direct; authentik's own full sync has no such option."
         if self.objects is not None:
@@ -206,7 +203,7 @@ class DirectoryOptions(SyncOptions):
             return "override_dry_run" + remedy
         return None
 
-    def _names(self) -> t.List[t.Tuple[str, str]]:
+    def _names(self) -> list[tuple[str, str]]:
         return [*(("objects", item) for item in self.objects or ()), *super()._names()]
 
 
@@ -214,7 +211,7 @@ def _as_given(value: t.Any) -> t.Any:
     return value
 
 
-def split_object(text: str) -> t.Tuple[t.Optional[Kind], str]:
+def split_object(text: str) -> tuple[Kind | None, str]:
     """An entry of objects: (kind, or None where it does not say, id or name)."""
     kind, colon, rest = text.strip().partition(":")
     if colon and kind in (USER, GROUP):

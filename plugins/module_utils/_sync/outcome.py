@@ -23,20 +23,20 @@ class BaseOutcome:
         self.engine = engine
         self.changed = False
         self.status = "failed"
-        self.messages: t.List[Json] = []
+        self.messages: list[Json] = []
         self.messages_source = "unavailable"
         # Until something is sent that could write, it is known that nothing was.
         self.basis = "nothing_sent"
-        self.calls: t.Dict[str, int] = {}
-        self.server_version: t.Optional[str] = None
+        self.calls: dict[str, int] = {}
+        self.server_version: str | None = None
         self.duration = 0.0
         self.failure = ""
         self.fails_task = False
-        self.errors: t.List[Json] = []
-        self.http_status: t.Optional[int] = None
-        self.code: t.Optional[str] = None
+        self.errors: list[Json] = []
+        self.http_status: int | None = None
+        self.code: str | None = None
 
-    def fail(self, message: str, code: t.Optional[str] = None, fails_task: bool = True) -> None:
+    def fail(self, message: str, code: str | None = None, fails_task: bool = True) -> None:
         """Note that the sync did not do what was asked; changed keeps what is known."""
         self.status = "failed"
         self.failure = message
@@ -82,11 +82,11 @@ class Outcome(BaseOutcome):
     def __init__(self, engine: str) -> None:
         super().__init__(engine)
         self.object: Json = {}
-        self.changes: t.List[Json] = []
-        self.operations: t.List[Json] = []
-        self.skipped_members: t.List[str] = []
-        self.before: t.Optional[Json] = None
-        self.after: t.Optional[Json] = None
+        self.changes: list[Json] = []
+        self.operations: list[Json] = []
+        self.skipped_members: list[str] = []
+        self.before: Json | None = None
+        self.after: Json | None = None
 
     def leave_out(self, text: str, how: str, warn: t.Callable[[str], None]) -> None:
         """An object that the provider does not sync: as the option out_of_scope (warn, fail, ignore) says."""
@@ -101,10 +101,10 @@ class Outcome(BaseOutcome):
     def note_states(
         self,
         kind: Kind,
-        before: t.Optional[Json],
-        after: t.Optional[Json],
-        members_before: t.Optional[t.Mapping[str, str]] = None,
-        members_after: t.Optional[t.Mapping[str, str]] = None,
+        before: Json | None,
+        after: Json | None,
+        members_before: t.Mapping[str, str] | None = None,
+        members_after: t.Mapping[str, str] | None = None,
     ) -> None:
         """Keep the two states for the diff."""
         self.before = _state(kind, before, members_before)
@@ -130,10 +130,10 @@ class Outcome(BaseOutcome):
         return found
 
 
-def _state(kind: Kind, record: t.Optional[Json], members: t.Optional[t.Mapping[str, str]]) -> Json:
+def _state(kind: Kind, record: Json | None, members: t.Mapping[str, str] | None) -> Json:
     state = comparable(kind, record)
     if members is not None and (record is not None or members):
         state["members"] = sorted(
-            key if role == "MEMBER" else "%s (%s)" % (key, role.lower()) for key, role in members.items()
+            key if role == "MEMBER" else f"{key} ({role.lower()})" for key, role in members.items()
         )
     return state

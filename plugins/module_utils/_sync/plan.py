@@ -70,9 +70,9 @@ class RecordPlan(t.NamedTuple):
         changes: the differences, as the result shows them.
     """
 
-    method: t.Optional[str]
+    method: str | None
     body: Json
-    changes: t.List[Json]
+    changes: list[Json]
 
 
 class MemberPlan(t.NamedTuple):
@@ -84,9 +84,9 @@ class MemberPlan(t.NamedTuple):
         kept: the keys of members that do not belong and are left alone, sorted.
     """
 
-    add: t.List[str]
-    remove: t.List[Json]
-    kept: t.List[str]
+    add: list[str]
+    remove: list[Json]
+    kept: list[str]
 
 
 class ConnectionPlan(t.NamedTuple):
@@ -98,8 +98,8 @@ class ConnectionPlan(t.NamedTuple):
         note: what to tell about it; may be empty.
     """
 
-    remove: t.List[Json]
-    google_id: t.Optional[str]
+    remove: list[Json]
+    google_id: str | None
     note: str
 
 
@@ -128,22 +128,22 @@ class ObjectPlan(t.NamedTuple):
     pk: str
     name: str
     address: str
-    connection: t.Optional[Json]
-    before: t.Optional[Json]
-    observed: t.Optional[t.List[Json]]
+    connection: Json | None
+    before: Json | None
+    observed: list[Json] | None
     wanted: Json
     secret: Json
     record: RecordPlan = NO_RECORD
     members: MemberPlan = NO_MEMBERS
     connections: ConnectionPlan = NO_CONNECTION
-    skipped_members: t.Tuple[str, ...] = ()
-    warnings: t.Tuple[str, ...] = ()
+    skipped_members: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     adopts: bool = False
 
     def __str__(self) -> str:
-        return "%s %s" % (self.kind, self.name)
+        return f"{self.kind} {self.name}"
 
-    def operations(self, step: str = "") -> t.List[Operation]:
+    def operations(self, step: str = "") -> list[Operation]:
         """What is to be written, in order.
 
         Args:
@@ -174,7 +174,7 @@ class ObjectPlan(t.NamedTuple):
         return bool(self.record.changes or self.members.add or self.members.remove)
 
     @property
-    def action(self) -> t.Optional[str]:
+    def action(self) -> str | None:
         """What it comes down to: "created", "deleted", "suspended", "updated" or None."""
         if self.record.method == "POST":
             return "created"
@@ -184,7 +184,7 @@ class ObjectPlan(t.NamedTuple):
             return "suspended"
         return "updated" if self.differs else None
 
-    def expected(self) -> t.Optional[Json]:
+    def expected(self) -> Json | None:
         """The record as it will be, as far as the plan tells; one that is to be made has no id. None: there will be none."""
         if self.record.method == "DELETE" or (self.before is None and self.record.method is None):
             return None
@@ -226,7 +226,7 @@ EFFECTS = (
 _ACCESS = ("suspended", "archived")
 
 
-def effects(plan: ObjectPlan) -> t.Dict[str, int]:
+def effects(plan: ObjectPlan) -> dict[str, int]:
     """What a plan does, whatever causes it: how many of each effect.
 
     Each thing is counted once: a difference of a record that no effect of its own counts is a change, whichever field it is in,
@@ -254,7 +254,7 @@ def effects(plan: ObjectPlan) -> t.Dict[str, int]:
     return found
 
 
-def _effects_of_update(plan: ObjectPlan) -> t.Dict[str, int]:
+def _effects_of_update(plan: ObjectPlan) -> dict[str, int]:
     before, body, kind = plan.before or {}, plan.record.body, plan.kind
     rest = set(body)
     turned = [(bool(before.get(name)), bool(body[name])) for name in _ACCESS if kind == USER and name in body]
@@ -285,16 +285,14 @@ class DirectoryPlan:
     """
 
     def __init__(self) -> None:
-        self._users: t.Dict[str, bytes] = {}
-        self._groups: t.Dict[str, ObjectPlan] = {}
+        self._users: dict[str, bytes] = {}
+        self._groups: dict[str, ObjectPlan] = {}
         self._totals = {name: {USER: 0, GROUP: 0} for name in EFFECTS}
-        self.orphans: t.List[ObjectPlan] = []
+        self.orphans: list[ObjectPlan] = []
         self.unconnected = {USER: 0, GROUP: 0}
         self.members = 0
 
-    def observe(
-        self, kind: Kind, row: t.Optional[Json], record: t.Optional[Json], members: t.Optional[t.Sequence[Json]]
-    ) -> None:
+    def observe(self, kind: Kind, row: Json | None, record: Json | None, members: t.Sequence[Json] | None) -> None:
         """Count an object that was compared, planned or not, for what shares are taken of.
 
         Args:
@@ -316,7 +314,7 @@ class DirectoryPlan:
         else:
             self._groups[plan.pk] = plan
 
-    def get(self, kind: Kind, pk: str) -> t.Optional[ObjectPlan]:
+    def get(self, kind: Kind, pk: str) -> ObjectPlan | None:
         """The plan of an object, or None."""
         if kind == GROUP:
             return self._groups.get(pk)
@@ -329,15 +327,15 @@ class DirectoryPlan:
         self._count(plan, -1)
         return plan
 
-    def pks(self, kind: Kind) -> t.List[str]:
+    def pks(self, kind: Kind) -> list[str]:
         """The primary keys of the planned objects of a kind."""
         return list(self._groups if kind == GROUP else self._users)
 
-    def groups(self) -> t.List[ObjectPlan]:
+    def groups(self) -> list[ObjectPlan]:
         """The plans of groups."""
         return list(self._groups.values())
 
-    def totals(self) -> t.Dict[str, t.Dict[Kind, int]]:
+    def totals(self) -> dict[str, dict[Kind, int]]:
         """How many of each effect the plans that are in it have, orphans included: {effect: {Kind: int}}."""
         found = {name: dict(numbers) for name, numbers in self._totals.items()}
         for plan in self.orphans:
@@ -351,7 +349,7 @@ class DirectoryPlan:
                 self._totals[name][plan.kind] += sign * number
 
 
-def plan_record(kind: Kind, wanted: Json, record: t.Optional[Json]) -> RecordPlan:
+def plan_record(kind: Kind, wanted: Json, record: Json | None) -> RecordPlan:
     """Compare the wanted resource with Google's (None: there is none), managed fields only."""
     if record is None:
         body = {key: value for key, value in wanted.items() if key in writable(kind)}
@@ -368,13 +366,10 @@ def refused_value(kind: Kind, plan: RecordPlan) -> str:
     if address in plan.body or plan.method == "POST":
         value = str(plan.body.get(address) or "")
         if not value:
-            return "it has no e-mail. Give it one in authentik, or in its property mapping (%s)." % address
+            return f"it has no e-mail. Give it one in authentik, or in its property mapping ({address})."
         local, at, domain = value.rpartition("@")
         if not (local and at and domain):
-            return "'%s' is not an e-mail address. Correct it in authentik or its property mapping (%s)." % (
-                value,
-                address,
-            )
+            return f"'{value}' is not an e-mail address. Correct it in authentik or its property mapping ({address})."
     if kind != USER or (plan.method != "POST" and "name" not in plan.body):
         return ""
     name = plan.body.get("name")
@@ -386,7 +381,7 @@ def refused_value(kind: Kind, plan: RecordPlan) -> str:
         value = str(name.get(field) or "").strip()
         if not value:
             return (
-                "name.%s is empty, which Google refuses. Correct the name in authentik or its property mapping." % field
+                f"name.{field} is empty, which Google refuses. Correct the name in authentik or its property mapping."
             )
         if len(value) > LONGEST_NAME or "<" in value or ">" in value:
             return (
@@ -396,7 +391,7 @@ def refused_value(kind: Kind, plan: RecordPlan) -> str:
     return ""
 
 
-def unwritable(kind: Kind, wanted: Json) -> t.List[str]:
+def unwritable(kind: Kind, wanted: Json) -> list[str]:
     """The fields that mappings set and that nobody can write at Google, sorted."""
     return sorted(set(wanted) - writable(kind))
 
@@ -419,7 +414,7 @@ def plan_members(
     if membership == "ignore":
         return MemberPlan([], [], [])
     names = {str(item).lower() for item in wanted}
-    there: t.Set[str] = set()
+    there: set[str] = set()
     foreign = []
     for member in observed:
         keys = {member_key(member), str(member.get("id") or "").lower()} - {""}
@@ -436,7 +431,7 @@ def plan_members(
     return MemberPlan(sorted(names - there), remove, kept)
 
 
-def overlaid(record: t.Optional[Json], wanted: Json) -> Json:
+def overlaid(record: Json | None, wanted: Json) -> Json:
     """The wanted fields, nested ones laid over what is there."""
     return {
         key: dict((record or {}).get(key) or {}, **value)

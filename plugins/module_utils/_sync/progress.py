@@ -21,13 +21,13 @@ class Progress:
             phase, float), plan (str, the totals of the plan, or None before there is one).
     """
 
-    def __init__(self, tell: t.Optional[t.Callable[[Json], None]] = None) -> None:
+    def __init__(self, tell: t.Callable[[Json], None] | None = None) -> None:
         self._tell = tell
         self._lock = threading.Lock()
         self._phase = ""
         self._done = self._total = self._differences = self._changes = 0
         self._began = self._told = 0.0
-        self._plan: t.Optional[str] = None
+        self._plan: str | None = None
 
     def begin(self, phase: str, total: int) -> None:
         """A new phase of so many steps; 0 where nobody knows how many."""

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from .._authentik.api import Authentik
 from .._common.kind import Kind
 from .._common.types import Json
@@ -22,10 +20,10 @@ def connected_rivals(authentik: Authentik, kind: Kind, provider: int, pk: str, r
     Raises:
         AuthentikError.
     """
-    found: t.Dict[str, t.Set[str]] = {BY_ID: set(), BY_ADDRESS: set(), NOT: set()}
+    found: dict[str, set[str]] = {BY_ID: set(), BY_ADDRESS: set(), NOT: set()}
     for row in authentik.all_connections(kind, provider):
         if str(row.get(kind)) != pk:
-            obj = row.get("%s_obj" % kind)
+            obj = row.get(f"{kind}_obj")
             name = (obj or {}).get(kind.name_field) if isinstance(obj, dict) else None
-            found[tie(row, record)].add("%s %s" % (kind, name or row.get(kind)))
+            found[tie(row, record)].add(f"{kind} {name or row.get(kind)}")
     return Rivals(tuple(sorted(found[BY_ID])), tuple(sorted(found[BY_ADDRESS])))

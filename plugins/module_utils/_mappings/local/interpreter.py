@@ -57,7 +57,7 @@ class Compiled(t.NamedTuple):
     """
 
     reason: str
-    uses: t.FrozenSet[str]
+    uses: frozenset[str]
 
 
 class _Stopped(Exception):
@@ -81,13 +81,13 @@ class Interpreter:
         self._kind = kind
         self._seconds = seconds
         self._memory_mb = memory_mb
-        self._sources: t.Dict[int, str] = {}
+        self._sources: dict[int, str] = {}
         self._pool: t.Any = None
         self._session: t.Any = None
         self._limit = 0.0
 
     @property
-    def pid(self) -> t.Optional[int]:
+    def pid(self) -> int | None:
         """The process's id while there is one."""
         return None if self._session is None else t.cast(int, self._session.worker_pid)
 
@@ -105,7 +105,7 @@ class Interpreter:
         self._sources[number] = checked.source
         return Compiled("", checked.uses)
 
-    def run(self, page: Json, tasks: t.Sequence[t.Tuple[int, int]]) -> t.List[Answer]:
+    def run(self, page: Json, tasks: t.Sequence[tuple[int, int]]) -> list[Answer]:
         """Evaluate.
 
         Args:
@@ -123,7 +123,7 @@ class Interpreter:
             except (_Stopped, MissingLibrary, Unsupported):
                 # Which of them it was shows when each has a limit of its own.
                 pass
-        answers: t.List[Answer] = []
+        answers: list[Answer] = []
         for task in tasks:
             try:
                 answers.extend(self._evaluate(page, [task], self._seconds))
@@ -142,7 +142,7 @@ class Interpreter:
 
     # -- the session --------------------------------------------------------------------------------------------------
 
-    def _evaluate(self, page: Json, tasks: t.Sequence[t.Tuple[int, int]], seconds: float) -> t.List[Answer]:
+    def _evaluate(self, page: Json, tasks: t.Sequence[tuple[int, int]], seconds: float) -> list[Answer]:
         wanted = {index for index, _number in tasks}
         subjects = [subject if index in wanted else None for index, subject in enumerate(page["subjects"])]
         text = json.dumps(dict(page, kind=self._kind, subjects=subjects, tasks=list(tasks)))
@@ -197,18 +197,18 @@ class Interpreter:
             reason = str(exc)
             self.close()
             if exc.timed_out:
-                raise _Stopped("it took more than %g seconds" % self._seconds) from None
-            raise _Stopped("the process that evaluates it ended (%s)" % reason) from None
+                raise _Stopped(f"it took more than {self._seconds:g} seconds") from None
+            raise _Stopped(f"the process that evaluates it ended ({reason})") from None
         except monty.MontyError as exc:
             inner, text = exc.exception(), str(exc)
             if isinstance(inner, (NotImplementedError, SyntaxError)):
-                raise Unsupported("the interpreter does not parse it (%s)" % text) from None
+                raise Unsupported(f"the interpreter does not parse it ({text})") from None
             self.close()
             if isinstance(inner, TimeoutError):
-                raise _Stopped("it took more than %g seconds" % self._seconds) from None
+                raise _Stopped(f"it took more than {self._seconds:g} seconds") from None
             if isinstance(inner, MemoryError):
                 raise _Stopped("it took more than %d MB of memory" % self._memory_mb) from None
-            raise _Stopped("the interpreter failed (%s)" % text) from None
+            raise _Stopped(f"the interpreter failed ({text})") from None
 
 
 def _definition(number: int, source: str) -> str:
@@ -230,7 +230,7 @@ def _load() -> t.Any:
 
 def _missing(reason: str) -> MissingLibrary:
     return MissingLibrary(
-        "%s cannot be used by %s (Python %s) on %s: %s. Install %s there (Python 3.10 or later), or set "
+        f"{PACKAGE} cannot be used by {sys.executable} (Python {platform.python_version()}) on {platform.node()}: {reason}. "
+        f"Install {PACKAGE} there (Python 3.10 or later), or set "
         "mapping_evaluation: server"
-        % (PACKAGE, sys.executable, platform.python_version(), platform.node(), reason, PACKAGE)
     )

@@ -33,10 +33,10 @@ class Checked(t.NamedTuple):
     """
 
     source: str
-    uses: t.FrozenSet[str]
+    uses: frozenset[str]
 
 
-def _words(text: str) -> t.FrozenSet[str]:
+def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
@@ -71,7 +71,7 @@ _ELSEWHERE = {
     "__import__": "imports",
 }
 # The attributes of Python's own types that the interpreter has, too. tests/unit holds that it has each of them.
-TYPE_ATTRIBUTES: t.Dict[type, t.FrozenSet[str]] = {
+TYPE_ATTRIBUTES: dict[type, frozenset[str]] = {
     str: _words(
         "capitalize casefold center count encode endswith expandtabs find format index isalnum isalpha isascii isdecimal "
         "isdigit isidentifier islower isnumeric isprintable isspace istitle isupper join ljust lower lstrip partition "
@@ -113,7 +113,7 @@ _PURE_FUNCTIONS = _words(
 )
 # What the rewriter below calls.
 _OWN = _words("_look _truth _and _or _format _unordered")
-_REFUSED: t.Dict[str, str] = {
+_REFUSED: dict[str, str] = {
     "Import": "imports a module",
     "ImportFrom": "imports a module",
     "ClassDef": "defines a class",
@@ -133,7 +133,7 @@ _REFUSED: t.Dict[str, str] = {
 }
 
 
-def parameters(kind: str) -> t.Tuple[str, ...]:
+def parameters(kind: str) -> tuple[str, ...]:
     """The variables of an expression, in the form of authentik: the parameters of the function that it becomes."""
     return ("connection", "provider", "request", kind)
 
@@ -160,11 +160,11 @@ def check(expression: str, kind: str) -> Checked:
         if uses & _REWRITTEN:
             source = ast.unparse(ast.fix_missing_locations(_Rewriter().visit(tree)))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as exc:
-        raise Unsupported("Python does not parse it (%s)" % exc) from None
+        raise Unsupported(f"Python does not parse it ({exc})") from None
     return Checked(source, uses)
 
 
-def _names(tree: ast.Module, source: str, kind: str) -> t.FrozenSet[str]:
+def _names(tree: ast.Module, source: str, kind: str) -> frozenset[str]:
     """The global names that an expression uses, all of which are known here."""
     names = frozenset(_globals_of(symtable.symtable(source, "mapping", "exec")))
     for name in sorted(names - NAMES):
@@ -172,7 +172,7 @@ def _names(tree: ast.Module, source: str, kind: str) -> t.FrozenSet[str]:
     for node in ast.walk(tree):
         own = getattr(node, "id", None) or getattr(node, "arg", None) or getattr(node, "name", None)
         if own in _OWN:
-            raise Unsupported("it uses the name %s" % own)
+            raise Unsupported(f"it uses the name {own}")
         if kind == GROUP and own == "request" and isinstance(node, ast.Name):
             raise Unsupported("it uses request, and there is none for a group")
     return names
@@ -187,18 +187,18 @@ def _globals_of(table: symtable.SymbolTable) -> t.Iterator[str]:
         yield from _globals_of(inner)
 
 
-def _attributes(tree: ast.Module) -> t.FrozenSet[str]:
+def _attributes(tree: ast.Module) -> frozenset[str]:
     """The attributes that an expression uses, and a refusal of all that the interpreter lacks or reads differently."""
     found = set()
     for node in ast.walk(tree):
         refused = _REFUSED.get(type(node).__name__)
         if refused is not None:
-            raise Unsupported("it %s" % refused)
+            raise Unsupported(f"it {refused}")
         if isinstance(node, ast.Attribute):
             if node.attr not in ATTRIBUTES:
-                raise Unsupported("it uses the attribute %s" % node.attr)
+                raise Unsupported(f"it uses the attribute {node.attr}")
             if not isinstance(node.ctx, ast.Load):
-                raise Unsupported("it writes the attribute %s" % node.attr)
+                raise Unsupported(f"it writes the attribute {node.attr}")
             if isinstance(node.value, ast.Name) and node.value.id in (
                 "str",
                 "int",
@@ -208,7 +208,7 @@ def _attributes(tree: ast.Module) -> t.FrozenSet[str]:
                 "set",
                 "bytes",
             ):
-                raise Unsupported("it uses %s.%s" % (node.value.id, node.attr))
+                raise Unsupported(f"it uses {node.value.id}.{node.attr}")
             found.add(node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if re.search("[\ud800-\udfff]", node.value):

@@ -48,9 +48,9 @@ class Attempt:
         self.name = name
         self.outcome = outcome
         self.log = log
-        self.not_done = not_done or "%s was not synced" % self.title
-        self.warnings: t.List[str] = []
-        self.secrets: t.List[str] = []
+        self.not_done = not_done or f"{self.title} was not synced"
+        self.warnings: list[str] = []
+        self.secrets: list[str] = []
         self.active = True
         self.unknown = False
 
@@ -76,7 +76,7 @@ class Attempt:
     def give_up(self, why: str) -> None:
         """End it, if nothing has, because the run is given up."""
         if self.active:
-            self.fail("Not synced as a whole, since the run was given up: %s" % why, "not_tried")
+            self.fail(f"Not synced as a whole, since the run was given up: {why}", "not_tried")
 
     def step(self, *steps: t.Callable[[], t.Any]) -> bool:
         """Take steps in order, if nothing has ended it; whether nothing still has."""
@@ -95,21 +95,21 @@ class Attempt:
         except MappingProblem as exc:
             self._end_unmapped(exc)
         except LeftOut as exc:
-            text = "%s is not synced: %s." % (self.title, exc)
+            text = f"{self.title} is not synced: {exc}."
             self.outcome.leave_out(text, self.run.options.out_of_scope, self.warn)
         except Protected as exc:
             self.outcome.fail(exc.text(self.not_done), "protected")
         except HeldByAnother as exc:
-            self.outcome.fail("%s was not synced: %s" % (self.title, exc), "conflict")
+            self.outcome.fail(f"{self.title} was not synced: {exc}", "conflict")
         except Refused as exc:
             self.outcome.fail(str(exc), exc.code)
         except Unconfirmed as exc:
-            self.outcome.fail("%s was not synced as a whole: %s" % (self.title, exc), "unconfirmed")
+            self.outcome.fail(f"{self.title} was not synced as a whole: {exc}", "unconfirmed")
             self.outcome.status = "unconfirmed"
         except RemoteError as exc:
             self.outcome.fail_by(exc)
         except RunEnded as exc:
-            self.outcome.fail("%s was not synced as a whole: %s" % (self.title, exc), exc.code)
+            self.outcome.fail(f"{self.title} was not synced as a whole: {exc}", exc.code)
         except Exception as exc:  # noqa: BLE001
             self.unknown = self.unknown or self._unshown_writes(sent, shown)
             self.outcome.fail_unexpectedly(exc)
@@ -117,11 +117,11 @@ class Attempt:
 
     def _end_unmapped(self, problem: MappingProblem) -> None:
         if problem.kind == "skip":
-            text = "%s is not synced: %s." % (self.title, problem)
+            text = f"{self.title} is not synced: {problem}."
             self.outcome.leave_out(text, self.run.options.out_of_scope, self.warn)
             return
         remedy = _MAPPING_REMEDIES.get(problem.kind, "")
-        self.outcome.fail("Could not sync %s: %s.%s" % (self.name, problem, remedy), "mapping_%s" % problem.kind)
+        self.outcome.fail(f"Could not sync {self.name}: {problem}.{remedy}", f"mapping_{problem.kind}")
 
     def _unshown_writes(self, sent: int, shown: int) -> bool:
         """Whether this thread sent more writes than operations were noted since."""

@@ -19,9 +19,9 @@ from ..plan import NO_CONNECTION, ConnectionPlan
 
 def plan_connection(
     kind: Kind,
-    row: t.Optional[Json],
+    row: Json | None,
     record: Json,
-    earlier: t.Optional[Json],
+    earlier: Json | None,
     written: bool,
     tolerant: t.Callable[[], bool],
 ) -> ConnectionPlan:

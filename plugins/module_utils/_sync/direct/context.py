@@ -56,9 +56,9 @@ class DirectContext:
         self.directory = directory
         self.reader = reader
         self.subject = subject
-        self.server_version: t.Optional[str] = None
+        self.server_version: str | None = None
         self._teaches = False
-        self._tolerant: t.Optional[bool] = None
+        self._tolerant: bool | None = None
         self._lock = threading.Lock()
 
     def executor(self, kind: Kind, log: EngineLog) -> Executor:
@@ -90,7 +90,7 @@ class DirectContext:
                 self._tolerant = tolerates_rows(self.provider, self._version)
             return self._tolerant
 
-    def note_connection(self, kind: Kind, row: Json, record: t.Optional[Json], address: str) -> None:
+    def note_connection(self, kind: Kind, row: Json, record: Json | None, address: str) -> None:
         """Note a connection of this run; whether authentik could learn the id that it lacks.
 
         Args:
@@ -114,9 +114,9 @@ class DirectContext:
         try:
             self.authentik.list_google(int(provider["pk"]), USER, LEARNING_S)
         except AuthentikError as exc:
-            log.info("Whether authentik has noted the ids of the new connections is not known. %s" % exc.message)
+            log.info(f"Whether authentik has noted the ids of the new connections is not known. {exc.message}")
 
-    def _version(self) -> t.Tuple[int, int]:
+    def _version(self) -> tuple[int, int]:
         found = self.authentik.version()
         self.server_version = str(found)
         return found.number

@@ -52,13 +52,13 @@ class DirectorySync(DirectoryEngine):
 
     name = "direct"
 
-    def __init__(self, *args: t.Any, journal_path: t.Optional[str] = None, **more: t.Any) -> None:
+    def __init__(self, *args: t.Any, journal_path: str | None = None, **more: t.Any) -> None:
         super().__init__(*args, **more)
         self.log = EngineLog(MOST_MESSAGES)
         self._give_up = GiveUp()
         self._journal = RunJournal(None if self.options.check_mode else journal_path, self._give_up, self.warn)
         self._journal_path = journal_path
-        self._running: t.Optional[DirectoryRun] = None
+        self._running: DirectoryRun | None = None
 
     def _sync(self) -> None:
         outcome = self.outcome
@@ -196,7 +196,7 @@ class DirectorySync(DirectoryEngine):
 
     def _check_listings(self, snapshot: Snapshot, reader: ListedReader) -> None:
         """A listing that came back empty or too short must not be taken for what there is."""
-        limits: t.List[SafetyLimit] = []
+        limits: list[SafetyLimit] = []
         for kind in self.options.models:
             rows, index = reader.rows[kind], reader.index(kind)
             if kind == USER and not len(index):
@@ -216,11 +216,11 @@ class DirectorySync(DirectoryEngine):
 
     def _stop_by(self, what: str) -> None:
         if self.options.force:
-            self.warn("%s; continuing, because force is set." % what)
+            self.warn(f"{what}; continuing, because force is set.")
             return
         raise RunEnded(
-            "%s. Nothing was written. See whether the permissions of the token and of the delegated subject show everything; "
-            "force: true continues nevertheless." % what,
+            f"{what}. Nothing was written. See whether the permissions of the token and of the delegated subject show everything; "
+            "force: true continues nevertheless.",
             "guard",
         )
 
@@ -248,7 +248,7 @@ class DirectorySync(DirectoryEngine):
 
     def _limits_of_run(
         self, run: DirectContext, planner: DirectoryPlanner, reader: ListedReader, most_of_group: int
-    ) -> t.List[SafetyLimit]:
+    ) -> list[SafetyLimit]:
         options, plan = self.options, planner.plan
         if options.objects is not None:
             records = {kind: self.outcome.counts[kind + "s"]["total"] for kind in KINDS}
@@ -270,8 +270,8 @@ class DirectorySync(DirectoryEngine):
         attempt = planned_attempt(run, plan)
         keys = [member_key(member) for member in plan.members.remove]
         attempt.fail(
-            "%s was not synced: %s: %s. Nothing was written for it. If that is meant, raise %s, or set force: true for one run."
-            % (attempt.title, limit.text(), named(keys), raise_text([limit])),
+            f"{attempt.title} was not synced: {limit.text()}: {named(keys)}. Nothing was written for it. If that is meant, "
+            f"raise {raise_text([limit])}, or set force: true for one run.",
             "guard",
         )
         reports.finish(GROUP, plan.pk, plan.name, attempt, None, None)
@@ -284,11 +284,12 @@ class DirectorySync(DirectoryEngine):
         if not exceeded:
             return ""
         if forced:
-            self.warn("Continuing beyond the safety limits, because force is set: %s." % exceeded_text(exceeded))
+            self.warn(f"Continuing beyond the safety limits, because force is set: {exceeded_text(exceeded)}.")
             return ""
         return (
-            "Stopped before anything was written: %s. See with check mode whether that is meant; if so, raise %s, or set "
-            "force: true for this run." % (exceeded_text(exceeded), raise_text(exceeded))
+            f"Stopped before anything was written: {exceeded_text(exceeded)}. See with check mode whether that is meant; if "
+            f"so, raise {raise_text(exceeded)}, or set "
+            "force: true for this run."
         )
 
     # Report
@@ -313,7 +314,7 @@ class DirectorySync(DirectoryEngine):
         if run.dry:
             outcome.changed = False
         if self._give_up.reason:
-            outcome.fail("The run was given up: %s" % self._give_up.reason, "given_up")
+            outcome.fail(f"The run was given up: {self._give_up.reason}", "given_up")
         elif failed:
             text = "%d of %d objects were not synced; the first: %s" % (
                 failed,
@@ -332,7 +333,7 @@ def named(keys: t.Sequence[str]) -> str:
 
 def _is_listed(reader: ListedReader, kind: Kind, pk: str) -> bool:
     """Whether Google lists the record that one of an object's connections leads to."""
-    keys: t.Iterator[t.Tuple[Json, str]] = (
+    keys: t.Iterator[tuple[Json, str]] = (
         (row, key) for row in reader.rows[kind].of(pk) for key in (row["attributes"].get("id") or "", row["google_id"])
     )
     return any(reader.index(kind).has(key) for _row, key in keys if key)

@@ -53,16 +53,16 @@ class Candidate:
         question: Question that its observation waits with, or None.
     """
 
-    def __init__(self, run: DirectContext, target: Target, row: t.Optional[Json]) -> None:
+    def __init__(self, run: DirectContext, target: Target, row: Json | None) -> None:
         self.target = target
         outcome = Outcome("direct")
         outcome.object = target.described(True)
         self.attempt = Attempt(run, str(target), outcome, EngineLog())
         self.observer = Observer(run, target, row, self.attempt.secrets.append)
         self.planner = Planner(run, target, self.attempt)
-        self.question: t.Optional[Question] = None
+        self.question: Question | None = None
 
-    def look(self, given: t.Optional[Evaluated]) -> None:
+    def look(self, given: Evaluated | None) -> None:
         """Observe until the next question, or to the end."""
         self.question = None
 
@@ -101,14 +101,14 @@ class DirectoryPlanner:
         objects: Scope,
         reports: ObjectReports,
         give_up: GiveUp,
-        pools: t.Tuple[Pool, Pool],
+        pools: tuple[Pool, Pool],
         outcome: DirectoryOutcome,
         progress: Progress,
         warn: t.Callable[[str], None],
     ) -> None:
         self.plan = DirectoryPlan()
-        self.targets: t.Dict[str, Target] = {}
-        self.orphans: t.List[Orphan] = []
+        self.targets: dict[str, Target] = {}
+        self.orphans: list[Orphan] = []
         self._run = run
         self._snapshot = snapshot
         self._objects = objects
@@ -132,7 +132,7 @@ class DirectoryPlanner:
     def add_kind(self, kind: Kind, targets: t.Iterable[Target]) -> None:
         """Observe and plan all objects of a kind; keep the plans that hold something. Raises RunEnded."""
         total = len(targets) if isinstance(targets, list) else self._snapshot.count(kind)
-        self._progress.begin("compare %ss" % kind, total)
+        self._progress.begin(f"compare {kind}s", total)
         with self._evaluator(kind) as evaluator:
             iterator = iter(targets)
             while True:
@@ -155,7 +155,7 @@ class DirectoryPlanner:
         for kind in self._options.models:
             pks = [pk for pk in self._reader.rows[kind].pks() if pk not in self._snapshot.kept[kind]]
             mine = [pk for pk in pks if self._objects.is_mine(kind, pk)]
-            self._progress.begin("look at %ss out of scope" % kind, len(mine))
+            self._progress.begin(f"look at {kind}s out of scope", len(mine))
             for found in self._asking.map(functools.partial(finder.find, kind), mine):
                 self._progress.step()
                 self.orphans.extend(found)
@@ -184,13 +184,13 @@ class DirectoryPlanner:
         try:
             evaluator.prepare(self._sample(kind) if mode == "auto" else [])
         except MissingLibrary as exc:
-            raise RunEnded("mapping_evaluation: local is not possible here. %s" % exc, "libraries") from None
+            raise RunEnded(f"mapping_evaluation: local is not possible here. {exc}", "libraries") from None
         return evaluator
 
-    def _sample(self, kind: Kind) -> t.List[t.Tuple[Json, t.Optional[str]]]:
+    def _sample(self, kind: Kind) -> list[tuple[Json, str | None]]:
         """Objects to try the mappings with, chosen from some of each page."""
         size = self._options.mapping_sample
-        candidates: t.List[t.Tuple[Json, t.Optional[str]]] = []
+        candidates: list[tuple[Json, str | None]] = []
         pages = max(1, self._snapshot.count(kind) // 100)
         for page in self._snapshot.pages(kind):
             targets = [target for target in (Target(kind, data) for data in page) if self._is_in_scope(target)]
@@ -203,7 +203,7 @@ class DirectoryPlanner:
     def _is_in_scope(self, target: Target) -> bool:
         return scope(self._run.provider, target) is None
 
-    def _listed_row(self, target: Target) -> t.Optional[Json]:
+    def _listed_row(self, target: Target) -> Json | None:
         if target.kind not in self._reader.listed:
             return None
         return first_row(self._reader.connections(target.kind, target.pk))
@@ -211,13 +211,11 @@ class DirectoryPlanner:
     def _observe(self, candidates: t.Sequence[Candidate], evaluator: MappingEvaluator) -> None:
         """Observe many objects together, so that their mappings are evaluated together."""
         waiting = list(candidates)
-        given: t.Sequence[t.Optional[Evaluated]] = [None] * len(waiting)
+        given: t.Sequence[Evaluated | None] = [None] * len(waiting)
         while waiting:
             self._pool.each(self._look, zip(waiting, given))
             if self._give_up.reason:
-                raise RunEnded(
-                    "The run was given up before anything was written: %s" % self._give_up.reason, "given_up"
-                )
+                raise RunEnded(f"The run was given up before anything was written: {self._give_up.reason}", "given_up")
             asked = [(item, item.question) for item in waiting if item.question is not None]
             waiting = [item for item, _question in asked]
             if asked:
@@ -226,9 +224,9 @@ class DirectoryPlanner:
                     found for found in given if isinstance(found, MappingProblem) and found.kind == "unavailable"
                 ]
                 if len(refused) == len(given):
-                    raise RunEnded("The property mappings cannot be evaluated: %s" % refused[0], "mapping_unavailable")
+                    raise RunEnded(f"The property mappings cannot be evaluated: {refused[0]}", "mapping_unavailable")
 
-    def _look(self, pair: t.Tuple[Candidate, t.Optional[Evaluated]]) -> None:
+    def _look(self, pair: tuple[Candidate, Evaluated | None]) -> None:
         candidate, given = pair
         if not self._give_up.reason:
             candidate.look(given)
@@ -237,7 +235,7 @@ class DirectoryPlanner:
     def _take(self, kind: Kind, candidate: Candidate) -> None:
         """Plan for an observed object, and keep the plan if there is something to do."""
         attempt, target = candidate.attempt, candidate.target
-        plans: t.List[ObjectPlan] = []
+        plans: list[ObjectPlan] = []
         attempt.step(lambda: plans.append(candidate.planner.plan(candidate.observer)))
         outcome = attempt.outcome
         if outcome.status == "out_of_scope" and not outcome.failure:
@@ -302,12 +300,12 @@ class DirectoryPlanner:
         if winners:
             self._end_in_conflict(plan, attempt, address, winners)
 
-    def _others(self, plan: ObjectPlan, address: str) -> t.Dict[str, int]:
+    def _others(self, plan: ObjectPlan, address: str) -> dict[str, int]:
         """{primary key: level of the claim} of the objects that have to do with the record, claimed or not: of all shards."""
         kind, record = plan.kind, plan.before
         if kind not in self._reader.listed:
             return {}
-        found: t.Dict[str, int] = {}
+        found: dict[str, int] = {}
         for pk in self._reader.owners(kind, record) if record is not None else ():
             wants = pk in self._reader.sharing(kind, kind.address(record))
             found[pk] = max(strength(tie(row, record), wants) for row in self._reader.rows[kind].of(pk))

@@ -70,7 +70,7 @@ class DirectoryRun:
         self._removals = removals
         self._notice = notice
         # What is being carried out, or was when something unexpected happened.
-        self._begun: t.Dict[t.Tuple[Kind, str], PlanRun] = {}
+        self._begun: dict[tuple[Kind, str], PlanRun] = {}
 
     @property
     def _options(self) -> DirectoryOptions:
@@ -165,12 +165,12 @@ class DirectoryRun:
             # Google has shown a group that nobody had seen before.
             self._outcome.note_limit(limit.shown(self._options.force))
             if not self._options.force:
-                raise Refused("Members of it were left alone: %s; force: true overrides that." % limit.text(), "guard")
+                raise Refused(f"Members of it were left alone: {limit.text()}; force: true overrides that.", "guard")
 
         # Who has an account is known for certain only now.
         self._try(run, run.record, run.plan_members, guard_removals)
 
-    def _write_member(self, pair: t.Tuple[PlanRun, Operation]) -> None:
+    def _write_member(self, pair: tuple[PlanRun, Operation]) -> None:
         run, operation = pair
         self._try(run, lambda: run.perform_one(operation))
 
@@ -194,7 +194,7 @@ class DirectoryRun:
 
     def _apply_orphan(self, orphan: Orphan) -> None:
         if self._give_up.reason:
-            text = "Not tried, since the run was given up: %s" % self._give_up.reason
+            text = f"Not tried, since the run was given up: {self._give_up.reason}"
             orphan.attempt.fail(text, "not_tried")
             return
         run = PlanRun(self._run, t.cast(ObjectPlan, orphan.plan), orphan.attempt)
@@ -210,7 +210,7 @@ class DirectoryRun:
         self._begun.pop((plan.kind, plan.pk), None)
 
 
-def _in_turn(lists: t.Sequence[t.Sequence[t.Any]]) -> t.List[t.Any]:
+def _in_turn(lists: t.Sequence[t.Sequence[t.Any]]) -> list[t.Any]:
     """One of each list in turn, so that requests that run side by side concern different groups."""
     gone = object()
     return [item for row in itertools.zip_longest(*lists, fillvalue=gone) for item in row if item is not gone]

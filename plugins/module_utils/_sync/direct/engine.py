@@ -63,13 +63,13 @@ class DirectSync(Engine):
             for text in attempt.warnings:
                 self.warn(text)
 
-    def _sync_object(self, run: DirectContext, target: Target, row: t.Optional[Json], attempt: Attempt) -> None:
+    def _sync_object(self, run: DirectContext, target: Target, row: Json | None, attempt: Attempt) -> None:
         observer = Observer(run, target, row, attempt.secrets.append)
         planner = Planner(run, target, attempt)
-        plans: t.List[PlanRun] = []
+        plans: list[PlanRun] = []
 
         def observe() -> None:
-            question: t.Optional[Question] = observer.begin()
+            question: Question | None = observer.begin()
             while question is not None:
                 question = observer.go_on(self._evaluate(run, target, question))
             note_observed(observer, self.outcome)
@@ -85,7 +85,7 @@ class DirectSync(Engine):
             elif self.outcome.failure:
                 self.log.error(self.outcome.failure)
 
-    def _observe_authentik(self, provider: Json) -> t.Optional[t.Tuple[Target, t.Optional[Json]]]:
+    def _observe_authentik(self, provider: Json) -> tuple[Target, Json | None] | None:
         """The object and its connection; None where the provider does not sync it."""
         request, outcome = self.request, self.outcome
         try:
@@ -94,10 +94,10 @@ class DirectSync(Engine):
             if exc.kind != "not_found" or not is_primary_key(request.kind, request.object_id, request.lookup):
                 raise
             outcome.object = described(request.kind, request.object_id, None, False)
-            outcome.leave_out("%s It is left alone at Google." % exc, request.out_of_scope, self.warn)
+            outcome.leave_out(f"{exc} It is left alone at Google.", request.out_of_scope, self.warn)
             return None
         if rule is not None:
-            text = "%s is not synced: %s." % (str(target).capitalize(), rule)
+            text = f"{str(target).capitalize()} is not synced: {rule}."
             outcome.leave_out(text, request.out_of_scope, self.warn)
             return None
         return target, first_row(self.authentik.connections(request.kind, int(provider["pk"]), target.pk))

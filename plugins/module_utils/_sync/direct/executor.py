@@ -104,11 +104,11 @@ class Executor:
         self.subject = subject
         self.unknown = False
 
-    def read(self, key: str) -> t.Optional[Json]:
+    def read(self, key: str) -> Json | None:
         """The record with this id, address or alias, or None."""
         return self.directory.get(self.kind, key)
 
-    def check(self, record: t.Optional[Json], body: Json, takes_over: bool = False) -> None:
+    def check(self, record: Json | None, body: Json, takes_over: bool = False) -> None:
         """See that a write leaves a protected account alone, before it is sent; update() and delete() do so by themselves.
 
         Raises:
@@ -116,7 +116,7 @@ class Executor:
         """
         check(self.kind, record, body, self.subject, takes_over)
 
-    def create(self, body: Json) -> t.Tuple[Json, bool]:
+    def create(self, body: Json) -> tuple[Json, bool]:
         """Create the record, or find the one that already has the address.
 
         Returns:
@@ -139,7 +139,7 @@ class Executor:
                 found = self._look(address, exc)
                 if found is not None:
                     if not is_at(found, address):
-                        raise HeldByAnother(held_text(address, "another %s" % self.kind, found)) from None
+                        raise HeldByAnother(held_text(address, f"another {self.kind}", found)) from None
                     # An answer that got lost: nothing had this address when we looked before.
                     return found, maybe_done
                 if exc.kind != "conflict":
@@ -149,12 +149,13 @@ class Executor:
                         raise
                     continue
                 self._refuse_other_kind(address)
-                self.log.info("%s No account or group has this address yet; waiting for Google." % exc.message)
+                self.log.info(f"{exc.message} No account or group has this address yet; waiting for Google.")
                 if not self.patience.wait():
                     raise Unconfirmed(
-                        "Google says that %s exists, and shows nobody who has it, after %g seconds (google_wait): it was "
+                        f"Google says that {address} exists, and shows nobody who has it, after {self.patience.seconds:g} "
+                        "seconds (google_wait): it was "
                         "perhaps deleted or created just now. See in Google's Admin console who has it. If it is nobody else's, "
-                        "run the task again." % (address, self.patience.seconds)
+                        "run the task again."
                     ) from None
 
     def update(self, record: Json, body: Json, wanted: Json) -> Json:
@@ -175,13 +176,13 @@ class Executor:
                 if exc.may_have_been_applied:
                     found = self._look(key, exc)
                     if found is not None and not unmet(self.kind, wanted, found):
-                        self.log.info("%s Google nevertheless has the expected values." % exc.message)
+                        self.log.info(f"{exc.message} Google nevertheless has the expected values.")
                         return found
                     raise
                 if exc.kind == "conflict" and address:
                     holder = self.read(address)
                     if holder is not None and holder.get("id") != key:
-                        raise HeldByAnother(held_text(address, "another %s" % self.kind, holder)) from None
+                        raise HeldByAnother(held_text(address, f"another {self.kind}", holder)) from None
                     if holder is not None and not unmet(self.kind, wanted, holder):
                         return holder
                     if holder is None:
@@ -189,11 +190,12 @@ class Executor:
                 elif exc.kind not in ("conflict", "not_ready"):
                     raise
                 # Renamed or created a moment ago.
-                self.log.info("%s Waiting for Google." % exc.message)
+                self.log.info(f"{exc.message} Waiting for Google.")
                 if not self.patience.wait():
                     raise Unconfirmed(
-                        "%s That is so for some minutes after an account was created or renamed; it still was after %g "
-                        "seconds (google_wait). Run the task again later." % (exc.message, self.patience.seconds)
+                        f"{exc.message} That is so for some minutes after an account was created or renamed; it still was "
+                        f"after {self.patience.seconds:g} "
+                        "seconds (google_wait). Run the task again later."
                     ) from None
 
     def delete(self, record: Json) -> None:
@@ -214,7 +216,7 @@ class Executor:
                 raise
             if exc.kind != "not_found" and self._look(key, exc) is not None:
                 raise
-            self.log.info("%s Google does not have it any more." % exc.message)
+            self.log.info(f"{exc.message} Google does not have it any more.")
 
     def connect(self, provider: int, pk: str, google_id: str) -> None:
         """Make a connection in authentik. Raises AuthentikError."""
@@ -224,7 +226,7 @@ class Executor:
         """Remove a connection in authentik. Raises AuthentikError."""
         self.authentik.delete_connection(self.kind, str(row["id"]))
 
-    def add_member(self, record: Json, address: str) -> t.Optional[Json]:
+    def add_member(self, record: Json, address: str) -> Json | None:
         """Let an account be a member.
 
         Returns:
@@ -251,11 +253,12 @@ class Executor:
                 if exc.kind not in ("not_found", "not_ready"):
                     raise
                 # Both were looked up a moment ago: a fresh group or account refuses members at first.
-                self.log.info("%s Waiting for Google." % exc.message)
+                self.log.info(f"{exc.message} Waiting for Google.")
                 if not self.patience.wait():
                     raise Unconfirmed(
-                        "%s A new group or account refuses members for up to a minute; it still did after %g seconds "
-                        "(google_wait). Run the task again later." % (exc.message, self.patience.seconds)
+                        f"{exc.message} A new group or account refuses members for up to a minute; it still did after "
+                        f"{self.patience.seconds:g} seconds "
+                        "(google_wait). Run the task again later."
                     ) from None
 
     def remove_member(self, record: Json, member: Json) -> bool:
@@ -278,7 +281,7 @@ class Executor:
             if exc.kind == "accepted":
                 while self.directory.member(group, key) is not None:
                     if not self.patience.wait():
-                        raise Unconfirmed("%s It is still a member." % exc.message) from None
+                        raise Unconfirmed(f"{exc.message} It is still a member.") from None
                 return True
             if exc.may_have_been_applied and self._look_member(group, key, exc) is None and not self.unknown:
                 return True
@@ -296,28 +299,27 @@ class Executor:
                 return found
             if not self.patience.wait():
                 raise Unconfirmed(
-                    "%s It does not show the member after %g seconds (google_wait)."
-                    % (cause.message, self.patience.seconds)
+                    f"{cause.message} It does not show the member after {self.patience.seconds:g} seconds (google_wait)."
                 )
 
-    def _look(self, key: str, cause: GoogleError) -> t.Optional[Json]:
+    def _look(self, key: str, cause: GoogleError) -> Json | None:
         """What became of a write; the write's own error if that cannot be seen."""
         try:
             return self.read(key)
         except GoogleError as exc:
             self.unknown = self.unknown or cause.may_have_been_applied
-            self.log.error("What became of it cannot be seen. %s" % exc)
+            self.log.error(f"What became of it cannot be seen. {exc}")
             raise cause from None
 
-    def _look_member(self, group: str, key: str, cause: GoogleError) -> t.Optional[Json]:
+    def _look_member(self, group: str, key: str, cause: GoogleError) -> Json | None:
         try:
             return self.directory.member(group, key)
         except GoogleError as exc:
             self.unknown = True
-            self.log.error("What became of it cannot be seen. %s" % exc)
+            self.log.error(f"What became of it cannot be seen. {exc}")
             raise cause from None
 
     def _refuse_other_kind(self, address: str) -> None:
         holder = self.directory.get(self.kind.other, address)
         if holder is not None:
-            raise HeldByAnother(held_text(address, "the %s" % self.kind.other, holder))
+            raise HeldByAnother(held_text(address, f"the {self.kind.other}", holder))

@@ -35,23 +35,23 @@ class ListedReader(Reader):
         self.users = RecordIndex()
         self.groups = RecordIndex()
         self.rows = {USER: ConnectionIndex(USER), GROUP: ConnectionIndex(GROUP)}
-        self.listed: t.Set[str] = set()
+        self.listed: set[str] = set()
         self.visits_users = False
         # Who the provider syncs, of all shards; and, once somebody asks, who of them has which address.
-        self.kept: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
-        self.pages: t.Callable[[Kind], t.Iterable[t.List[Json]]] = lambda kind: ()
+        self.kept: dict[Kind, set[str]] = {USER: set(), GROUP: set()}
+        self.pages: t.Callable[[Kind], t.Iterable[list[Json]]] = lambda kind: ()
         # Who claims an account in this run; see guard/claims.py.
-        self.holder_of: t.Callable[[str], t.Optional[t.Tuple[str, int]]] = lambda record_id: None
-        self._addresses: t.Dict[Kind, t.Dict[str, t.List[str]]] = {}
-        self._absent: t.Set[t.Tuple[Kind, str]] = set()
+        self.holder_of: t.Callable[[str], tuple[str, int] | None] = lambda record_id: None
+        self._addresses: dict[Kind, dict[str, list[str]]] = {}
+        self._absent: set[tuple[Kind, str]] = set()
         # Id and address of each, by either: all that members are found by.
-        self._predicted: t.Dict[str, t.Tuple[str, str]] = {}
+        self._predicted: dict[str, tuple[str, str]] = {}
 
     def index(self, kind: Kind) -> RecordIndex:
         """The index of "user" or "group"."""
         return self.users if kind == USER else self.groups
 
-    def record(self, kind: Kind, key: str, sure: bool = True) -> t.Optional[Json]:
+    def record(self, kind: Kind, key: str, sure: bool = True) -> Json | None:
         index = self.index(kind)
         found = index.get(key)
         enough = not sure and kind in self.listed and (kind != USER or self.visits_users)
@@ -64,7 +64,7 @@ class ListedReader(Reader):
             index.add(found)
         return found
 
-    def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
+    def account(self, key: str, sure: bool = True) -> Json | None:
         found = self._predicted.get(key.lower())
         return {"id": found[0], "primaryEmail": found[1]} if found is not None else super().account(key, sure)
 
@@ -92,8 +92,8 @@ class ListedReader(Reader):
         kind = target.kind
         if kind not in self.listed:
             return super().rivals(target, record)
-        by_id: t.List[str] = []
-        by_address: t.List[str] = []
+        by_id: list[str] = []
+        by_address: list[str] = []
         for pk in self.owners(kind, record):
             if pk != target.pk:
                 how = [tie(row, record) for row in self.rows[kind].of(pk)]
@@ -104,7 +104,7 @@ class ListedReader(Reader):
         found = self.holder_of(record_id)
         return found is not None and found[0] == pk
 
-    def owners(self, kind: Kind, record: Json) -> t.List[str]:
+    def owners(self, kind: Kind, record: Json) -> list[str]:
         """The primary keys of the objects in scope whose connection leads to a record."""
         return [
             pk
@@ -115,12 +115,12 @@ class ListedReader(Reader):
     def called(self, kind: Kind, pk: str) -> str:
         """What messages call an object that authentik lists."""
         found = (Target(kind, data) for page in self.pages(kind) for data in page if str(data.get("pk")) == pk)
-        return str(next(found, "%s %s" % (kind, pk)))
+        return str(next(found, f"{kind} {pk}"))
 
-    def sharing(self, kind: Kind, address: str) -> t.List[str]:
+    def sharing(self, kind: Kind, address: str) -> list[str]:
         """The primary keys of the objects in scope that have an address unless a mapping gives another."""
         if kind not in self._addresses:
-            found: t.Dict[str, t.List[str]] = {}
+            found: dict[str, list[str]] = {}
             for page in self.pages(kind):
                 for data in page:
                     target = Target(kind, data)
@@ -130,8 +130,8 @@ class ListedReader(Reader):
             self._addresses[kind] = found
         return self._addresses[kind].get(address.lower(), [])
 
-    def _sharing(self, target: Target, address: str) -> t.Tuple[str, ...]:
+    def _sharing(self, target: Target, address: str) -> tuple[str, ...]:
         return tuple(self.called(target.kind, pk) for pk in self.sharing(target.kind, address) if pk != target.pk)
 
-    def connections(self, kind: Kind, pk: str) -> t.List[Json]:
+    def connections(self, kind: Kind, pk: str) -> list[Json]:
         return self.rows[kind].of(pk) if kind in self.listed else super().connections(kind, pk)

@@ -24,7 +24,7 @@ class EngineLog:
     """
 
     def __init__(self, most: int = 0) -> None:
-        self.lines: t.List[Json] = []
+        self.lines: list[Json] = []
         self._most = most
 
     def info(self, event: str, **attributes: t.Any) -> None:

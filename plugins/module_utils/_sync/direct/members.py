@@ -17,7 +17,7 @@ from ..guard.ownership import BY_ADDRESS, BY_ID, tie
 from .reader import Reader
 
 
-def people_of(target: Target) -> t.List[Json]:
+def people_of(target: Target) -> list[Json]:
     """A group's direct members as authentik shows them.
 
     Raises:
@@ -36,7 +36,7 @@ def people_of(target: Target) -> t.List[Json]:
 
 def accounts_of(
     people: t.Sequence[Json], observed: t.Sequence[Json], reader: Reader, sure: bool = True
-) -> t.Tuple[t.List[str], t.List[str]]:
+) -> tuple[list[str], list[str]]:
     """The accounts that belong into a group.
 
     Whoever Google lists under the address that authentik knows costs no look. Anybody else costs one at Google,
@@ -69,7 +69,7 @@ def accounts_of(
     return wanted, sorted(without)
 
 
-def _account(person: Json, address: str, reader: Reader, sure: bool) -> t.Optional[Json]:
+def _account(person: Json, address: str, reader: Reader, sure: bool) -> Json | None:
     """A user's account: the one whose own address is the user's, else the one that the user is surely connected to."""
     found = reader.account(address, sure) if address else None
     if found is not None and is_at(found, address):

@@ -41,7 +41,7 @@ class Question(t.NamedTuple):
         google_id: what authentik's connection calls the record; None for one that is to be made.
     """
 
-    google_id: t.Optional[str]
+    google_id: str | None
 
 
 class Observer:
@@ -64,20 +64,20 @@ class Observer:
     """
 
     def __init__(
-        self, run: DirectContext, target: Target, row: t.Optional[Json], keep_secret: t.Callable[[str], None]
+        self, run: DirectContext, target: Target, row: Json | None, keep_secret: t.Callable[[str], None]
     ) -> None:
         self.run = run
         self._keep_secret = keep_secret
         self.target = target
         self.row = row
-        self.record: t.Optional[Json] = None
+        self.record: Json | None = None
         self.wanted: Json = {}
         self.secret: Json = {}
-        self.members: t.Optional[t.List[Json]] = None
+        self.members: list[Json] | None = None
         self._found_by = ""
         self.adopts = False
-        self._tried: t.Set[str] = set()
-        self._asked: t.Optional[Question] = None
+        self._tried: set[str] = set()
+        self._asked: Question | None = None
         self._asked_again = False
 
     def begin(self) -> Question:
@@ -89,7 +89,7 @@ class Observer:
         self._asked = Question(self.google_id())
         return self._asked
 
-    def go_on(self, given: Evaluated) -> t.Optional[Question]:
+    def go_on(self, given: Evaluated) -> Question | None:
         """Take what the mappings give, and look at where that leads.
 
         Returns:
@@ -116,7 +116,7 @@ class Observer:
             self.members = self.run.reader.members(str(self.record["id"])) if self.record is not None else []
         return None
 
-    def google_id(self) -> t.Optional[str]:
+    def google_id(self) -> str | None:
         """What authentik's connection calls the record; None where there is none."""
         if self.record is None:
             return None
@@ -126,7 +126,7 @@ class Observer:
 
     def _follow(self) -> None:
         """Look at the address that the mappings want, and see whose the record is."""
-        another = "another %s" % self.target.kind
+        another = f"another {self.target.kind}"
         address = self.target.kind.address(self.wanted)
         if self.record is not None and not self._is_ours(self.record, address):
             # Found by somebody's alias: a mapping may have another address for this object.
@@ -158,7 +158,7 @@ class Observer:
             # It was synced before, and nothing has moved: there is nothing to ask.
             return True
         kind, title = self.target.kind, self.target.title
-        rivals = self.run.reader.rivals(self.target, record) if not mark else Rivals(by_id=("the user %s" % mark,))
+        rivals = self.run.reader.rivals(self.target, record) if not mark else Rivals(by_id=(f"the user {mark}",))
         found = verdict(NOT if mark else how, wants, rivals)
         if found == CONTESTED:
             raise Refused(contested_text(title, kind, kind.address(record), rivals.names()), "conflict")
@@ -173,7 +173,7 @@ class Observer:
             return ""
         return str(self.target.data.get("uuid") or "")
 
-    def _connected_record(self) -> t.Tuple[t.Optional[Json], str]:
+    def _connected_record(self) -> tuple[Json | None, str]:
         """The record that the connection leads to, by immutable id first, and the key that it was found by."""
         if self.row is None:
             return None, ""
@@ -192,7 +192,7 @@ class Observer:
             return record, key
         return None, ""
 
-    def _read(self, key: str) -> t.Optional[Json]:
+    def _read(self, key: str) -> Json | None:
         if not key or key.lower() in self._tried:
             return None
         self._tried.add(key.lower())

@@ -50,9 +50,9 @@ class Orphan:
         run: DirectContext,
         kind: Kind,
         pk: str,
-        name: t.Optional[str],
-        rows: t.List[Json],
-        record: t.Optional[Json],
+        name: str | None,
+        rows: list[Json],
+        record: Json | None,
         why: str,
         certain: bool = True,
     ) -> None:
@@ -62,15 +62,15 @@ class Orphan:
         self.record = record
         self.why = why
         self.certain = certain
-        self.plan: t.Optional[ObjectPlan] = None
-        self.action: t.Optional[str] = None
+        self.plan: ObjectPlan | None = None
+        self.action: str | None = None
         self.outcome = Outcome("direct")
         self.outcome.object = described(kind, pk, name, False)
         self.outcome.object["google_id"] = t.cast(Json, first_row(rows)).get("google_id")
         self.outcome.status = "out_of_scope"
         self.outcome.basis = "google"
-        title = "%s %s" % (kind, name)
-        refused = "The provider's delete action was not applied to it for %s, who is out of scope" % title
+        title = f"{kind} {name}"
+        refused = f"The provider's delete action was not applied to it for {title}, who is out of scope"
         self.attempt = Attempt(run, title, self.outcome, EngineLog(), refused)
 
     def decide(self, run: DirectContext) -> None:
@@ -84,8 +84,8 @@ class Orphan:
             self.plan = plan
             self.action = plan.action or "unlinked"
 
-    def _planned(self, run: DirectContext) -> t.Optional[ObjectPlan]:
-        wanted = str(run.provider.get("%s_delete_action" % self.kind) or "do_nothing")
+    def _planned(self, run: DirectContext) -> ObjectPlan | None:
+        wanted = str(run.provider.get(f"{self.kind}_delete_action") or "do_nothing")
         record, body, method = self.record, {}, None
         if record is not None and wanted == "delete":
             if self.kind == GROUP and not t.cast(DirectoryOptions, run.options).allow_group_deletion:
@@ -127,7 +127,7 @@ class Orphans:
         self._reader = reader
         self._claims = claims
 
-    def find(self, kind: Kind, pk: str) -> t.List[Orphan]:
+    def find(self, kind: Kind, pk: str) -> list[Orphan]:
         """The orphans behind the connections of an object that was not found in scope; none if it is there after all."""
         rows = self._reader.rows[kind].of(pk)
         try:
@@ -137,7 +137,7 @@ class Orphans:
             found.outcome.fail_by(exc)
             return [found]
 
-    def _find(self, kind: Kind, pk: str, rows: t.List[Json]) -> t.List[Orphan]:
+    def _find(self, kind: Kind, pk: str, rows: list[Json]) -> list[Orphan]:
         data = self._run.authentik.get(kind, pk)
         if data is None:
             # With an object authentik removes its connections, so that this one is hidden rather than gone.
@@ -153,7 +153,7 @@ class Orphans:
                 # It is in scope, and the listing did not show it so.
                 return []
             rule = "a property mapping leaves it out (SkipObject)"
-        found: t.Dict[str, Orphan] = {}
+        found: dict[str, Orphan] = {}
         for row in rows:
             record = self._record(kind, row)
             own_id = "" if record is None else str(record.get("id"))
@@ -167,7 +167,7 @@ class Orphans:
                 found[own_id] = Orphan(self._run, kind, pk, target.name, [row], record, reason)
         return list(found.values())
 
-    def _record(self, kind: Kind, row: Json) -> t.Optional[Json]:
+    def _record(self, kind: Kind, row: Json) -> Json | None:
         """The record that is surely the connected one."""
         for key in (connected_id(row), str(row.get("google_id") or "")):
             found = self._reader.record(kind, key) if key else None

@@ -33,7 +33,7 @@ def random_password() -> str:
     return "".join(secrets.choice(_ALPHABET) for _index in range(LENGTH))
 
 
-def given_hash(secret: t.Mapping[str, t.Any]) -> t.Optional[t.Dict[str, str]]:
+def given_hash(secret: t.Mapping[str, t.Any]) -> dict[str, str] | None:
     """The fields ``password`` and ``hashFunction`` as a mapping gives them, if they are what Google takes, else None."""
     value, function = secret.get("password"), secret.get("hashFunction")
     form = _HASHES.get(function) if isinstance(function, str) else None

@@ -43,18 +43,16 @@ class PlanRun:
         members_before, members_after: a group's members as {key: role}; None where they were not read.
     """
 
-    def __init__(
-        self, run: DirectContext, plan: ObjectPlan, attempt: Attempt, planner: t.Optional[Planner] = None
-    ) -> None:
+    def __init__(self, run: DirectContext, plan: ObjectPlan, attempt: Attempt, planner: Planner | None = None) -> None:
         self.run = run
         self.plan = plan
         self.attempt = attempt
         self.executor = run.executor(plan.kind, attempt.log)
         self.after = plan.before
-        self.members_before: t.Optional[t.Dict[str, str]] = None
-        self.members_after: t.Optional[t.Dict[str, str]] = None
+        self.members_before: dict[str, str] | None = None
+        self.members_after: dict[str, str] | None = None
         self._planner = planner
-        self._refused: t.List[t.Union[GoogleError, Unconfirmed]] = []
+        self._refused: list[GoogleError | Unconfirmed] = []
         self._note_members()
 
     def _note_members(self) -> None:
@@ -103,7 +101,7 @@ class PlanRun:
         told = " ".join(str(error) for error in self._refused[:MOST_TOLD])
         more = " %d of its members were refused in all." % number if number > MOST_TOLD else ""
         unsure = all(isinstance(error, Unconfirmed) for error in self._refused)
-        text = "%s was not synced as a whole: %s%s" % (self.attempt.title, told, more)
+        text = f"{self.attempt.title} was not synced as a whole: {told}{more}"
         outcome.fail(text, "unconfirmed" if unsure else "members")
         if unsure:
             outcome.status = "unconfirmed"
@@ -118,7 +116,7 @@ class PlanRun:
             self.plan = self.plan._replace(connections=connections_of(self.run, self.plan, self.after, written))
             self.perform("connection")
         except AuthentikError as exc:
-            self.attempt.warn("authentik's connection of %s is not in step with Google. %s" % (self.plan, exc))
+            self.attempt.warn(f"authentik's connection of {self.plan} is not in step with Google. {exc}")
             return
         if self.plan.connections.note and self.attempt.outcome.operations:
             self.attempt.log.info(self.plan.connections.note)
@@ -169,10 +167,10 @@ class PlanRun:
         if record is not None:
             holder = reader.record(kind, address)
             if holder is not None and holder.get("id") != record.get("id"):
-                raise HeldByAnother(held_text(address, "another %s" % kind, holder))
+                raise HeldByAnother(held_text(address, f"another {kind}", holder))
         holder = reader.record(kind.other, address, reader.sure)
         if holder is not None:
-            raise HeldByAnother(held_text(address, "the %s" % kind.other, holder))
+            raise HeldByAnother(held_text(address, f"the {kind.other}", holder))
 
     # Executed
 
@@ -192,7 +190,7 @@ class PlanRun:
         if made:
             self.after = record
             self.attempt.note(operation._replace(key=kind.address(record)))
-            self.attempt.log.info("Created %s %s at Google." % (kind, kind.address(record)))
+            self.attempt.log.info(f"Created {kind} {kind.address(record)} at Google.")
             return
         # It was there all along and our first look did not see it, or somebody else was faster.
         self._adopt(record)
@@ -208,12 +206,12 @@ class PlanRun:
             raise
         self.attempt.note(operation)
         fields = ", ".join(sorted(operation.body))
-        self.attempt.log.info("Updated %s %s at Google: %s." % (kind, operation.key, fields))
+        self.attempt.log.info(f"Updated {kind} {operation.key} at Google: {fields}.")
 
     def _adopt(self, record: Json) -> None:
         """Plan once more, for a record that the first look had not shown."""
         kind = self.plan.kind
-        self.attempt.log.info("Took over the %s %s that Google has already." % (kind, kind.address(record)))
+        self.attempt.log.info(f"Took over the {kind} {kind.address(record)} that Google has already.")
         members = self.run.reader.members(str(record["id"])) if self.plan.observed is not None else None
         planner = t.cast(Planner, self._planner)
         planner.refuse_rivals(self.plan, record)
@@ -249,7 +247,7 @@ class PlanRun:
             return
         members[operation.key] = str(found.get("role") or "MEMBER")
         self.attempt.note(operation)
-        self.attempt.log.info("Added %s to group %s." % (operation.key, operation.group))
+        self.attempt.log.info(f"Added {operation.key} to group {operation.group}.")
 
     def _remove(self, operation: Operation) -> None:
         """Remove a member who does not belong there."""
@@ -264,9 +262,9 @@ class PlanRun:
             del t.cast(t.Any, self.members_before)[operation.key]
             return
         self.attempt.note(operation)
-        self.attempt.log.info("Removed %s from group %s." % (operation.key, operation.group))
+        self.attempt.log.info(f"Removed {operation.key} from group {operation.group}.")
 
-    def _refuse(self, error: t.Union[GoogleError, Unconfirmed]) -> None:
+    def _refuse(self, error: GoogleError | Unconfirmed) -> None:
         if isinstance(error, GoogleError) and error.affects_all:
             raise error
         self._refused.append(error)
@@ -281,13 +279,13 @@ class PlanRun:
             self.run.note_connection(self.plan.kind, {"google_id": google_id}, self.after, self.plan.address)
         self.attempt.note(operation)
 
-    _EXPLAINED: t.ClassVar[t.Dict[str, t.Callable[[PlanRun, Operation], None]]] = {
+    _EXPLAINED: t.ClassVar[dict[str, t.Callable[[PlanRun, Operation], None]]] = {
         "record": _explain_record,
         "add": _explain_added,
         "remove": _explain_removed,
         "connection": _explain_connection,
     }
-    _EXECUTED: t.ClassVar[t.Dict[str, t.Callable[[PlanRun, Operation], None]]] = {
+    _EXECUTED: t.ClassVar[dict[str, t.Callable[[PlanRun, Operation], None]]] = {
         "record": _execute_record,
         "add": _add,
         "remove": _remove,
@@ -296,14 +294,14 @@ class PlanRun:
 
     # Report
 
-    def changes(self) -> t.List[Json]:
+    def changes(self) -> list[Json]:
         """What changed at Google, or would."""
         found = list(self.plan.record.changes) if self.run.explains else self._record_changes()
         if self.members_before is not None and self.members_after is not None:
             found.extend(member_changes(self.members_before, self.members_after))
         return found
 
-    def _record_changes(self) -> t.List[Json]:
+    def _record_changes(self) -> list[Json]:
         return changes(self.plan.kind, self.plan.before, self.after)
 
     def report(self) -> None:

@@ -73,7 +73,7 @@ class Planner:
         self._refuse_values(plan)
         return self._told(plan)
 
-    def for_record(self, plan: ObjectPlan, record: t.Optional[Json], members: t.Optional[t.List[Json]]) -> ObjectPlan:
+    def for_record(self, plan: ObjectPlan, record: Json | None, members: list[Json] | None) -> ObjectPlan:
         """A plan of the same wishes for a record, as it is now. Raises as plan(), but for Refused."""
         plan = plan._replace(
             before=record, observed=members, record=planning.plan_record(plan.kind, plan.wanted, record)
@@ -84,7 +84,7 @@ class Planner:
             check(plan.kind, record, plan.record.body, self.run.subject, takes_over)
         return self.with_members(plan)
 
-    def _refuse_adoption(self, plan: ObjectPlan, record: t.Optional[Json]) -> None:
+    def _refuse_adoption(self, plan: ObjectPlan, record: Json | None) -> None:
         if plan.adopts and record is not None and self.run.options.adopt == "never":
             raise Refused(
                 "%s was not synced: the %s %s at Google has no connection to it, and adopt: never takes nothing over. If it is its "
@@ -93,7 +93,7 @@ class Planner:
                 "not_adopted",
             )
 
-    def _kept_suspended(self, plan: ObjectPlan, record: t.Optional[Json]) -> ObjectPlan:
+    def _kept_suspended(self, plan: ObjectPlan, record: Json | None) -> ObjectPlan:
         """The plan without the activation of an account that Google, and not an administrator, has suspended."""
         reason = str((record or {}).get("suspensionReason") or "ADMIN")
         if self.run.options.reactivate or not (record or {}).get("suspended") or reason.upper() == "ADMIN":
@@ -101,8 +101,8 @@ class Planner:
         if plan.wanted.get("suspended", True):
             return plan
         self.attempt.warn(
-            "The account %s stays suspended: Google has suspended it (%s), and not an administrator. reactivate: true activates it."
-            % (plan.kind.address(record), reason)
+            f"The account {plan.kind.address(record)} stays suspended: Google has suspended it ({reason}), and not an "
+            "administrator. reactivate: true activates it."
         )
         return plan._replace(wanted={name: value for name, value in plan.wanted.items() if name != "suspended"})
 
@@ -135,9 +135,7 @@ class Planner:
     def _told(self, plan: ObjectPlan) -> ObjectPlan:
         return plan._replace(warnings=tuple(self.attempt.warnings))
 
-    def _compare_members(
-        self, plan: ObjectPlan, people: t.Sequence[Json], sure: bool
-    ) -> t.Tuple[MemberPlan, t.List[str]]:
+    def _compare_members(self, plan: ObjectPlan, people: t.Sequence[Json], sure: bool) -> tuple[MemberPlan, list[str]]:
         """What to do about the members, and the usernames of those without an account."""
         options, observed = self.run.options, plan.observed or []
         found, without = accounts_of(people, observed, self.run.reader, sure)
@@ -150,13 +148,12 @@ class Planner:
         if not reason:
             outside = self._outside(plan)
             if outside:
-                reason = "Invalid email domain: %s. The workspace has the domain%s. %s" % (
-                    outside,
-                    listed(self.run.directory.domains()),
-                    self._domain_remedy(plan, outside),
+                reason = (
+                    f"Invalid email domain: {outside}. The workspace has the "
+                    f"domain{listed(self.run.directory.domains())}. {self._domain_remedy(plan, outside)}"
                 )
         if reason:
-            raise Refused("Could not sync %s: %s" % (self.target, reason), "invalid_value")
+            raise Refused(f"Could not sync {self.target}: {reason}", "invalid_value")
 
     @staticmethod
     def _domain_remedy(plan: ObjectPlan, outside: str) -> str:
@@ -167,7 +164,7 @@ class Planner:
             where = "Change default_group_email_domain of the provider"
         else:
             where = "Change the e-mail in authentik"
-        return "%s, or add the domain at Google." % where
+        return f"{where}, or add the domain at Google."
 
     def _outside(self, plan: ObjectPlan) -> str:
         """The first address to be written that is in none of the workspace's domains; empty if all are."""

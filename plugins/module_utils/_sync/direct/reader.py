@@ -38,7 +38,7 @@ class Reader:
         self.shown_provider = provider
         self.provider = int(provider["pk"])
 
-    def record(self, kind: Kind, key: str, sure: bool = True) -> t.Optional[Json]:
+    def record(self, kind: Kind, key: str, sure: bool = True) -> Json | None:
         """Google's record of a "user" or "group" with this id, address or alias, or None.
 
         Args:
@@ -46,7 +46,7 @@ class Reader:
         """
         return self.directory.get(kind, key)
 
-    def account(self, key: str, sure: bool = True) -> t.Optional[Json]:
+    def account(self, key: str, sure: bool = True) -> Json | None:
         """As record() for a "user", as it will be once this run has written the users."""
         return self.record(USER, key, sure)
 
@@ -55,7 +55,7 @@ class Reader:
         found = connected_rivals(self.authentik, target.kind, self.provider, target.pk, record)
         return found._replace(wanting=self._wanting(target, target.kind.address(record)))
 
-    def _wanting(self, target: Target, address: str) -> t.Tuple[str, ...]:
+    def _wanting(self, target: Target, address: str) -> tuple[str, ...]:
         """The other objects that the provider syncs and that have this address unless a mapping gives another."""
         if not address:
             return ()
@@ -76,10 +76,10 @@ class Reader:
         """Whether this run has found an account to be a user's, so that nobody has to be asked."""
         return False
 
-    def members(self, group: str) -> t.List[Json]:
+    def members(self, group: str) -> list[Json]:
         """A group's direct members at Google; none for a group that Google does not show yet."""
         return self.directory.members(group) or []
 
-    def connections(self, kind: Kind, pk: str) -> t.List[Json]:
+    def connections(self, kind: Kind, pk: str) -> list[Json]:
         """The rows that connect one user or group of authentik."""
         return self.authentik.connections(kind, self.provider, pk)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from ..._common.kind import Kind
 from ..._objects.target import Target
 from ..directory_outcome import DirectoryOutcome
@@ -35,8 +33,8 @@ class ObjectReports:
         pk: str,
         name: str,
         attempt: Attempt,
-        action: t.Optional[str] = None,
-        mark: t.Optional[Target] = None,
+        action: str | None = None,
+        mark: Target | None = None,
     ) -> None:
         """An object is done.
 
@@ -51,7 +49,7 @@ class ObjectReports:
         else:
             self.note_done(kind, pk, name, attempt.outcome.status, mark)
 
-    def note_done(self, kind: Kind, pk: str, name: str, status: str, mark: t.Optional[Target]) -> None:
+    def note_done(self, kind: Kind, pk: str, name: str, status: str, mark: Target | None) -> None:
         """Let an interrupted run know that this object needs no second look."""
         if not self._explains:
             self._journal.finish(kind, pk, name, status, self._journal.mark(mark) if mark is not None else "")

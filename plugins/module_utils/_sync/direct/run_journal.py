@@ -29,11 +29,11 @@ class RunJournal:
         warn: callable taking a text.
     """
 
-    def __init__(self, path: t.Optional[str], give_up: GiveUp, warn: t.Callable[[str], None]) -> None:
+    def __init__(self, path: str | None, give_up: GiveUp, warn: t.Callable[[str], None]) -> None:
         self.path = path
         self._give_up = give_up
         self._warn = warn
-        self._journal: t.Optional[Journal] = None
+        self._journal: Journal | None = None
         self._provider: Json = {}
 
     @property
@@ -88,7 +88,7 @@ class RunJournal:
         """
         journal = t.cast(Journal, self._journal)
         if not self._write(lambda: journal.write(line)) and line.get("event") == "sent":
-            raise RunEnded("Not sent, since %s" % self._give_up.reason, "given_up")
+            raise RunEnded(f"Not sent, since {self._give_up.reason}", "given_up")
 
     def close(self, status: str, stopped: bool) -> None:
         """The run has ended.
@@ -106,8 +106,8 @@ class RunJournal:
             step()
         except Exception as exc:  # noqa: BLE001
             problem = (
-                "journal %s could not be written: %s. Make room for it, or give another file, and run the task again."
-                % (self.path, reason_of(exc))
+                f"journal {self.path} could not be written: {reason_of(exc)}. Make room for it, or give another file, "
+                "and run the task again."
             )
             self._give_up.because(problem)
             self._warn(problem)

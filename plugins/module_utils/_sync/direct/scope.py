@@ -71,7 +71,7 @@ class Scope:
         count = self._options.shard_count
         if count == 1:
             return True
-        digest = hashlib.sha256(("%s:%s" % (kind, pk)).encode("utf-8")).hexdigest()
+        digest = hashlib.sha256((f"{kind}:{pk}").encode()).hexdigest()
         return int(digest[:8], 16) % count == self._options.shard_index
 
     def listed(self, kind: Kind) -> t.Iterator[Target]:
@@ -110,9 +110,9 @@ class Scope:
             if record is not None:
                 self._snapshot.claimed[target.kind].add(str(record.get("id")))
 
-    def named(self) -> t.List[Target]:
+    def named(self) -> list[Target]:
         """The objects that were named, each once; those that cannot be found are reported as failed."""
-        found: t.Dict[t.Tuple[Kind, str], Target] = {}
+        found: dict[tuple[Kind, str], Target] = {}
         names = self._options.objects or []
         self._progress.begin("find the objects", len(names))
         for text, targets, problem in self._asking.map(self._find, names):
@@ -127,7 +127,7 @@ class Scope:
             rule = scope(self._run.provider, target)
             if rule is not None:
                 self._outcome.count(target.kind, "out_of_scope")
-                self._warn("%s is not synced: %s." % (str(target).capitalize(), rule))
+                self._warn(f"{str(target).capitalize()} is not synced: {rule}.")
                 continue
             targets.append(target)
         return targets
@@ -141,7 +141,7 @@ class Scope:
         self._outcome.add(kind, outcome, None)
         self._log.error(outcome.failure)
 
-    def _find(self, text: str) -> t.Tuple[str, t.List[Target], t.Optional[AuthentikError]]:
+    def _find(self, text: str) -> tuple[str, list[Target], AuthentikError | None]:
         kind, value = split_object(text)
         found, problem = [], None
         for model in self._options.models:
@@ -159,19 +159,19 @@ class Scope:
                 [],
                 AuthentikError(
                     "ambiguous",
-                    "'%s' is both a user and a group in authentik." % value,
-                    "Write user:%s or group:%s in objects." % (value, value),
+                    f"'{value}' is both a user and a group in authentik.",
+                    f"Write user:{value} or group:{value} in objects.",
                 ),
             )
         if not found and problem is None:
             problem = AuthentikError(
                 "not_found",
-                "'%s' names a %s, and models leaves those out." % (text, kind),
-                "Add %s to models, or take it out of objects." % kind,
+                f"'{text}' names a {kind}, and models leaves those out.",
+                f"Add {kind} to models, or take it out of objects.",
             )
         return text, found, None if found else problem
 
-    def connected_as(self, target: Target, row: t.Optional[Json]) -> t.Optional[str]:
+    def connected_as(self, target: Target, row: Json | None) -> str | None:
         """What the observation will call the record of an object, as far as the listings tell."""
         if row is not None:
             return str(row["google_id"])

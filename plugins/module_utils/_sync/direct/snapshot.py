@@ -42,13 +42,13 @@ class Snapshot:
         self._asking = asking
         self._progress = progress
         self._pages = {USER: Pages(), GROUP: Pages()}
-        self._groups: t.Optional[t.Dict[str, Json]] = None
-        self._people: t.Dict[t.Any, t.Tuple[str, str]] = {}
+        self._groups: dict[str, Json] | None = None
+        self._people: dict[t.Any, tuple[str, str]] = {}
         self.found = {USER: 0, GROUP: 0}
         self.kept = reader.kept
         reader.pages = self.pages
-        self.left_out: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
-        self.claimed: t.Dict[Kind, t.Set[str]] = {USER: set(), GROUP: set()}
+        self.left_out: dict[Kind, set[str]] = {USER: set(), GROUP: set()}
+        self.claimed: dict[Kind, set[str]] = {USER: set(), GROUP: set()}
 
     def list_all(self, models: t.Sequence[str], with_groups: bool) -> None:
         """List Google's records, authentik's objects and its connections.
@@ -61,15 +61,15 @@ class Snapshot:
             AuthentikError, GoogleError.
         """
         reader = self._reader
-        jobs: t.List[t.Tuple[str, t.Callable[[], None]]] = []
+        jobs: list[tuple[str, t.Callable[[], None]]] = []
         # Members are looked up among the users, whatever the run is about.
         for kind in KINDS:
             if kind == GROUP and GROUP not in models:
                 continue
-            jobs.append(("Google's %ss" % kind, functools.partial(self._list_google, kind)))
+            jobs.append((f"Google's {kind}s", functools.partial(self._list_google, kind)))
             jobs.append(("authentik's connections", functools.partial(self._list_rows, kind)))
         wanted = [kind for kind in (GROUP, USER) if kind in models or kind == USER or with_groups]
-        jobs.extend(("authentik's %ss" % kind, functools.partial(self._list_authentik, kind)) for kind in wanted)
+        jobs.extend((f"authentik's {kind}s", functools.partial(self._list_authentik, kind)) for kind in wanted)
         self._progress.begin("list both sides", len(jobs))
         # One after the other on authentik's side (its pages come in parallel), all at once with Google's.
         google = [job for name, job in jobs if name.startswith("Google")]
@@ -90,7 +90,7 @@ class Snapshot:
             reader.listed.add(GROUP)
         self.found = {USER: len(reader.users), GROUP: len(reader.groups)}
 
-    def pages(self, kind: Kind) -> t.Iterator[t.List[Json]]:
+    def pages(self, kind: Kind) -> t.Iterator[list[Json]]:
         """The objects of a kind as authentik lists them."""
         return iter(self._pages[kind])
 
@@ -102,7 +102,7 @@ class Snapshot:
         """Whether authentik lists an object."""
         return (int(pk) if kind == USER and pk.isdigit() else pk) in self._pages[kind]
 
-    def group(self, pk: str) -> t.Optional[Json]:
+    def group(self, pk: str) -> Json | None:
         """A group as authentik lists it; None if it does not."""
         if self._groups is None:
             if not self.count(GROUP):
@@ -135,7 +135,7 @@ class Snapshot:
             rows.add(row)
 
     def _list_authentik(self, kind: Kind) -> None:
-        members: t.Set[t.Any] = set()
+        members: set[t.Any] = set()
         if kind == USER:
             members = {pk for page in self._pages[GROUP] for group in page for pk in group.get("users") or []}
         for page in self._authentik.listed(kind, self._asking.map):

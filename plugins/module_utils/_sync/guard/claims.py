@@ -16,21 +16,19 @@ class Claims:
 
     def __init__(self) -> None:
         # By level of the claim, so that a hundred thousand of them take little memory: {key: primary key of the object}.
-        self._holders: t.List[t.Dict[str, str]] = [{} for _level in range(LEVELS)]
+        self._holders: list[dict[str, str]] = [{} for _level in range(LEVELS)]
 
     def __contains__(self, record_id: str) -> bool:
         return self.holder(record_id) is not None
 
-    def holder(self, key: str) -> t.Optional[t.Tuple[str, int]]:
+    def holder(self, key: str) -> tuple[str, int] | None:
         """(the primary key of the object that has a record or address, the level of its claim), or None."""
         for level, holders in enumerate(self._holders):
             if key in holders:
                 return holders[key], level
         return None
 
-    def add(
-        self, pk: str, wanted: t.Mapping[str, int], others: t.Mapping[str, int]
-    ) -> t.Tuple[t.List[str], t.List[str]]:
+    def add(self, pk: str, wanted: t.Mapping[str, int], others: t.Mapping[str, int]) -> tuple[list[str], list[str]]:
         """Add the claims of an object, unless somebody else has what it wants.
 
         Args:
@@ -42,7 +40,7 @@ class Claims:
             (the primary keys of those who lose to this object, of those whom it loses to); whose claim is as good as its own
             is in both: neither may have the record.
         """
-        rivals: t.Dict[str, t.Tuple[int, int]] = {}
+        rivals: dict[str, tuple[int, int]] = {}
         for key, mine in wanted.items():
             found = self.holder(key)
             if found is not None and found[0] != pk:
@@ -60,7 +58,7 @@ class Claims:
         return losing, lost_to
 
 
-def keys(record_id: str, address: str, to_record: int, to_address: int) -> t.Dict[str, int]:
+def keys(record_id: str, address: str, to_record: int, to_address: int) -> dict[str, int]:
     """What an object claims.
 
     Args:

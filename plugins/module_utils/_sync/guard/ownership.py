@@ -32,11 +32,11 @@ class Rivals(t.NamedTuple):
         wanting: those that want its present address.
     """
 
-    by_id: t.Tuple[str, ...] = ()
-    by_address: t.Tuple[str, ...] = ()
-    wanting: t.Tuple[str, ...] = ()
+    by_id: tuple[str, ...] = ()
+    by_address: tuple[str, ...] = ()
+    wanting: tuple[str, ...] = ()
 
-    def names(self) -> t.List[str]:
+    def names(self) -> list[str]:
         """All of them."""
         return sorted({*self.by_id, *self.by_address, *self.wanting})
 
@@ -44,7 +44,7 @@ class Rivals(t.NamedTuple):
 NO_RIVALS = Rivals()
 
 
-def tie(row: t.Optional[Json], record: t.Optional[Json]) -> str:
+def tie(row: Json | None, record: Json | None) -> str:
     """How a connection leads to a record: BY_ID, BY_ADDRESS or NOT."""
     if row is None or record is None:
         return NOT
@@ -81,7 +81,7 @@ def strength(how: str, wants: bool) -> int:
     return 2 if how == BY_ID else 1 if how == BY_ADDRESS and wants else 0
 
 
-def mark_of(record: t.Optional[Json]) -> str:
+def mark_of(record: Json | None) -> str:
     """The UUID that marks a record as an object's; empty if none does."""
     for item in (record or {}).get("externalIds") or []:
         if isinstance(item, dict) and item.get("type") == "custom" and item.get("customType") == MARK:
@@ -89,7 +89,7 @@ def mark_of(record: t.Optional[Json]) -> str:
     return ""
 
 
-def marked(wanted: Json, record: t.Optional[Json], uuid: str) -> Json:
+def marked(wanted: Json, record: Json | None, uuid: str) -> Json:
     """The wanted fields with the mark of an object; the record's other external ids stay, unless a mapping sets them."""
     given = wanted.get("externalIds")
     others = given if isinstance(given, list) else (record or {}).get("externalIds") or []

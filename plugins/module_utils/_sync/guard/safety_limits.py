@@ -30,7 +30,7 @@ DEFAULTS = {
 FLOOR = 3
 HIGHEST_FLOOR = 1000000
 # The limits on the effects of a plan on records, in the order of the result; with the kinds that they are about, and in words.
-_COUNTED: t.Tuple[t.Tuple[str, t.Tuple[Kind, ...], str], ...] = (
+_COUNTED: tuple[tuple[str, tuple[Kind, ...], str], ...] = (
     ("suspensions", (USER,), "accounts would be suspended or archived"),
     ("deletions", (USER, GROUP), "%ss would be deleted"),
     ("creations", (USER, GROUP), "%ss would be created"),
@@ -58,7 +58,7 @@ class Limit(t.NamedTuple):
     number: float
     percent: bool
 
-    def of(self, total: int, shard: t.Tuple[int, int] = (0, 1), floor: int = 0) -> int:
+    def of(self, total: int, shard: tuple[int, int] = (0, 1), floor: int = 0) -> int:
         """What it allows of so many.
 
         Args:
@@ -69,7 +69,7 @@ class Limit(t.NamedTuple):
         """
         return shared_out(max(self._share(total), floor if self.number else 0) if self.percent else self._whole, shard)
 
-    def of_part(self, total: int, shard: t.Tuple[int, int] = (0, 1), floor: int = 0) -> int:
+    def of_part(self, total: int, shard: tuple[int, int] = (0, 1), floor: int = 0) -> int:
         """What it allows of so many that only this shard has counted.
 
         All shards together allow no more than one run would; so a floor, of which each would take its part, counts only where
@@ -87,7 +87,7 @@ class Limit(t.NamedTuple):
         return int(self.number)
 
 
-def shared_out(number: int, shard: t.Tuple[int, int]) -> int:
+def shared_out(number: int, shard: tuple[int, int]) -> int:
     """The part of a number that falls to one of (index, count) runs."""
     index, count = shard
     return number // count + (1 if index < number % count else 0)
@@ -114,12 +114,12 @@ def parse_limit(option: str, text: str) -> Limit:
     match = re.match(r"^\s*(\d{1,9}(?:\.\d{1,3})?)\s*(%?)\s*$", text)
     if not match or (match.group(2) and float(match.group(1)) > 100) or (not match.group(2) and "." in match.group(1)):
         raise ValueError(
-            "%s must be a whole number or a percentage from 0%% to 100%%, such as 10 or 5%%, not '%s'." % (option, text)
+            f"{option} must be a whole number or a percentage from 0% to 100%, such as 10 or 5%, not '{text}'."
         )
     return Limit(text.strip(), float(match.group(1)), bool(match.group(2)))
 
 
-def parse_limits(given: t.Optional[t.Mapping[str, t.Any]]) -> SafetyLimits:
+def parse_limits(given: t.Mapping[str, t.Any] | None) -> SafetyLimits:
     """The option safety_limits; what is not given keeps its default.
 
     Args:
@@ -138,8 +138,7 @@ def parse_limits(given: t.Optional[t.Mapping[str, t.Any]]) -> SafetyLimits:
     if isinstance(floor, bool) or not isinstance(floor, int) or not 0 <= floor <= HIGHEST_FLOOR:
         raise ValueError("%s.floor must be a whole number from 0 to %d, not %s." % (OPTION, HIGHEST_FLOOR, floor))
     limits = {
-        name: parse_limit("%s.%s" % (OPTION, name), str(values.get(name, default)))
-        for name, default in DEFAULTS.items()
+        name: parse_limit(f"{OPTION}.{name}", str(values.get(name, default))) for name, default in DEFAULTS.items()
     }
     return SafetyLimits(limits, floor)
 
@@ -214,10 +213,10 @@ def limits_of_plan(
     managed: Managed,
     limits: SafetyLimits,
     kinds: t.Collection[Kind],
-    shard: t.Tuple[int, int],
+    shard: tuple[int, int],
     most_of_group: int = 0,
     keeps_connections: bool = True,
-) -> t.List[SafetyLimit]:
+) -> list[SafetyLimit]:
     """The safety limits of a whole run. A number, and a share, hold for users and for groups separately.
 
     Args:
@@ -231,7 +230,7 @@ def limits_of_plan(
         keeps_connections: whether the server keeps connections of the direct engine; where it does not, to find a record by
             its address is no adoption.
     """
-    found: t.List[SafetyLimit] = []
+    found: list[SafetyLimit] = []
     for name, about, text in _COUNTED:
         limit = limits.limits[name]
         if name == "adoptions" and not keeps_connections:
@@ -250,7 +249,7 @@ def limits_of_plan(
 
 
 def _removals(
-    planned: int, members: int, limits: SafetyLimits, shard: t.Tuple[int, int], most_of_group: int
+    planned: int, members: int, limits: SafetyLimits, shard: tuple[int, int], most_of_group: int
 ) -> SafetyLimit:
     limit = limits.limits["removals"]
     allowed = limit.of_part(members, shard, limits.floor)
@@ -262,7 +261,7 @@ def _removals(
 def limit_of_group(plan: ObjectPlan, limits: SafetyLimits) -> SafetyLimit:
     """The safety limit of one group's removals."""
     limit, total = limits.limits["removals_per_group"], len(plan.observed or [])
-    what = "members of group %s would be removed" % plan.name
+    what = f"members of group {plan.name} would be removed"
     allowed = limit.of(total, floor=limits.floor)
     return SafetyLimit("removals_per_group", limit, allowed, len(plan.members.remove), total, what, plan.name)
 
@@ -275,7 +274,7 @@ def limit_of_listing(kind: Kind, side: str, missing: int, connected: int, limits
         missing: how many connected records or objects it does not show; connected: of how many.
     """
     limit = limits.limits["missing"]
-    what = "connected %ss are missing in %s's listing" % (kind, side)
+    what = f"connected {kind}s are missing in {side}'s listing"
     return SafetyLimit("missing", limit, limit.of(connected, floor=limits.floor), missing, connected, what)
 
 
@@ -288,5 +287,5 @@ def exceeded_text(found: t.Sequence[SafetyLimit]) -> str:
 
 def raise_text(found: t.Sequence[SafetyLimit]) -> str:
     """The suboptions to raise where limits are exceeded, each once."""
-    names = list(dict.fromkeys("%s.%s" % (OPTION, limit.name) for limit in found))
+    names = list(dict.fromkeys(f"{OPTION}.{limit.name}" for limit in found))
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -28,7 +28,7 @@ class Failure(t.NamedTuple):
 
     @property
     def text(self) -> str:
-        return "%s %s" % (self.reason, self.remedy)
+        return f"{self.reason} {self.remedy}"
 
 
 class Conclusion(t.NamedTuple):
@@ -47,12 +47,12 @@ class Conclusion(t.NamedTuple):
 
     effect: Effect
     status: str
-    failure: t.Optional[Failure] = None
+    failure: Failure | None = None
     left_out: str = ""
-    warnings: t.Tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     skipped_members: t.Sequence[str] = ()
     google_id: str = ""
-    http_status: t.Optional[int] = None
+    http_status: int | None = None
 
 
 # What decide() and predict() return: a Question has to be answered first.
@@ -76,19 +76,19 @@ def left_out(facts: Facts, effect: Effect, what: str) -> Conclusion:
     Args:
         what: "is not synced" or "would not be synced".
     """
-    text = "%s %s: %s." % (facts.capitalised, what, facts.mapping_text)
+    text = f"{facts.capitalised} {what}: {facts.mapping_text}."
     return concluded(facts, effect, "out_of_scope")._replace(left_out=text)
 
 
 def mapping_failure(facts: Facts, effect: Effect) -> Conclusion:
     """A sync that fails because of the mappings: one fails, or none gives anything."""
-    reason = "authentik could not sync %s: %s." % (facts.title, facts.mapping_text)
+    reason = f"authentik could not sync {facts.title}: {facts.mapping_text}."
     remedy = (
         "Correct the mapping in authentik."
         if facts.mapping_problem == "failed"
         else "Assign property mappings that yield something to the provider in authentik."
     )
-    return failed(facts, effect, "mapping_%s" % facts.mapping_problem, reason, remedy)
+    return failed(facts, effect, f"mapping_{facts.mapping_problem}", reason, remedy)
 
 
 def write_effect(effect: Effect, google_id: str, kind: Kind, outcome: Outcome) -> None:

@@ -78,7 +78,7 @@ def _no_record(facts: Facts) -> Decision:
         return Question.CONNECTION
     before, after = facts.before, facts.seen_after
     if not after.attributes.get("id"):
-        found = "Google has no such %s after the sync" % facts.kind
+        found = f"Google has no such {facts.kind} after the sync"
         return _nothing_written(facts, facts.effect, found, linked=after.row is not None)
     # Google has answered authentik with the record: reads trail behind the write.
     if Question.RECORD_SHOWN not in facts.answered:
@@ -110,7 +110,7 @@ def _unmet(facts: Facts) -> Decision:
         return _trailing(
             facts,
             effect._replace(changed=True, basis="connection", changes=changed),
-            "Google answered authentik with the expected values, but does not show them yet (%s)" % fields,
+            f"Google answered authentik with the expected values, but does not show them yet ({fields})",
         )
     if pushed:
         return _accepted_otherwise(facts, effect, fields)
@@ -119,8 +119,7 @@ def _unmet(facts: Facts) -> Decision:
         facts,
         effect,
         "not_written",
-        "authentik reported success for %s, but these fields do not have the expected values at Google: %s."
-        % (facts.title, fields),
+        f"authentik reported success for {facts.title}, but these fields do not have the expected values at Google: {fields}.",
         _linked_remedy(facts) if only_linked else _NOT_REPORTED,
     )
 
@@ -132,8 +131,8 @@ def _linked_remedy(facts: Facts) -> str:
         # Asked before anything was sent: no other object of authentik is connected with it.
         return text + ": run the task again."
     return (
-        "%s. If it belongs to another %s of authentik, give one of them another address and delete the new connection; else "
-        "run the task again." % (text, facts.kind)
+        f"{text}. If it belongs to another {facts.kind} of authentik, give one of them another address and delete the new connection; else "
+        "run the task again."
     )
 
 
@@ -184,8 +183,8 @@ def _by_connection(facts: Facts) -> Decision:
         return concluded(facts, effect._replace(operations=operations), "synced")
     if facts.verdict.started is None:
         text = (
-            "authentik's record of %s is as it was and as it should be; whether this sync reached Google cannot be seen "
-            "in it." % facts.title
+            f"authentik's record of {facts.title} is as it was and as it should be; whether this sync reached Google cannot be seen "
+            "in it."
         )
         return _with_assumed_members(facts, concluded(facts, effect, "unconfirmed", text))
     return _with_assumed_members(facts, concluded(facts, effect, "unchanged"))
@@ -198,8 +197,8 @@ def _unmet_connection(facts: Facts, effect: Effect, fields: str) -> Conclusion:
         facts,
         effect,
         "not_written",
-        "authentik reported nothing for %s, but its record of Google's last answer does not have the expected values of %s."
-        % (facts.title, fields),
+        f"authentik reported nothing for {facts.title}, but its record of Google's last answer does not have the expected "
+        f"values of {fields}.",
         "authentik could not reach Google, or was refused there for the moment: see its worker log, and run the task "
         "again later.",
     )
@@ -231,7 +230,7 @@ def _nothing_written(facts: Facts, effect: Effect, found: str, linked: bool) -> 
         "and delete the connection in authentik. Only if nobody needs the address there, free it at Google."
         % (facts.holder or "a group or another account")
     )
-    reason = "authentik reported success for %s, but %s." % (facts.title, found)
+    reason = f"authentik reported success for {facts.title}, but {found}."
     return failed(facts, effect, "not_written", reason, remedy if linked else _NOT_REPORTED)
 
 
@@ -241,7 +240,7 @@ def _unmapped(facts: Facts, effect: Effect) -> Conclusion:
         return left_out(facts, effect, "is not synced")
     if facts.mapping_problem in ("failed", "empty") and not facts.verdict.started:
         return mapping_failure(facts, effect)
-    text = "Whether Google holds what authentik wants could not be checked: %s." % facts.mapping_text
+    text = f"Whether Google holds what authentik wants could not be checked: {facts.mapping_text}."
     return concluded(facts, effect, "unconfirmed", text)
 
 
@@ -252,7 +251,7 @@ def _accepted_otherwise(facts: Facts, effect: Effect, fields: str) -> Conclusion
 
 def _trailing(facts: Facts, effect: Effect, text: str) -> Conclusion:
     """Google has confirmed something that it does not show within the time allowed."""
-    text = "%s: %s after %g seconds." % (facts.capitalised, text, facts.google_wait)
+    text = f"{facts.capitalised}: {text} after {facts.google_wait:g} seconds."
     return concluded(facts, effect, "unconfirmed", text)
 
 
@@ -261,8 +260,8 @@ def _not_reached(facts: Facts, effect: Effect) -> Conclusion:
         facts,
         effect,
         "google_not_reached",
-        "authentik did not begin to sync %s and gave no reason: it could not reach Google (its list of domains) or was "
-        "refused there for the moment. Nothing was written." % facts.title,
+        f"authentik did not begin to sync {facts.title} and gave no reason: it could not reach Google (its list of domains) or was "
+        "refused there for the moment. Nothing was written.",
         "See authentik's worker log, and run the task again later.",
     )
 
@@ -277,7 +276,7 @@ def _failed(facts: Facts) -> Decision:
         if Question.DOMAINS not in facts.answered:
             return Question.DOMAINS
         if facts.domains:
-            remedy = "The workspace has the domain%s. %s" % (listed(facts.domains), remedy)
+            remedy = f"The workspace has the domain{listed(facts.domains)}. {remedy}"
     if verdict.rows_stop:
         if Question.STALE_CONNECTIONS not in facts.answered:
             return Question.STALE_CONNECTIONS
@@ -319,7 +318,7 @@ def _unfinished(facts: Facts, start: str) -> Decision:
         return Question.STALE_CONNECTIONS
     if Question.TASK_PHASE not in facts.answered:
         return Question.TASK_PHASE
-    reason = "%s After %g seconds %s." % (start, facts.sync_timeout, facts.task_phase)
+    reason = f"{start} After {facts.sync_timeout:g} seconds {facts.task_phase}."
     remedy = "Raise sync_timeout to wait longer."
     if verdict.reason:
         reason += " Its last error: %s." % verdict.reason.rstrip(".")
@@ -347,7 +346,7 @@ def _without_task(facts: Facts, start: str) -> Decision:
     return failed(facts, effect, "sync_unanswered", start, remedy)
 
 
-def _unanswered_remedy(facts: Facts) -> t.Union[str, Question]:
+def _unanswered_remedy(facts: Facts) -> str | Question:
     if facts.has_tasks:
         return (
             "Without its task it is not known whether the sync is still running; find it in authentik (System, Tasks), or "
@@ -357,14 +356,16 @@ def _unanswered_remedy(facts: Facts) -> t.Union[str, Question]:
         if Question.STALE_CONNECTIONS not in facts.answered:
             return Question.STALE_CONNECTIONS
         return facts.stale or (
-            "On authentik %s a 405 means that the sync crashed: a member's account is gone at Google, an address is held "
+            f"On authentik {facts.server_version} a 405 means that the sync crashed: a member's account is gone at Google, an "
+            "address is held "
             "by something else, Google refuses the provider's credentials, or a stored connection differs from Google's "
             "record (then every sync of this kind fails until that row is deleted). See authentik's worker log and its "
-            "event log (system_exception)." % facts.server_version
+            "event log (system_exception)."
         )
     return (
-        "On authentik %s the call waits for a worker: check that one is running (admin/workers). The sync is queued and "
-        "may still run." % facts.server_version
+        f"On authentik {facts.server_version} the call waits for a worker: check that one is running (admin/workers). The sync "
+        "is queued and "
+        "may still run."
     )
 
 

@@ -69,7 +69,7 @@ class FullServerSync(DirectoryEngine):
         options, outcome = self.options, self.outcome
         version = self.authentik.version()
         outcome.server_version = str(version)
-        provider = self._find_provider("authentik %s" % version)
+        provider = self._find_provider(f"authentik {version}")
         self._report_provider(provider)
         run = new_run(self.authentik, version, provider)
         self._check(run, version, provider)
@@ -128,8 +128,9 @@ class FullServerSync(DirectoryEngine):
         """See that a full sync can be started and would do something. Raises RunEnded, AuthentikError."""
         if not self.authentik.is_assigned(provider):
             raise RunEnded(
-                "authentik would sync nothing: %s is not assigned to an application. Add it to an application in authentik as "
-                "its backchannel provider." % _called(provider),
+                f"authentik would sync nothing: {_called(provider)} is not assigned to an application. Add it to an "
+                "application in authentik as "
+                "its backchannel provider.",
                 "not_assigned",
             )
         run.prepare()
@@ -147,7 +148,7 @@ class FullServerSync(DirectoryEngine):
                 "no_worker",
             )
 
-    def _open_directory(self, provider: Json) -> t.Optional[Directory]:
+    def _open_directory(self, provider: Json) -> Directory | None:
         if self.options.verify not in ("auto", "google") or self.options.check_mode:
             return None
         try:
@@ -156,7 +157,7 @@ class FullServerSync(DirectoryEngine):
         except GoogleError as exc:
             if self.options.verify == "google":
                 raise
-            self.warn("Google is not read, so the result is based on authentik's own record. %s" % exc)
+            self.warn(f"Google is not read, so the result is based on authentik's own record. {exc}")
         return self.directory
 
     def _predict(self, provider: Json, reader: SnapshotReader) -> None:
@@ -188,9 +189,9 @@ class FullServerSync(DirectoryEngine):
         found = protection.conflicts(reader.objects, reader.before)
         if found:
             raise RunEnded(
-                "authentik would overwrite somebody else's record at Google: %s. Nothing was sent. Change the "
+                f"authentik would overwrite somebody else's record at Google: {listed(found)}. Nothing was sent. Change the "
                 "address in authentik and delete the connection that names it; only if nobody needs an alias, remove it at Google. "
-                "engine: direct leaves these alone and syncs the others." % listed(found),
+                "engine: direct leaves these alone and syncs the others.",
                 "conflict",
             )
 
@@ -228,9 +229,9 @@ class FullServerSync(DirectoryEngine):
         if found:
             raise RunEnded(
                 "These accounts at Google are protected, and a full sync would harm them: "
-                "%s. Nothing was sent. Give these users another e-mail in authentik, take them out of the provider's scope, or "
-                "correct the property mapping; engine: direct leaves the accounts alone and syncs the others."
-                % listed(found),
+                f"{listed(found)}. Nothing was sent. Give these users another e-mail in authentik, take them out of the "
+                "provider's scope, or "
+                "correct the property mapping; engine: direct leaves the accounts alone and syncs the others.",
                 "protected",
             )
 
@@ -261,8 +262,8 @@ class FullServerSync(DirectoryEngine):
                 return
         self.outcome.basis = "nothing_sent"
         raise RunEnded(
-            "Another full sync of %s began each time before ours did, so that authentik skipped ours. Run the task again "
-            "later." % _called(provider),
+            f"Another full sync of {_called(provider)} began each time before ours did, so that authentik skipped ours. Run the task again "
+            "later.",
             "already_running",
         )
 
@@ -281,15 +282,17 @@ class FullServerSync(DirectoryEngine):
                 warned = True
                 self.progress.begin("wait for another full sync", 0)
                 self.warn(
-                    "A full sync of %s was running already. It was waited for, and then another one was started, since the "
-                    "first may have passed objects before they were changed." % _called(provider)
+                    f"A full sync of {_called(provider)} was running already. It was waited for, and then another one was "
+                    "started, since the "
+                    "first may have passed objects before they were changed."
                 )
             return False
 
         if not waiting.poll(free, deadline, FIRST_PAUSE_S, 1.5, LONGEST_PAUSE_S):
             raise RunEnded(
-                "A full sync of %s is running already, and had not ended after %g seconds. No other one was started. Run "
-                "the task again later, or raise sync_timeout." % (_called(provider), self.options.sync_timeout),
+                f"A full sync of {_called(provider)} is running already, and had not ended after {self.options.sync_timeout:g} "
+                "seconds. No other one was started. Run "
+                "the task again later, or raise sync_timeout.",
                 "already_running",
             )
 
@@ -307,8 +310,8 @@ class FullServerSync(DirectoryEngine):
         if lines.unassigned:
             outcome.basis = "nothing_sent"
             outcome.fail(
-                "authentik synced nothing: %s is not assigned to an application (any more). Add it to an application in "
-                "authentik as its backchannel provider." % _called(provider),
+                f"authentik synced nothing: {_called(provider)} is not assigned to an application (any more). Add it to an application in "
+                "authentik as its backchannel provider.",
                 "not_assigned",
             )
             return
@@ -325,8 +328,8 @@ class FullServerSync(DirectoryEngine):
         report.warn_of_many()
         if not version.has_tasks:
             self.warn(
-                "authentik %s does not tell when it cannot reach Google for a page of objects: what it left out then is not "
-                "reported. engine: direct looks at each object." % version
+                f"authentik {version} does not tell when it cannot reach Google for a page of objects: what it left out then is not "
+                "reported. engine: direct looks at each object."
             )
         self._write(self._conclusion(run, version, provider, lines, facts))
         if provider.get("dry_run"):
@@ -345,10 +348,10 @@ class FullServerSync(DirectoryEngine):
                 "tell which was ours. Both have ended, or sync_timeout is over; whether they met errors is not known."
             )
             return
-        text = "authentik was asked to start a full sync of %s" % _called(provider)
+        text = f"authentik was asked to start a full sync of {_called(provider)}"
         if run.question is not None:
             outcome.http_status = run.question.http_status
-            text += ", and what became of it is not known: %s" % run.question
+            text += f", and what became of it is not known: {run.question}"
         else:
             text += " and said yes, but its task list shows none."
         outcome.fail(text + " It may still run: see authentik (System, Tasks).", "sync_unanswered")
@@ -362,7 +365,7 @@ class FullServerSync(DirectoryEngine):
             reader.read_after(written)
         except AuthentikError as exc:
             # What was sent is sent: a read that fails is no reason to forget what else is known.
-            self.warn("authentik's records of the connections could not be read again. %s" % exc)
+            self.warn(f"authentik's records of the connections could not be read again. {exc}")
 
     def _facts(
         self,
@@ -439,7 +442,7 @@ class FullServerSync(DirectoryEngine):
         # Before 2025.8 no line says that a page was begun.
         return DirectoryConclusion("unchanged" if lines.shows_starts else "unconfirmed")
 
-    def _stale_texts(self, version: Version, provider: Json, lines: TaskReport) -> t.List[str]:
+    def _stale_texts(self, version: Version, provider: Json, lines: TaskReport) -> list[str]:
         """Texts on connections that stop every sync, if such a one stopped a page."""
         texts = [
             stale_text(self.authentik, version, provider, kind, self.directory, self.warn)

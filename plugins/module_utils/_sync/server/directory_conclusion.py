@@ -40,8 +40,8 @@ class ObjectConclusion(t.NamedTuple):
     fails_task: bool = False
     basis: str = "nothing_sent"
     changes: t.Sequence[Json] = ()
-    states: t.Optional[States] = None
-    action: t.Optional[str] = None
+    states: States | None = None
+    action: str | None = None
     skipped_members: t.Sequence[str] = ()
     counted: str = ""
     left_out: bool = False
@@ -88,7 +88,7 @@ class DirectoryFacts(t.NamedTuple):
     @property
     def trailing_text(self) -> str:
         """Why an object is unconfirmed."""
-        return "Google answered authentik with more than it shows after %g seconds." % self.google_wait
+        return f"Google answered authentik with more than it shows after {self.google_wait:g} seconds."
 
     def all_keys(self) -> t.Iterator[Key]:
         """All objects in scope, and those that came into it since and failed."""
@@ -139,7 +139,7 @@ def unseen(facts: DirectoryFacts, key: Key) -> ObjectConclusion:
     return found._replace(counted=_in_doubt(facts, key)) if failure is None else _failed(found, failure)
 
 
-def held_back(facts: DirectoryFacts, key: Key, request: t.Optional[Json], basis: str) -> ObjectConclusion:
+def held_back(facts: DirectoryFacts, key: Key, request: Json | None, basis: str) -> ObjectConclusion:
     """What a dry run would have done with one object.
 
     Args:
@@ -165,7 +165,7 @@ def held_back(facts: DirectoryFacts, key: Key, request: t.Optional[Json], basis:
     )
 
 
-def _record_before(facts: DirectoryFacts, key: Key, google_key: str) -> t.Optional[Json]:
+def _record_before(facts: DirectoryFacts, key: Key, google_key: str) -> Json | None:
     kind, pk = key
     before = facts.before
     if before.records is not None:
@@ -208,7 +208,7 @@ def _at_google(facts: DirectoryFacts, key: Key) -> ObjectConclusion:
         return found
     earlier = _earlier(before, kind, before.row(kind, pk), own_id)
     differences = [] if same else changes(kind, earlier, record)
-    roles: t.Tuple[t.Any, t.Any] = (None, None)
+    roles: tuple[t.Any, t.Any] = (None, None)
     if own_id in after.roles:
         if earlier is not None and own_id not in before.roles:
             found = found._replace(
@@ -226,7 +226,7 @@ def _at_google(facts: DirectoryFacts, key: Key) -> ObjectConclusion:
     )
 
 
-def _earlier(before: Snapshot, kind: Kind, row: t.Optional[Row], own_id: str) -> t.Optional[Json]:
+def _earlier(before: Snapshot, kind: Kind, row: Row | None, own_id: str) -> Json | None:
     """The record before; if Google did not show it though it was there, what authentik's connection kept of it."""
     earlier = t.cast(t.Dict[str, Records], before.records)[kind].get(own_id)
     if earlier is None and row is not None and row.own_id == own_id:
@@ -276,17 +276,15 @@ class DirectoryConclusion(t.NamedTuple):
     fails_task: bool = True
 
 
-def crashes(report: TaskReport) -> t.List[str]:
+def crashes(report: TaskReport) -> list[str]:
     """In words: the pages of a full sync that crashed, and the full sync itself."""
     found = [
-        "%s: %s" % (page.name, page.failure.reason)
-        for page in report.pages
-        if page.failure.code == "crashed" and page.number
+        f"{page.name}: {page.failure.reason}" for page in report.pages if page.failure.code == "crashed" and page.number
     ]
     return [*found, report.crash.reason] if report.crash is not None else found
 
 
-def stopped_kinds(report: TaskReport) -> t.List[Kind]:
+def stopped_kinds(report: TaskReport) -> list[Kind]:
     """The kinds of which a connection stopped every sync."""
     return sorted({page.kind for page in report.pages if page.failure.rows_stop})
 
@@ -310,10 +308,10 @@ def unfinished(called: str, sync_timeout: float, phase: str, report: TaskReport,
 
 def pages_failed(called: str, report: TaskReport, stale: t.Sequence[str]) -> DirectoryConclusion:
     """A full sync of which pages did not go through; see unfinished()."""
-    by_reason: t.Dict[str, t.List[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for page in report.pages:
         by_reason.setdefault(page.failure.reason, []).append(page.name)
-    shown = ["%s: %s" % (listed(names), reason) for reason, names in by_reason.items()]
+    shown = [f"{listed(names)}: {reason}" for reason, names in by_reason.items()]
     if not shown and report.crash is not None:
         shown = [report.crash.reason]
     besides = "%d objects besides, see failed_objects. " % len(report.failed) if report.failed else ""
@@ -355,8 +353,8 @@ def page_text(objects: Objects, page: PageFailure) -> str:
     """What became of a page that did not go through."""
     what = "was not synced" if page.untouched else "may have been synced in part"
     names = [objects.names[page.kind].get(pk, pk) for pk in page.objects]
-    doubt = " Left in doubt: %s." % listed(names) if names and not page.untouched else ""
-    return "%s %s: %s%s" % (page.name.capitalize(), what, page.failure.text, doubt)
+    doubt = f" Left in doubt: {listed(names)}." if names and not page.untouched else ""
+    return f"{page.name.capitalize()} {what}: {page.failure.text}{doubt}"
 
 
 def _remedy(report: TaskReport, stale: t.Sequence[str]) -> str:

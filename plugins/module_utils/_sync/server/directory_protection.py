@@ -24,9 +24,9 @@ if t.TYPE_CHECKING:
     from ..._google.directory import Directory
 
 
-def conflicts(objects: Objects, before: Snapshot) -> t.List[str]:
+def conflicts(objects: Objects, before: Snapshot) -> list[str]:
     """In words: the addresses at which authentik would take somebody else's record for an object in scope. Pure."""
-    found: t.List[str] = []
+    found: list[str] = []
     if before.records is None:
         return found
     for kind in KINDS:
@@ -42,17 +42,16 @@ def conflicts(objects: Objects, before: Snapshot) -> t.List[str]:
             own = address_of(record).lower()
             if row is not None and row.own_id and own != address.lower():
                 found.append(
-                    "%s of %s %s (somebody else's account by now: the connected one had another id)"
-                    % (key, kind, objects.names[kind][pk])
+                    f"{key} of {kind} {objects.names[kind][pk]} (somebody else's account by now: the connected one had another id)"
                 )
             elif own not in (key.lower(), address.lower()):
-                found.append("%s of %s %s (an alias of %s)" % (key, kind, objects.names[kind][pk], own))
+                found.append(f"{key} of {kind} {objects.names[kind][pk]} (an alias of {own})")
     return found
 
 
-def query_protected_accounts(directory: Directory, subject: Subject) -> t.List[Json]:
+def query_protected_accounts(directory: Directory, subject: Subject) -> list[Json]:
     """The protected accounts, for check mode: Google is asked for these and for nobody else. Raises GoogleError."""
-    found: t.Dict[str, Json] = {}
+    found: dict[str, Json] = {}
     if not subject.allow_admins:
         found.update((str(record.get("id")), record) for record in directory.administrators())
     for address in subject.known_addresses():
@@ -69,7 +68,7 @@ def refusals(
     before: Snapshot,
     accounts: t.Sequence[Json],
     subject: Subject,
-) -> t.List[str]:
+) -> list[str]:
     """In words: what a full sync must not do to protected accounts. Raises AuthentikError.
 
     Args:
@@ -82,7 +81,7 @@ def refusals(
     return full_sync_refusals(authentik, provider, users, accounts, subject)
 
 
-def _connection(objects: Objects, before: Snapshot, pk: str) -> t.Optional[Json]:
+def _connection(objects: Objects, before: Snapshot, pk: str) -> Json | None:
     """A user's connection as authentik shows it; if none can be read, one by the address is supposed."""
     if before.rows is None:
         return {"google_id": objects.addresses[USER][pk]}
@@ -94,7 +93,7 @@ def _connection(objects: Objects, before: Snapshot, pk: str) -> t.Optional[Json]
 
 def full_sync_refusals(
     authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], subject: Subject
-) -> t.List[str]:
+) -> list[str]:
     """What a full sync must not do, in words; asks authentik only for those few users who have a protected account.
 
     Args:
@@ -104,11 +103,11 @@ def full_sync_refusals(
     Raises:
         AuthentikError.
     """
-    by_key: t.Dict[str, Json] = {}
+    by_key: dict[str, Json] = {}
     for account in accounts:
         for key in {str(account.get("id") or ""), *addresses_of(account)} - {""}:
             by_key[key] = account
-    found: t.List[str] = []
+    found: list[str] = []
     for user in users:
         # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
         keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
@@ -127,7 +126,7 @@ class Scoped(t.NamedTuple):
 
     pk: str
     address: str
-    row: t.Optional[Json]
+    row: Json | None
 
     @property
     def own_id(self) -> str:
@@ -145,18 +144,18 @@ def _of_full_sync(
     if data is None:
         return
     target = Target(USER, data)
-    why = "%s (%s)" % (address_of(account), standing(account, subject))
+    why = f"{address_of(account)} ({standing(account, subject)})"
     try:
         unknown = harm_unknown(
             account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row)
         )
     except Protected as exc:
-        yield "to sync %s would %s: %s" % (target, listed(exc.acts), why)
+        yield f"to sync {target} would {listed(exc.acts)}: {why}"
         return
     if unknown:
-        yield "what %s would get is not known, %s: %s" % (target, unknown, why)
+        yield f"what {target} would get is not known, {unknown}: {why}"
 
 
-def wanted_of(authentik: Authentik, provider: Json, target: Target, row: t.Optional[Json]) -> t.Tuple[Json, Json]:
+def wanted_of(authentik: Authentik, provider: Json, target: Target, row: Json | None) -> tuple[Json, Json]:
     """What the mappings yield for a user who has a connection. Raises MappingProblem, AuthentikError."""
     return evaluate(authentik, provider, USER, target.data, str((row or {}).get("google_id") or ""))

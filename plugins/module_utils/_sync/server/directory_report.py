@@ -26,8 +26,8 @@ class DirectoryReport:
         self._outcome = outcome
         self._objects = objects
         self._warn = warn
-        self._left_out: t.List[str] = []
-        self._skipped: t.Set[str] = set()
+        self._left_out: list[str] = []
+        self._skipped: set[str] = set()
 
     def add(self, found: ObjectConclusion) -> None:
         """Take over what became of one object."""
@@ -87,6 +87,5 @@ class DirectoryReport:
             )
         if self._skipped:
             self._warn(
-                "authentik left out members of groups who have no Google account through this provider: %s."
-                % listed(sorted(self._skipped))
+                f"authentik left out members of groups who have no Google account through this provider: {listed(sorted(self._skipped))}."
             )

@@ -22,10 +22,10 @@ class States(t.NamedTuple):
         members_before, members_after: {member: role}, or None if a diff does not show them.
     """
 
-    before: t.Optional[Json]
-    after: t.Optional[Json]
-    members_before: t.Optional[t.Mapping[str, str]] = None
-    members_after: t.Optional[t.Mapping[str, str]] = None
+    before: Json | None
+    after: Json | None
+    members_before: t.Mapping[str, str] | None = None
+    members_after: t.Mapping[str, str] | None = None
 
 
 class Effect(t.NamedTuple):
@@ -52,7 +52,7 @@ def nothing(kind: Kind, before: Observation) -> Effect:
     return Effect(False, "nothing_sent", states_of(kind, before, before))
 
 
-def by_authentik(method: str, resource: str, key: str, group: str = "", body: t.Optional[Json] = None) -> Operation:
+def by_authentik(method: str, resource: str, key: str, group: str = "", body: Json | None = None) -> Operation:
     """A write of authentik's, performed or expected; see Operation.
 
     Args:
@@ -110,7 +110,7 @@ def was_hidden(before: Observation, after: Observation) -> bool:
     return after.row is not None and not is_renewed(before, after)
 
 
-def record_before(before: Observation, after: Observation) -> t.Optional[Json]:
+def record_before(before: Observation, after: Observation) -> Json | None:
     """Google's record before the sync; if Google did not show it, what authentik's connection kept of it."""
     return before.attributes or None if was_hidden(before, after) else before.record
 
@@ -170,7 +170,7 @@ def _was_missing(before: Observation, after: Observation) -> bool:
     return before.seen and before.record is None and not before.incomplete and is_renewed(before, after)
 
 
-def _operations(kind: Kind, before: Observation, after: Observation, states: States) -> t.List[Operation]:
+def _operations(kind: Kind, before: Observation, after: Observation, states: States) -> list[Operation]:
     """The writes that two reads of Google prove."""
     if after.record is None:
         return []

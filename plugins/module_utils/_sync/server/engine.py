@@ -47,15 +47,15 @@ class ServerSync(Engine):
 
     # Observe
 
-    def _begin(self) -> t.Optional[Inquiry]:
+    def _begin(self) -> Inquiry | None:
         """Find provider and object; None if the provider does not sync it."""
         request, outcome = self.request, self.outcome
         version = self.authentik.version()
         outcome.server_version = str(version)
-        provider = self._find_provider("authentik %s" % version)
+        provider = self._find_provider(f"authentik {version}")
         target, rule = self._find_target(provider)
         if rule is not None:
-            text = "%s is not synced: %s." % (str(target).capitalize(), rule)
+            text = f"{str(target).capitalize()} is not synced: {rule}."
             outcome.leave_out(text, request.out_of_scope, self.warn)
             return None
         self._open_directory(provider)
@@ -80,16 +80,16 @@ class ServerSync(Engine):
         except GoogleError as exc:
             if self.request.verify == "google":
                 raise
-            self.warn("Google is not read, so the result is based on authentik's own record. %s" % exc)
+            self.warn(f"Google is not read, so the result is based on authentik's own record. {exc}")
 
-    def _observe(self, inquiry: Inquiry) -> t.Optional[Facts]:
+    def _observe(self, inquiry: Inquiry) -> Facts | None:
         """What is known before anything is sent; None if nothing may be sent."""
         outcome, target = self.outcome, inquiry.target
         before = inquiry.before() if self.request.verify != "none" else Observation()
         google_id = "" if before.adopting else before.google_id(target.kind)
         write_effect(nothing(target.kind, before), google_id, target.kind, outcome)
         if before.conflict:
-            outcome.fail("%s was not synced: %s" % (str(target).capitalize(), before.conflict), "conflict")
+            outcome.fail(f"{str(target).capitalize()} was not synced: {before.conflict}", "conflict")
             return None
         refused = refusal(inquiry, before)
         if refused.text:
@@ -127,7 +127,7 @@ class ServerSync(Engine):
         override = request.override_dry_run and not request.check_mode
         inquiry.deadline = waiting.now() + request.sync_timeout
         since = self.authentik.client.server_time(time.time())
-        reply: t.Optional[Reply] = None
+        reply: Reply | None = None
         answer: Json = {}
         try:
             response = self.authentik.sync_object(
@@ -158,19 +158,19 @@ class ServerSync(Engine):
             verdict = judge(outcome.messages, self.request.fail_on, facts.has_tasks)
             return facts._replace(verdict=verdict, ended=True)
         if not facts.has_tasks:
-            self.warn("authentik %s keeps no log of single syncs, so there are no messages." % facts.server_version)
+            self.warn(f"authentik {facts.server_version} keeps no log of single syncs, so there are no messages.")
             return facts
         try:
             found = self._follow(inquiry, facts.reply is None, since)
         except AuthentikError as exc:
-            self.warn("The sync's messages are unavailable. %s" % exc)
+            self.warn(f"The sync's messages are unavailable. {exc}")
             return facts
         if found.task is None:
             why = {
                 "ambiguous": "two syncs ran at the same time, and authentik's task list does not tell which was ours",
                 "none": "authentik's task list does not show the sync's task",
             }[found.problem]
-            self.warn("The sync's messages are unavailable: %s." % why)
+            self.warn(f"The sync's messages are unavailable: {why}.")
             return facts._replace(task_problem=found.problem)
         inquiry.task = found.task
         outcome.messages = normalise(found.task.earlier + found.task.lines)
@@ -196,7 +196,7 @@ class ServerSync(Engine):
             return verdict
         # authentik has given the task up: that fails whatever levels the user wants to fail on.
         all_levels = judge(lines, LEVELS[:5], True)
-        failures = all_levels.failures or ["the task's state is %s" % task.state]
+        failures = all_levels.failures or [f"the task's state is {task.state}"]
         return verdict._replace(
             failures=failures,
             fails_task=True,

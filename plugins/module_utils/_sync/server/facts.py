@@ -58,7 +58,7 @@ class Reply(t.NamedTuple):
     """
 
     text: str
-    http_status: t.Optional[int] = None
+    http_status: int | None = None
     is_internal_page: bool = False
 
 
@@ -106,18 +106,18 @@ class Facts(t.NamedTuple):
     lists_first: bool = True
     owners_known: bool = False
     verdict: Verdict = Verdict()
-    reply: t.Optional[Reply] = None
+    reply: Reply | None = None
     ended: bool = True
     task_seen: bool = False
     task_problem: str = ""
-    answered: t.FrozenSet[Question] = frozenset()
-    after: t.Optional[Observation] = None
+    answered: frozenset[Question] = frozenset()
+    after: Observation | None = None
     google_id: str = ""
-    wanted: t.Optional[Wanted] = None
+    wanted: Wanted | None = None
     assigned: bool = False
     domains: t.Sequence[str] = ()
     holder: str = ""
-    member_connections: t.Optional[t.Mapping[str, t.Sequence[Json]]] = None
+    member_connections: t.Mapping[str, t.Sequence[Json]] | None = None
     stale: str = ""
     task_phase: str = ""
 
@@ -155,6 +155,6 @@ class Facts(t.NamedTuple):
         """These facts, with what was read after the sync."""
         return self._replace(after=found, google_id=found.google_id(self.kind) or self.google_id)
 
-    def unmet_by(self, record: t.Optional[Json]) -> t.List[Json]:
+    def unmet_by(self, record: Json | None) -> list[Json]:
         """Where a record is not what is wanted."""
         return unmet(self.kind, self.wanted_record, record)

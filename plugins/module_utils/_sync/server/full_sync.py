@@ -44,9 +44,9 @@ class Page(t.NamedTuple):
 
     kind: Kind
     number: int
-    lines: t.List[Json]
+    lines: list[Json]
     state: str
-    crash: t.List[Json]
+    crash: list[Json]
 
 
 class FullSync:
@@ -72,13 +72,13 @@ class FullSync:
         # When it was asked for, on the server's clock.
         self.since = 0.0
         self.until = 0.0
-        self.lines: t.List[Json] = []
-        self.pages: t.List[Page] = []
-        self.crash: t.List[Json] = []
+        self.lines: list[Json] = []
+        self.pages: list[Page] = []
+        self.crash: list[Json] = []
         self.skipped = False
         self.problem = "none"
-        self.task: t.Optional[tasklog.Task] = None
-        self.question: t.Optional[AuthentikError] = None
+        self.task: tasklog.Task | None = None
+        self.question: AuthentikError | None = None
 
     def _forget(self) -> None:
         """Before another attempt."""
@@ -125,7 +125,7 @@ class ScheduledRun(FullSync):
     def __init__(self, authentik: Authentik, version: Version, provider: Json) -> None:
         super().__init__(authentik, version, provider)
         self.schedule = ""
-        self._known: t.Set[str] = set()
+        self._known: set[str] = set()
         self._ours = ""
 
     def prepare(self) -> None:
@@ -159,7 +159,7 @@ class ScheduledRun(FullSync):
         self.problem = "" if found.task.ended else "unfinished"
         self._collect(found.task)
 
-    def _candidates(self) -> t.List[tasklog.Task]:
+    def _candidates(self) -> list[tasklog.Task]:
         """The full syncs that our request can have started: new ones, queued while it was under way."""
         tasks = [tasklog.Task(data) for data in self.authentik.full_sync_tasks(self.schedule)]
         return [
@@ -199,8 +199,8 @@ class ScheduledRun(FullSync):
             if str(line.get("event")).startswith("Task is being processed")
         ]
         first, last = (min(begun), max(begun)) if begun else (parent.queued, parent.queued)
-        newest: t.Dict[t.Tuple[Kind, int], tasklog.Task] = {}
-        seen: t.Set[str] = set()
+        newest: dict[tuple[Kind, int], tasklog.Task] = {}
+        seen: set[str] = set()
         for data in self.authentik.full_sync_pages(self.schedule):
             if (tasklog.seconds_of(data.get("mtime")) or 0.0) < first:
                 break
@@ -249,9 +249,10 @@ class RowRun(FullSync):
         row = self.authentik.full_sync_row(self._uid)
         if row is None:
             raise RunEnded(
-                "authentik %s can only run a full sync again, and knows of none of provider %s within the last hours. Save the "
+                f"authentik {self.version} can only run a full sync again, and knows of none of provider {name} within the "
+                "last hours. Save the "
                 "provider once in authentik, which starts one (its schedule does, too, every four hours), or use engine: "
-                "direct." % (self.version, name),
+                "direct.",
                 "no_full_sync_yet",
             )
         self._row = row
@@ -303,5 +304,5 @@ def _state(task: tasklog.Task) -> str:
     return "done" if task.state == "done" else "crashed"
 
 
-def _errors(lines: t.Sequence[Json]) -> t.List[Json]:
+def _errors(lines: t.Sequence[Json]) -> list[Json]:
     return [line for line in lines if line.get("log_level") == "error"]

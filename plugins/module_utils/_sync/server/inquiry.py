@@ -53,7 +53,7 @@ class Inquiry:
         target: Target,
         options: ObjectOptions,
         observer: Observer,
-        directory: t.Optional[Directory],
+        directory: Directory | None,
         warn: t.Callable[[str], None],
         subject: t.Callable[[], Subject],
     ) -> None:
@@ -67,10 +67,10 @@ class Inquiry:
         self.directory = directory
         self.warn = warn
         self.deadline = 0.0
-        self.task: t.Optional[tasks.Task] = None
-        self.wanted: t.Optional[Json] = None
+        self.task: tasks.Task | None = None
+        self.wanted: Json | None = None
         self.secret: Json = {}
-        self._answers: t.Dict[Question, t.Callable[[Facts], Facts]] = {
+        self._answers: dict[Question, t.Callable[[Facts], Facts]] = {
             Question.ASSIGNED: self._assigned,
             Question.WANTED: self._wanted,
             Question.WANTED_NEW: self._wanted_new,
@@ -96,7 +96,7 @@ class Inquiry:
         """What is there before the sync. Raises AuthentikError, GoogleError."""
         return self.observer.before(self._wanted_group)
 
-    def evaluate(self, before: t.Optional[Observation]) -> Json:
+    def evaluate(self, before: Observation | None) -> Json:
         """The record that the mappings give; evaluated once.
 
         Args:
@@ -130,7 +130,7 @@ class Inquiry:
     def _wanted_new(self, facts: Facts) -> Facts:
         return self._evaluated(facts, None)
 
-    def _evaluated(self, facts: Facts, before: t.Optional[Observation]) -> Facts:
+    def _evaluated(self, facts: Facts, before: Observation | None) -> Facts:
         try:
             return facts._replace(wanted=Wanted(self.evaluate(before)))
         except MappingProblem as exc:
@@ -156,13 +156,13 @@ class Inquiry:
         except GoogleError:
             # It would only have given the reason a name.
             return facts
-        return facts if other is None else facts._replace(holder="the %s %s" % (kind, address_of(other)))
+        return facts if other is None else facts._replace(holder=f"the {kind} {address_of(other)}")
 
     def _member_connections(self, facts: Facts) -> Facts:
         """The connections of the members that Google does not show, each read by itself if they are few."""
         users = members.not_shown(facts, facts.before if facts.after is None else facts.after)
         provider = int(self.provider["pk"])
-        found: t.Dict[str, t.List[Json]] = {}
+        found: dict[str, list[Json]] = {}
         try:
             if len(users) > FEW_MEMBERS:
                 for row in self.authentik.all_connections(USER, provider):

@@ -102,7 +102,7 @@ def _are_connections_open(facts: Facts, found: Observation) -> bool:
     return Question.MEMBER_CONNECTIONS not in facts.answered and bool(not_shown(facts, found))
 
 
-def not_shown(facts: Facts, found: Observation) -> t.List[Json]:
+def not_shown(facts: Facts, found: Observation) -> list[Json]:
     """authentik's members of a group that Google does not list by their e-mail."""
     there = _names_of(found)
     return [
@@ -129,7 +129,7 @@ def missing(facts: Facts, found: Observation) -> Missing:
     )
 
 
-def assumed(facts: Facts, effect: Effect) -> t.Tuple[Effect, t.Tuple[str, ...]]:
+def assumed(facts: Facts, effect: Effect) -> tuple[Effect, tuple[str, ...]]:
     """A group's members are not in authentik's connection: without Google nobody knows whether one was added.
 
     Returns:
@@ -140,11 +140,11 @@ def assumed(facts: Facts, effect: Effect) -> t.Tuple[Effect, t.Tuple[str, ...]]:
     return effect._replace(changed=True, basis="assumed"), (ASSUMED % facts.title,)
 
 
-def _names_of(found: Observation) -> t.Set[str]:
+def _names_of(found: Observation) -> set[str]:
     return set(found.roles) | {str(item.get("id")) for item in found.members}
 
 
-def _names_in(rows: t.Sequence[Json]) -> t.Set[str]:
+def _names_in(rows: t.Sequence[Json]) -> set[str]:
     """What members with these connections are called at Google."""
     return {
         str(value).lower()

@@ -56,7 +56,7 @@ class Verdict(t.NamedTuple):
     fails_task: bool = False
     reason: str = ""
     remedy: str = ""
-    started: t.Optional[bool] = None
+    started: bool | None = None
     dry_run: t.Sequence[Json] = ()
     bad_domain: bool = False
 
@@ -107,7 +107,7 @@ def _held_back(attributes: Json) -> Json:
     return {"method": str(attributes.get("method") or ""), "resource": resource, "key": str(key or ""), "body": body}
 
 
-def _explain(event: Json) -> t.Tuple[str, str, bool]:
+def _explain(event: Json) -> tuple[str, str, bool]:
     """(what went wrong, what to do, is it the domain) for one failing event."""
     text = event["event"]
     said = _google_said(event)
@@ -138,26 +138,26 @@ def _explain(event: Json) -> t.Tuple[str, str, bool]:
     if _DUPLICATE_ROW in text:
         return (
             "a stored connection of this provider differs from Google's record, which stops every sync of its kind (a "
-            "defect of authentik before 2025.10): %s" % text.splitlines()[-1].strip(),
+            f"defect of authentik before 2025.10): {text.splitlines()[-1].strip()}",
             "Delete the connection row named there in authentik (nothing is deleted at Google; the next sync links it "
             "again), or update authentik.",
             False,
         )
     if "invalid_grant" in text or "unauthorized_client" in text or "RefreshError" in text:
         return (
-            "Google refuses the provider's service account: %s" % text,
+            f"Google refuses the provider's service account: {text}",
             "Check the provider's credentials, delegated subject and scopes in authentik.",
             False,
         )
     if "Connection refused" in text or "timed out" in text or "Name or service not known" in text:
-        return "authentik could not reach Google: %s" % text, "Check the network of authentik's worker.", False
+        return f"authentik could not reach Google: {text}", "Check the network of authentik's worker.", False
     return text, "", False
 
 
-def _answered(error: GoogleError, text: str) -> t.Tuple[str, str]:
+def _answered(error: GoogleError, text: str) -> tuple[str, str]:
     """(what went wrong, what to do) for an answer of Google's that authentik logged."""
     if error.kind == "invalid" and error.http_status == 400:
-        return "Google rejects the values: %s" % error.message, "Correct the value in authentik or in its mapping."
+        return f"Google rejects the values: {error.message}", "Correct the value in authentik or in its mapping."
     remedy = error.remedy
     if error.kind == "not_found" and "/members" in text:
         remedy = "A member's account is gone at Google, or the group is too new: sync the members first, or run again."
@@ -166,7 +166,7 @@ def _answered(error: GoogleError, text: str) -> t.Tuple[str, str]:
     return "Google answered %d: %s" % (error.http_status or 0, error.message), remedy
 
 
-def _google_said(event: Json) -> t.Optional[GoogleError]:
+def _google_said(event: Json) -> GoogleError | None:
     """Google's answer, from the event or from the exceptions chained to it; its message is Google's text."""
     chain = event["attributes"].get("exception") if isinstance(event["attributes"], dict) else None
     texts = [event["event"]]
@@ -186,7 +186,7 @@ def _google_said(event: Json) -> t.Optional[GoogleError]:
     return None
 
 
-def _reasons(details: str) -> t.List[str]:
+def _reasons(details: str) -> list[str]:
     """Google's reasons in the details of an HttpError: of an ``errors`` or a ``details`` list, complete or cut off."""
     literals = list(_LITERAL.finditer(details))
     return [

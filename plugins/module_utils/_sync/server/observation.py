@@ -33,16 +33,16 @@ class Observation(t.NamedTuple):
         incomplete: bool, Google may hold a record that was not searched for.
     """
 
-    rows: t.Optional[t.Sequence[Json]] = None
+    rows: t.Sequence[Json] | None = None
     seen: bool = False
-    record: t.Optional[Json] = None
+    record: Json | None = None
     members: t.Sequence[Json] = ()
     conflict: str = ""
     adopting: bool = False
     incomplete: bool = False
 
     @property
-    def row(self) -> t.Optional[Json]:
+    def row(self) -> Json | None:
         """The connection that authentik uses, or None."""
         return first_row(self.rows or ())
 
@@ -54,12 +54,12 @@ class Observation(t.NamedTuple):
         return found if isinstance(found, dict) else {}
 
     @property
-    def roles(self) -> t.Dict[str, str]:
+    def roles(self) -> dict[str, str]:
         """A group's members as {key: role}."""
         return member_roles(self.members)
 
     @property
-    def known_record(self) -> t.Optional[Json]:
+    def known_record(self) -> Json | None:
         """Google's record; if Google was not read, what authentik's connection keeps of it."""
         return self.record if self.seen else self.attributes or None
 
@@ -89,7 +89,7 @@ class Observer:
         authentik: Authentik,
         provider: Json,
         target: Target,
-        directory: t.Optional[Directory],
+        directory: Directory | None,
         strict: bool,
         warn: t.Callable[[str], None],
     ) -> None:
@@ -102,7 +102,7 @@ class Observer:
         self.sent = False
         self._rows_refused = False
 
-    def rows(self) -> t.Optional[t.List[Json]]:
+    def rows(self) -> list[Json] | None:
         """The object's connections, or None (and one warning) if the token may not read them."""
         if self._rows_refused:
             return None
@@ -113,7 +113,7 @@ class Observer:
             if exc.kind != "forbidden" and not self.sent:
                 raise
             self._rows_refused = exc.kind == "forbidden"
-            self.warn("authentik's record of the connection cannot be read. %s" % exc)
+            self.warn(f"authentik's record of the connection cannot be read. {exc}")
             return None
 
     def before(self, wanted: t.Callable[[], Json]) -> Observation:
@@ -160,12 +160,12 @@ class Observer:
         if self.strict:
             raise exc
         self.directory = None
-        self.warn("Google could not be looked at, so the result rests on authentik's own record. %s" % exc)
+        self.warn(f"Google could not be looked at, so the result rests on authentik's own record. {exc}")
 
-    def _record(self, key: str) -> t.Optional[Json]:
+    def _record(self, key: str) -> Json | None:
         return t.cast("Directory", self.directory).get(self.target.kind, key) if key else None
 
-    def _members(self, record: t.Optional[Json]) -> t.Sequence[Json]:
+    def _members(self, record: Json | None) -> t.Sequence[Json]:
         if record is None or self.target.kind != GROUP:
             return ()
         # None: Google shows a new group before it lists its members.

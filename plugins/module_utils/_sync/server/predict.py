@@ -33,7 +33,7 @@ def predict(facts: Facts) -> Decision:
     return _planned(facts)
 
 
-def _unassigned(facts: Facts) -> t.Optional[Decision]:
+def _unassigned(facts: Facts) -> Decision | None:
     if not facts.has_tasks or facts.assigned:
         return None
     if Question.ASSIGNED not in facts.answered:
@@ -42,12 +42,12 @@ def _unassigned(facts: Facts) -> t.Optional[Decision]:
         facts,
         nothing(facts.kind, facts.before),
         "not_assigned",
-        "authentik would not sync %s: the provider is not assigned to an application." % facts.title,
+        f"authentik would not sync {facts.title}: the provider is not assigned to an application.",
         "Add it to an application in authentik as its backchannel provider.",
     )
 
 
-def _unmapped(facts: Facts) -> t.Optional[Decision]:
+def _unmapped(facts: Facts) -> Decision | None:
     """The mappings give nothing that authentik would write."""
     if facts.wanted is None:
         return Question.WANTED_NEW if _creates(facts) else Question.WANTED
@@ -59,7 +59,7 @@ def _unmapped(facts: Facts) -> t.Optional[Decision]:
     return _unpredictable(facts, facts.mapping_text) if facts.mapping_problem else None
 
 
-def _unread(facts: Facts) -> t.Optional[Decision]:
+def _unread(facts: Facts) -> Decision | None:
     """What is there now is not known."""
     before = facts.before
     if facts.verify == "none" or (not before.seen and before.rows is None):
@@ -69,13 +69,13 @@ def _unread(facts: Facts) -> t.Optional[Decision]:
     return None
 
 
-def _outside_domains(facts: Facts) -> t.Optional[Decision]:
+def _outside_domains(facts: Facts) -> Decision | None:
     """authentik refuses an address outside the workspace's domains, as far as these are known."""
     addresses = _addresses(facts)
     if not facts.before.seen:
         if addresses[0]:
             return None
-        reason = "authentik could not sync %s: it has no e-mail." % facts.title
+        reason = f"authentik could not sync {facts.title}: it has no e-mail."
         return _refused(facts, reason, "Give it one in authentik, or in its property mapping.")
     known = _domain(address_of(facts.before.record))
     if known and all(_domain(item) == known for item in addresses):
@@ -94,7 +94,7 @@ def _outside_domains(facts: Facts) -> t.Optional[Decision]:
     )
 
 
-def _without_name(facts: Facts) -> t.Optional[Decision]:
+def _without_name(facts: Facts) -> Decision | None:
     """Google refuses a new account without both names."""
     if facts.kind != USER or not _creates(facts):
         return None
@@ -106,12 +106,12 @@ def _without_name(facts: Facts) -> t.Optional[Decision]:
         return None
     return _refused(
         facts,
-        "Google would reject the values for %s: name.%s is empty." % (facts.title, empty[0]),
+        f"Google would reject the values for {facts.title}: name.{empty[0]} is empty.",
         "Correct the name in authentik or its mapping.",
     )
 
 
-def _address_held(facts: Facts) -> t.Optional[Decision]:
+def _address_held(facts: Facts) -> Decision | None:
     """A record of the other kind has the address of one that would be created."""
     if not (_creates(facts) and facts.before.seen):
         return None
@@ -123,12 +123,12 @@ def _address_held(facts: Facts) -> t.Optional[Decision]:
         facts,
         _unchanged(facts),
         "conflict",
-        "authentik could not create %s at Google: its address is held by %s there." % (facts.title, facts.holder),
+        f"authentik could not create {facts.title} at Google: its address is held by {facts.holder} there.",
         "Change the address in authentik. Only if nobody needs it there, free it at Google.",
     )
 
 
-def _only_linked(facts: Facts) -> t.Optional[Decision]:
+def _only_linked(facts: Facts) -> Decision | None:
     """authentik would link a record that no connection of its leads to, and not write to it.
 
     It links what its listing of Google shows it (a user by the e-mail, a group by the name, with their case), and writes
@@ -155,13 +155,13 @@ def _only_linked(facts: Facts) -> t.Optional[Decision]:
     remedy = (
         "Run the task for real, and then again."
         if facts.owners_known
-        else "If it belongs to another %s of authentik, give one of them another address; else run the task for real, and "
-        "then again." % facts.kind
+        else f"If it belongs to another {facts.kind} of authentik, give one of them another address; else run the task for real, and "
+        "then again."
     )
     return decision._replace(status="failed", failure=Failure("not_written", reason, remedy))
 
 
-RULES: t.Tuple[Rule, ...] = (
+RULES: tuple[Rule, ...] = (
     _unassigned,
     _unmapped,
     _unread,
@@ -187,7 +187,7 @@ def _planned(facts: Facts) -> Decision:
     return members.predicted(facts, effect, record is None)
 
 
-def _operation(facts: Facts, record: t.Optional[Json]) -> Operation:
+def _operation(facts: Facts, record: Json | None) -> Operation:
     """The write of the record itself."""
     wanted = facts.wanted_record
     address = facts.kind.address(wanted)
@@ -214,11 +214,11 @@ def _refused(facts: Facts, reason: str, remedy: str) -> Conclusion:
 
 def _unpredictable(facts: Facts, why: str) -> Conclusion:
     effect = nothing(facts.kind, facts.before)._replace(changed=True, basis="assumed")
-    text = "What a sync of %s would change cannot be predicted, so that it would is assumed: %s." % (facts.title, why)
+    text = f"What a sync of {facts.title} would change cannot be predicted, so that it would is assumed: {why}."
     return concluded(facts, effect, "unconfirmed", text)
 
 
-def _addresses(facts: Facts) -> t.List[str]:
+def _addresses(facts: Facts) -> list[str]:
     """The addresses that the wanted record names, its own first."""
     wanted = facts.wanted_record
     found = [facts.kind.address(wanted)]

@@ -82,7 +82,7 @@ def _protected(inquiry: Inquiry, before: Observation) -> str:
     return protected_text(record, before.row, target, subject, lambda: (inquiry.evaluate(before), inquiry.secret))
 
 
-def _listed_by_address(inquiry: Inquiry, before: Observation, record: t.Optional[Json], subject: Subject) -> str:
+def _listed_by_address(inquiry: Inquiry, before: Observation, record: Json | None, subject: Subject) -> str:
     """authentik connects a user with the account that has the user's e-mail, even where there is a connection already."""
     address, directory = inquiry.target.email, inquiry.observer.directory
     if record is None or directory is None or not before.seen or address.lower() in addresses_of(record):
@@ -93,7 +93,7 @@ def _listed_by_address(inquiry: Inquiry, before: Observation, record: t.Optional
     except GoogleError as exc:
         if inquiry.options.verify == "google":
             raise
-        inquiry.warn("Whose account %s is at Google could not be read. %s" % (address, exc))
+        inquiry.warn(f"Whose account {address} is at Google could not be read. {exc}")
         return ""
     if other is None:
         return ""
@@ -102,10 +102,10 @@ def _listed_by_address(inquiry: Inquiry, before: Observation, record: t.Optional
 
 def protected_text(
     record: Json,
-    row: t.Optional[Json],
+    row: Json | None,
     target: Target,
     subject: Subject,
-    wanted: t.Callable[[], t.Tuple[Json, Json]],
+    wanted: t.Callable[[], tuple[Json, Json]],
 ) -> str:
     """Why authentik must not sync a user to an account; empty if it may.
 
@@ -114,7 +114,7 @@ def protected_text(
         row: the user's connection as authentik shows it, or None.
         wanted: gives what the mappings yield (and may cost requests); asked for protected accounts only.
     """
-    refused = "%s was not synced" % str(target).capitalize()
+    refused = f"{str(target).capitalize()} was not synced"
     try:
         unknown = harm_unknown(record, row, target, subject, wanted)
     except Protected as exc:
@@ -130,10 +130,10 @@ def protected_text(
 
 def harm_unknown(
     record: Json,
-    row: t.Optional[Json],
+    row: Json | None,
     target: Target,
     subject: Subject,
-    wanted: t.Callable[[], t.Tuple[Json, Json]],
+    wanted: t.Callable[[], tuple[Json, Json]],
 ) -> str:
     """Raise Protected if authentik would harm an account; else why that is not known, or an empty text."""
     if not standing(record, subject):

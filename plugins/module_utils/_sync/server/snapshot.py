@@ -32,11 +32,11 @@ class Objects:
     """
 
     def __init__(self, provider: Json, listed: t.Iterable[Target]) -> None:
-        self.names: t.Dict[Kind, t.Dict[str, str]] = {USER: {}, GROUP: {}}
-        self.rules: t.Dict[Kind, t.Dict[str, str]] = {USER: {}, GROUP: {}}
-        self.in_scope: t.Dict[Kind, t.List[str]] = {USER: [], GROUP: []}
-        self.members: t.Dict[str, t.List[str]] = {}
-        self.addresses: t.Dict[Kind, t.Dict[str, str]] = {USER: {}, GROUP: {}}
+        self.names: dict[Kind, dict[str, str]] = {USER: {}, GROUP: {}}
+        self.rules: dict[Kind, dict[str, str]] = {USER: {}, GROUP: {}}
+        self.in_scope: dict[Kind, list[str]] = {USER: [], GROUP: []}
+        self.members: dict[str, list[str]] = {}
+        self.addresses: dict[Kind, dict[str, str]] = {USER: {}, GROUP: {}}
         for target in listed:
             self._add(provider, target)
         # Lists that were read page by page may name an object twice.
@@ -55,7 +55,7 @@ class Objects:
         if kind == GROUP:
             self.members[target.pk] = [str(pk) for pk in target.data.get("users") or []]
 
-    def page(self, kind: Kind, number: int, size: int) -> t.List[str]:
+    def page(self, kind: Kind, number: int, size: int) -> list[str]:
         """The primary keys on one page of a full sync."""
         return self.in_scope[kind][(number - 1) * size : number * size]
 
@@ -72,7 +72,7 @@ class Row(t.NamedTuple):
     id: str
     google_id: str
     own_id: str
-    text: t.Optional[str]
+    text: str | None
 
     @property
     def attributes(self) -> Json:
@@ -82,10 +82,10 @@ class Row(t.NamedTuple):
 class Records:
     """Google's records of one kind, by id, address or alias; what an earlier one has in the same form is kept once."""
 
-    def __init__(self, earlier: t.Optional[Records] = None) -> None:
+    def __init__(self, earlier: Records | None = None) -> None:
         self._earlier = earlier
-        self._texts: t.Dict[str, str] = {}
-        self._ids: t.Dict[str, str] = {}
+        self._texts: dict[str, str] = {}
+        self._ids: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._texts)
@@ -99,7 +99,7 @@ class Records:
         for address in own_addresses(record):
             self._ids[address] = own_id
 
-    def get(self, key: str) -> t.Optional[Json]:
+    def get(self, key: str) -> Json | None:
         """The record with this id, address or alias, or None."""
         text = self._texts.get(key) or self._texts.get(self._ids.get(key.lower(), ""))
         return None if text is None else t.cast(Json, json.loads(text))
@@ -121,31 +121,31 @@ class Snapshot:
     """
 
     def __init__(self) -> None:
-        self.records: t.Optional[t.Dict[str, Records]] = None
-        self.rows: t.Optional[t.Dict[Kind, t.Dict[str, t.List[Row]]]] = None
-        self.named: t.Dict[str, str] = {}
-        self.protected: t.List[Json] = []
-        self.roles: t.Dict[str, t.Dict[str, str]] = {}
-        self.present: t.Dict[str, t.Set[str]] = {}
+        self.records: dict[str, Records] | None = None
+        self.rows: dict[Kind, dict[str, list[Row]]] | None = None
+        self.named: dict[str, str] = {}
+        self.protected: list[Json] = []
+        self.roles: dict[str, dict[str, str]] = {}
+        self.present: dict[str, set[str]] = {}
 
-    def row(self, kind: Kind, pk: str) -> t.Optional[Row]:
+    def row(self, kind: Kind, pk: str) -> Row | None:
         """The row that authentik uses: the first by its id, where an old address left a second one."""
         rows = (self.rows or {}).get(kind, {}).get(pk)
         return min(rows, key=lambda row: row.id) if rows else None
 
-    def record(self, kind: Kind, row: t.Optional[Row]) -> t.Optional[Json]:
+    def record(self, kind: Kind, row: Row | None) -> Json | None:
         """The record that a row leads to, or None."""
         if row is None or self.records is None:
             return None
         return self.records[kind].get(row.own_id) if row.own_id else self.records[kind].get(row.google_id)
 
-    def said(self, kind: Kind, row: t.Optional[Row]) -> Json:
+    def said(self, kind: Kind, row: Row | None) -> Json:
         """Google's last answer as authentik's row keeps it; empty where it keeps none."""
         if row is None or row.text is not None or not row.own_id:
             return row.attributes if row is not None else {}
         return self.record(kind, row) or {}
 
-    def record_of(self, objects: Objects, kind: Kind, pk: str) -> t.Optional[Json]:
+    def record_of(self, objects: Objects, kind: Kind, pk: str) -> Json | None:
         """The record at Google of an object: the one that its connection leads to.
 
         Without a connection, or if none can be read, it is the one that authentik would connect: a group's by its name,
@@ -157,7 +157,7 @@ class Snapshot:
         own_id = self.named.get(objects.names[kind].get(pk, "")) if kind == GROUP else None
         return self.records[kind].get(own_id or objects.addresses[kind].get(pk, ""))
 
-    def absent_members(self, objects: Objects, pk: str, group: str) -> t.List[str]:
+    def absent_members(self, objects: Objects, pk: str, group: str) -> list[str]:
         """The usernames of a group's members that have a connection and that Google's group lacks.
 
         Args:
@@ -171,7 +171,7 @@ class Snapshot:
             if rows and not any(row.google_id.lower() in there or (row.own_id and row.own_id in there) for row in rows)
         )
 
-    def unlinked_members(self, objects: Objects, pk: str) -> t.List[str]:
+    def unlinked_members(self, objects: Objects, pk: str) -> list[str]:
         """The usernames of a group's members that have no connection, whom authentik leaves out."""
         if self.rows is None:
             return []
@@ -181,7 +181,7 @@ class Snapshot:
             if not self.rows[USER].get(member)
         )
 
-    def groups_with_members(self, objects: Objects) -> t.List[t.Tuple[str, Json]]:
+    def groups_with_members(self, objects: Objects) -> list[tuple[str, Json]]:
         """(primary key, record) of the groups in scope that have members in authentik and a record at Google."""
         found = []
         for pk in objects.in_scope[GROUP]:

@@ -59,7 +59,7 @@ class SnapshotReader:
         authentik: Authentik,
         provider: int,
         objects: Objects,
-        directory: t.Optional[Directory],
+        directory: Directory | None,
         strict: bool,
         wait: float,
         warn: t.Callable[[str], None],
@@ -77,7 +77,7 @@ class SnapshotReader:
         self._authentik_map = authentik_map
         self.before = Snapshot()
         self.after = Snapshot()
-        self.unconfirmed: t.Set[Key] = set()
+        self.unconfirmed: set[Key] = set()
         self._rows_refused = False
         # Tells the protected accounts among those that Google lists.
         self.is_protected: t.Callable[[Json], bool] = lambda record: False
@@ -157,7 +157,7 @@ class SnapshotReader:
     def _read_google(self, directory: Directory, written: t.Callable[[Kind, str], bool]) -> None:
         state = self.after
         deadline = waiting.now() + self.wait
-        lagging: t.Dict[Key, Row] = {}
+        lagging: dict[Key, Row] = {}
 
         def shown() -> bool:
             nonlocal lagging
@@ -181,7 +181,7 @@ class SnapshotReader:
                 self.unconfirmed.add(key)
         self._read_late_members(written, deadline)
 
-    def _trailing(self, written: t.Callable[[Kind, str], bool]) -> t.Dict[Key, Row]:
+    def _trailing(self, written: t.Callable[[Kind, str], bool]) -> dict[Key, Row]:
         """The objects whose rows hold more than Google's listing shows."""
         found = {}
         for kind, by_pk in (self.after.rows or {}).items():
@@ -232,10 +232,10 @@ class SnapshotReader:
 
     # Both
 
-    def _list_google(self, directory: Directory, state: Snapshot, earlier: t.Optional[t.Dict[str, Records]]) -> None:
-        found: t.Dict[str, Records] = {}
-        named: t.Dict[str, str] = {}
-        protected: t.List[Json] = []
+    def _list_google(self, directory: Directory, state: Snapshot, earlier: dict[str, Records] | None) -> None:
+        found: dict[str, Records] = {}
+        named: dict[str, str] = {}
+        protected: list[Json] = []
         for kind in KINDS:
             records = found[kind] = Records(earlier[kind] if earlier is not None else None)
             for page in directory.listed(kind, partly=True):
@@ -247,7 +247,7 @@ class SnapshotReader:
                         named.setdefault(str(record.get("name")), str(record.get("id")))
         state.records, state.named, state.protected = found, named, protected
 
-    def _list_rows(self, state: Snapshot, keep: bool = False) -> t.Optional[t.Dict[Kind, t.Dict[str, t.List[Row]]]]:
+    def _list_rows(self, state: Snapshot, keep: bool = False) -> dict[Kind, dict[str, list[Row]]] | None:
         """authentik's connections; None (and one warning) where the token may not read them.
 
         Args:
@@ -255,7 +255,7 @@ class SnapshotReader:
         """
         if self._rows_refused:
             return None
-        found: t.Dict[Kind, t.Dict[str, t.List[Row]]] = {USER: {}, GROUP: {}}
+        found: dict[Kind, dict[str, list[Row]]] = {USER: {}, GROUP: {}}
         try:
             for kind in KINDS:
                 for data in self.authentik.all_connections(kind, self.provider, self._authentik_map):
@@ -275,7 +275,7 @@ class SnapshotReader:
             if exc.kind != "forbidden":
                 raise
             self._rows_refused = True
-            self.warn("authentik's records of the connections cannot be read. %s" % exc)
+            self.warn(f"authentik's records of the connections cannot be read. {exc}")
             return None
         return found
 
@@ -285,7 +285,7 @@ class SnapshotReader:
         record = state.record(kind, row) if row.text else None
         return row._replace(text=None) if record is not None and not unmet(kind, row.attributes, record) else row
 
-    def _record(self, kind: Kind, row: Row) -> t.Optional[Json]:
+    def _record(self, kind: Kind, row: Row) -> Json | None:
         """The record that a row leads to, as Google shows it by itself."""
         directory = t.cast("Directory", self.directory)
         # Just after its creation a record may be found by its address and not yet by its id.
@@ -309,4 +309,4 @@ class SnapshotReader:
         if self.strict:
             raise exc
         self.directory = None
-        self.warn("Google could not be looked at, so the result rests on authentik's own record. %s" % exc)
+        self.warn(f"Google could not be looked at, so the result rests on authentik's own record. {exc}")

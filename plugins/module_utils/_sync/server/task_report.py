@@ -40,7 +40,7 @@ class Failure(t.NamedTuple):
 
     @property
     def text(self) -> str:
-        return "%s. %s" % (self.reason, self.remedy)
+        return f"{self.reason}. {self.remedy}"
 
 
 class PageFailure(t.NamedTuple):
@@ -56,13 +56,13 @@ class PageFailure(t.NamedTuple):
     kind: Kind
     number: int
     failure: Failure
-    objects: t.List[str]
+    objects: list[str]
     untouched: bool
 
     @property
     def name(self) -> str:
         """In words."""
-        return "page %d of %ss" % (self.number, self.kind) if self.number else "%ss" % self.kind
+        return "page %d of %ss" % (self.number, self.kind) if self.number else f"{self.kind}s"
 
 
 class TaskReport:
@@ -81,11 +81,11 @@ class TaskReport:
     def __init__(self, run: FullSync, objects: Objects, fail_on: t.Collection[str], shows_starts: bool) -> None:
         self._objects = objects
         self._fail_on = fail_on
-        self.failed: t.Dict[Key, Failure] = {}
-        self.pages: t.List[PageFailure] = []
-        self.doubtful: t.Set[Key] = set()
-        self.crash: t.Optional[Failure] = None
-        self.dry_run: t.List[t.Tuple[str, str, Json]] = []
+        self.failed: dict[Key, Failure] = {}
+        self.pages: list[PageFailure] = []
+        self.doubtful: set[Key] = set()
+        self.crash: Failure | None = None
+        self.dry_run: list[tuple[str, str, Json]] = []
         self.unassigned = any(NO_PROVIDER in str(line.get("event")) for line in run.lines)
         self.shows_starts = shows_starts
         if run.crash:
@@ -99,7 +99,7 @@ class TaskReport:
         """Whether authentik is known to have written an object, or to have skipped it by its own mappings."""
         return (kind, pk) not in self.failed and (kind, pk) not in self.doubtful
 
-    def _read(self, page: Page, pks: t.List[str]) -> None:
+    def _read(self, page: Page, pks: list[str]) -> None:
         started = stopped = False
         for event in (normalise([line])[0] for line in page.lines):
             text = event["event"]
@@ -144,7 +144,7 @@ class TaskReport:
         if run.problem:
             failure = Failure("not_finished", "the full sync has not come to them yet", UNFINISHED, True)
         elif self.crash is not None:
-            failure = self.crash._replace(reason="the full sync crashed: %s" % self.crash.reason)
+            failure = self.crash._replace(reason=f"the full sync crashed: {self.crash.reason}")
         else:
             failure = Failure(
                 "page_missing",
