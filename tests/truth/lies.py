@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,11 +27,12 @@ EXAMPLES = 150
 SEEDS = (1, 2, 3)
 UTILS = "plugins/module_utils/"
 EXCEPTIONS = "tests/truth/test_exceptions.py"
+OF_CONNECTIONS = f"{EXCEPTIONS} -k connection"
 WHOLE = "tests/truth/test_whole_machine.py"
 
 
 class Lie(NamedTuple):
-    """One place, changed, and the test that must catch it."""
+    """One place, changed, and the test that must catch it, with pytest's options."""
 
     kind: str
     file: str
@@ -256,20 +258,26 @@ LIES = (
         UTILS + "_config/work.py",
         "            if client.calls > before and not refused:\n",
         "            if False:\n",
-        EXCEPTIONS,
+        OF_CONNECTIONS,
     ),
     Lie(
         "an unexpected error that hides a write",
         UTILS + "_config/work.py",
         "report.changed = report.changed or bool(report.operations) or self.unread",
         "report.changed = report.changed or bool(report.operations)",
-        EXCEPTIONS,
+        OF_CONNECTIONS,
     ),
 )
 
 
-def caught(lie: Lie) -> tuple[bool, float]:
-    """Whether the sequences catch a lie, and the seconds until then."""
+def claims(output: str) -> str:
+    """The false claim that a test run printed; empty for none."""
+    found = re.search(r"FalseClaim: (.*)", output)
+    return found.group(1)[:120] if found else ""
+
+
+def caught(lie: Lie) -> tuple[str, float]:
+    """The false claim by which the sequences catch a lie, empty if they do not, and the seconds until then."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         # A whole checkout, of which the tests of the copy find their own sandbox, and no other.
@@ -289,7 +297,7 @@ def caught(lie: Lie) -> tuple[bool, float]:
                 "-x",
                 "-p",
                 "no:cacheprovider",
-                lie.test,
+                *lie.test.split(),
             ]
             environment = {
                 **os.environ,
@@ -308,11 +316,12 @@ def caught(lie: Lie) -> tuple[bool, float]:
                 text=True,
                 check=False,
             )
-            if done.returncode == 1 and "FalseClaim" in done.stdout:
-                return True, time.monotonic() - started
-            if done.returncode != 0 and "FalseClaim" not in done.stdout:
+            claim = claims(done.stdout)
+            if done.returncode == 1 and claim:
+                return claim, time.monotonic() - started
+            if done.returncode != 0 and not claim:
                 raise SystemExit(done.stdout[-3000:] + done.stderr[-2000:])
-    return False, time.monotonic() - started
+    return "", time.monotonic() - started
 
 
 def main() -> int:
@@ -322,7 +331,7 @@ def main() -> int:
     with concurrent.futures.ThreadPoolExecutor(int(os.environ.get("TRUTH_JOBS", os.cpu_count() or 1))) as pool:
         for lie, (found, seconds) in zip(lies, pool.map(caught, lies), strict=True):
             print(
-                f"{'caught ' if found else 'BELIEVED'} after {seconds:4.0f} s  {lie.kind}: {lie.file}: {lie.old.strip()[:70]!r}",
+                f"{'caught ' if found else 'BELIEVED'} after {seconds:4.0f} s  {lie.kind}: {lie.file}: {lie.old.strip()[:70]!r}: {found}",
                 flush=True,
             )
             if not found:

@@ -181,6 +181,10 @@ SCENARIOS = {
     "directory-server": Scenario("google_workspace_sync", "server", {"parallel": 1, "sync_timeout": 5}),
     # From another record to this one.
     "connection": Scenario("google_workspace_connection", "", {**MEMBER, "google_id": f"other@{DOMAIN}"}),
+    # To the record that it leads to already, of which authentik has no copy.
+    "connection-refreshed": Scenario(
+        "google_workspace_connection", "", {**MEMBER, "google_id": f"person-01@{DOMAIN}", "verify": "google"}
+    ),
     # By authentik's own listing.
     "connection-listing": Scenario(
         "google_workspace_connection", "", {**MEMBER, "google_id": f"person-01@{DOMAIN}"}, version=OLDER
@@ -348,10 +352,13 @@ def prepare(sandbox: Sandbox, folder: Path, scenario: Scenario) -> Any:
 def prepare_connections(sandbox: Sandbox, scenario: Scenario) -> None:
     name = {"givenName": "Other", "familyName": "Body"}
     sandbox.control("POST", "google/users", {"primaryEmail": f"other@{DOMAIN}", "name": name})
-    if scenario.version == OLDER:
-        # Without a copy of Google's record, which stops every sync of such a server.
-        users = sandbox.control("GET", "authentik/state")["users"]
-        (person,) = [item for item in users if item["username"] == MEMBER["sync_object_id"]]
+    # Without a copy of Google's record, which stops every sync of an older server.
+    state = sandbox.control("GET", "authentik/state")
+    (person,) = [item for item in state["users"] if item["username"] == MEMBER["sync_object_id"]]
+    rows = [row for row in state["connections"] if (row["kind"], row["obj"]) == ("user", person["pk"])]
+    for row in rows:
+        sandbox.control("PATCH", f"authentik/connections/{row['id']}", {"attributes": {}})
+    if not rows:
         row = {"user": person["pk"], "provider": sandbox.provider_id, "google_id": person["email"]}
         sandbox.control("POST", "authentik/connections", row)
 
