@@ -317,7 +317,8 @@ def quota(folder: Path) -> bool:
                 gone += 1
         trial.spoil(CHANGES - gone)
         sandbox.control("POST", "google/settings", {"quota_per_minute": QUOTA})
-        result, _calls = trial.run("everything repaired", membership="exact", **PACE)
+        limits = {"creations": "1000", "changes": "100%"}
+        result, _calls = trial.run("everything repaired", membership="exact", safety_limits=limits, **PACE)
         trial.bound("refused calls", result["rate"]["refusals"], 0)
         trial.quota_share()
     return trial.kept

@@ -12,7 +12,7 @@ from tests.truth import directory_oracle
 from tests.truth.whole import DOMAIN, Whole
 
 PEOPLE = ("ada", "bob", "carl", "dora")
-EVERYTHING = {"suspensions": "100%", "deletions": "100%"}
+EVERYTHING = {"suspensions": "100%", "deletions": "100%", "unlinked": "100%"}
 ALL = {"orphans": "apply", "safety_limits": EVERYTHING}
 
 
