@@ -136,6 +136,18 @@ class Module(AnsibleModule):
     Where such an option is of another type, ansible-core gives up before it knows what is secret, and prints the parameters.
     """
 
+    def __init__(self, **about: t.Any) -> None:
+        try:
+            super().__init__(**about)
+        except TypeError:
+            # ansible-core looks for suboptions in whatever was given.
+            for name, spec in about["argument_spec"].items():
+                if spec["type"] == "dict" and not isinstance(self.params.get(name), (dict, type(None))):
+                    self.fail_json(
+                        f"{name} must be a dictionary; see the documentation of the module for its suboptions."
+                    )
+            raise
+
     def fail_json(self, msg: str, **more: t.Any) -> t.NoReturn:
         for name, about in self.argument_spec.items():
             value = str(self.params.get(name) or "")
