@@ -96,7 +96,8 @@ def synced(sandbox: Any, key_file: str, expression: str, mode: str, **more: Any)
     sandbox.control("PATCH", "authentik/providers/1", {"property_mappings": ["ours"]})
     options = {"models": ["user"], "mapping_evaluation": mode, "service_account_file": key_file, **more}
     run = run_module(
-        {**reaching(sandbox), **options, "delegated_subject": SUBJECT, "google_wait": 2}, module="google_workspace_sync"
+        {**reaching(sandbox), **options, "delegated_subject": SUBJECT, "google_wait": 2, "force": True},
+        module="google_workspace_sync",
     )
     return run, everything_seen(sandbox, run, expression)
 

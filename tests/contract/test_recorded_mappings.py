@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._authentik.api import Version
+from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import Kind
 from ansible_collections.dirsync.authentik.plugins.module_utils._mappings.evaluator import MappingEvaluator
 from tests.sandbox.authentik.state import DEFAULT_MAPPINGS
 
@@ -32,7 +33,7 @@ class Recorded:
     def __init__(self, name: str, entry: dict) -> None:
         self.client = self
         self.name = name
-        self.kind = entry.get("kind", "user")
+        self.kind = Kind(entry.get("kind", "user"))
         self.expression = entry.get("expression") or DEFAULTS[entry["default"]]
         self.subjects = RECORDED["users" if self.kind == "user" else "groups"]
         self.names = {item["pk"]: item.get("username") or item["name"] for item in self.subjects}
@@ -64,7 +65,7 @@ def test_the_corpus_was_recorded():
 def test_here_as_on_the_real_server(name):
     entry = CORPUS[name]
     server = Recorded(name, entry)
-    key = "property_mappings" if server.kind == "user" else "property_mappings_group"
+    key = server.kind.mappings_field
     provider = {"pk": 1, "name": "gws", "default_group_email_domain": "example.com", key: ["pk"]}
     connections = RECORDED["connections"][server.kind]
     subjects = [
