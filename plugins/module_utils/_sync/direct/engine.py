@@ -77,8 +77,11 @@ class DirectSync(Engine):
         def plan() -> None:
             plans.append(PlanRun(run, planner.plan(observer), attempt, planner))
 
+        def carry_out() -> None:
+            plans[0].carry_out()
+
         try:
-            attempt.step(observe, plan, lambda: plans[0].carry_out())
+            attempt.step(observe, plan, carry_out)
         finally:
             if plans:
                 plans[0].report()
