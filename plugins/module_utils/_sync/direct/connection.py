@@ -13,7 +13,7 @@ import typing as t
 
 from ..._common.kind import Kind
 from ..._common.types import Json
-from ..._objects.connection import leads_to
+from ..._objects.connection import connected_id, leads_to
 from ..plan import NO_CONNECTION, ConnectionPlan
 
 
@@ -32,7 +32,9 @@ def plan_connection(
         written: whether this run writes to the record or its members.
         tolerant: see tolerates_rows.
     """
-    if row is not None and not written and leads_to(row, record, earlier):
+    # One that holds another record's id is an old one: what it leads to has been made since.
+    in_step = leads_to(row or {}, record, earlier) and connected_id(row) in ("", str(record.get("id")))
+    if row is not None and not written and in_step:
         return NO_CONNECTION
     if not tolerant():
         if row is None:
@@ -47,7 +49,7 @@ def plan_connection(
             "The connection in authentik was removed, since on servers up to 2025.8 one that is not exactly as Google's record "
             "stops every later sync; authentik creates it again.",
         )
-    if row is not None and leads_to(row, record, earlier):
+    if row is not None and in_step:
         return NO_CONNECTION
     google_id = kind.google_id(record)
     return ConnectionPlan([] if row is None else [row], google_id, "")
