@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.runner import Run
 from tests.truth import directory_oracle
-from tests.truth.whole import Whole, lines, organisation
+from tests.truth.whole import AS_AUTHENTIK, Whole, lines, organisation
 
 PEOPLE, GROUPS = 30, 12
 PARALLEL = 4
@@ -55,7 +55,7 @@ def kill_at(whole, place, number, when, **options):
     method, path, _most = PLACES[place]
     side = "authentik" if place == "connection" else "google"
     whole.sandbox.fault(side, method=method, path=path, skip=number, when=when, delay_ms=20_000, drop=True)
-    run = Run(whole, parallel=PARALLEL, **options)
+    run = Run(whole, parallel=PARALLEL, **AS_AUTHENTIK, **options)
     deadline = time.monotonic() + 60
     while whole.sandbox.control("GET", f"{side}/faults"):
         assert run.process.poll() is None, run.process.communicate()
@@ -123,7 +123,11 @@ def test_the_same_task_again_does_the_rest(whole, tmp_path, place, when, journal
         in_journal(whole, path)
         assert lines(path)[-1]["event"] == "end"
     final = whole.sync(membership="exact", orphans="apply")
-    assert final.result["status"] == "unchanged", final.result
+    assert final.result["status"] == "unchanged", (
+        final.result["changes"],
+        again.result["changes"],
+        final.result["counts"],
+    )
     rows = whole.sandbox.control("GET", "authentik/state")["connections"]
     assert len(rows) == (PEOPLE + 1) + (GROUPS + 1)
 
