@@ -64,7 +64,8 @@ def test_the_quota_is_used_and_kept_to(whole):
         whole.control("PATCH", f"authentik/users/person-{number:02}", {"name": "Another Name"})
     whole.control("POST", "google/settings", {"quota_per_minute": QUOTA})
     whole.sandbox.clear_requests()
-    run = run_module({**reaching(whole.sandbox), "models": ["user"]}, module=MODULE)
+    options = {"models": ["user"], "safety_limits": {"changes": "100%"}}
+    run = run_module({**reaching(whole.sandbox), **options}, module=MODULE)
     assert run.result["counts"]["users"]["updated"] == PEOPLE
     assert run.result["rate"]["refusals"] == 0
     times = moments(whole, "PUT", "/users/")

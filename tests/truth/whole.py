@@ -23,7 +23,7 @@ LIMITS = {"request_timeout": 60, "google_wait": 60}
 # A first run creates everybody: a test that is not about that has to allow it.
 ROOM = {"creations": 1_000_000}
 # The oracle knows what authentik does: it makes accounts of users who are not active, too.
-AS_AUTHENTIK = {"create_inactive": True}
+AS_AUTHENTIK: dict[str, Any] = {"create_inactive": True}
 # By authentik's own clock, with whose tasks the module waits.
 LIMITS_OF_THE_SERVER = {"request_timeout": 60, "google_wait": 60, "sync_timeout": 1000}
 UNHURRIED = {"queries_per_minute": 100_000, "user_creations_per_second": 10_000}
