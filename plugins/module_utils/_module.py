@@ -142,7 +142,7 @@ class Module(AnsibleModule):
         except TypeError:
             # ansible-core looks for suboptions in whatever was given.
             for name, spec in about["argument_spec"].items():
-                if spec["type"] == "dict" and not isinstance(self.params.get(name), (dict, type(None))):
+                if spec.get("type") == "dict" and not isinstance(self.params.get(name), (dict, type(None))):
                     self.fail_json(
                         f"{name} must be a dictionary; see the documentation of the module for its suboptions."
                     )

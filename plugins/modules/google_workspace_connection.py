@@ -76,6 +76,9 @@ options:
   google_id:
     description:
       - The address or id of the account or group at Google.
+      - If it is the immutable id of an account whose address is not the user's e-mail, the connection holds that id, which shows that
+        the account is the user's. The next sync by O(dirsync.authentik.google_workspace_sync_object#module:engine=direct) that writes
+        to the account replaces it by one with the address.
       - An administrator's account can be linked by its immutable id only, and the account that the run acts as cannot be linked.
     type: str
   verify:

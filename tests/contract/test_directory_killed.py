@@ -44,10 +44,7 @@ def running(tmp_path_factory, sandboxes):
 
 @pytest.fixture
 def whole(running):
-    running.sandbox.reset()
-    running.quiet = True
-    running.control("POST", "authentik/settings", {"signals": False})
-    return running
+    return running.fresh()
 
 
 def kill_at(whole, place, number, when, **options):

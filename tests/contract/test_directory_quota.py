@@ -37,10 +37,7 @@ def running(tmp_path_factory, sandboxes):
 
 @pytest.fixture
 def whole(running):
-    running.sandbox.reset()
-    running.quiet = True
-    running.control("POST", "authentik/settings", {"signals": False})
-    return running
+    return running.fresh()
 
 
 def moments(whole, method, path):

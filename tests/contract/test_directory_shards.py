@@ -28,9 +28,7 @@ def running(tmp_path_factory, sandboxes):
 
 @pytest.fixture
 def whole(running):
-    running.sandbox.reset()
-    running.control("POST", "authentik/settings", {"signals": False})
-    return running
+    return running.fresh()
 
 
 def parts(whole, count, **options):

@@ -56,10 +56,7 @@ def running(request, tmp_path_factory, sandboxes):
 
 @pytest.fixture
 def whole(running):
-    running.sandbox.reset()
-    running.quiet = True
-    running.control("POST", "authentik/settings", {"signals": False})
-    return running
+    return running.fresh()
 
 
 def drift(whole, chosen, number):

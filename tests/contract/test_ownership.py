@@ -92,19 +92,139 @@ def test_a_recycled_address(sandbox, by_hand, way):
     assert mail("left") not in accounts(sandbox)
 
 
-def test_the_remedy_of_a_conflict_decides(sandbox):
-    """Connected by the immutable id, it is the same account, and it is renamed."""
+def connect(sandbox: Any, name: str, google_id: str, **options: Any) -> ModuleRun:
+    given = {"sync_object_model": "user", "sync_object_id": name, "google_id": google_id, **options}
+    return run_module({**reaching(sandbox), **given}, module="google_workspace_connection")
+
+
+@pytest.mark.parametrize("engine", ["direct", "server"])
+def test_the_remedy_of_a_conflict_can_be_followed(sandbox, engine):
+    """Connected by the immutable id that the message gives, it is the same account, and it is renamed."""
     assert one(sandbox, "zoe").result["status"] == "synced"
     own_id = accounts(sandbox)[mail("zoe")]["id"]
     change(sandbox, "zoe", email=mail("zoe.new"))
-    assert one(sandbox, "zoe").result["code"] == "conflict"
-    row = sandbox.control("GET", "authentik/state")["connections"][0]
-    sandbox.control("PATCH", f"authentik/connections/{row['id']}", {"attributes": {"id": own_id}})
-    assert one(sandbox, "zoe").result["status"] == "synced"
+    refused = one(sandbox, "zoe", engine=engine).result
+    assert refused["code"] == "conflict" and f"google_id: '{own_id}'" in refused["msg"]
+    assert not connect(sandbox, "zoe", own_id).failed
+    assert one(sandbox, "zoe", engine=engine).result["status"] == "synced"
     assert accounts(sandbox)[mail("zoe.new")]["id"] == own_id
+    assert mail("zoe") not in accounts(sandbox)
+    assert one(sandbox, "zoe").result["status"] == "unchanged"
+    if engine == "direct":
+        # authentik knows it by its address again, which it needs for the members of groups.
+        assert [row["google_id"] for row in sandbox.control("GET", "authentik/state")["connections"]] == [
+            mail("zoe.new")
+        ]
 
 
-def test_a_directory_lets_authentik_learn_the_ids(sandbox):
+def test_an_orphan_known_by_its_address_alone_is_left_alone(sandbox):
+    """Neither its account nor its connection is touched: both show whose it may be."""
+    sandbox.control(
+        "PATCH", "authentik/providers/1", {"user_delete_action": "delete", "exclude_users_service_account": True}
+    )
+    for name in ("old", "zoe"):
+        assert one(sandbox, name).result["status"] == "synced"
+    sandbox.control("DELETE", f"google/users/{mail('old')}")
+    sandbox.control("POST", "google/users", account(mail("old"), "Hand"))
+    change(sandbox, "old", type="service_account")
+    before = accounts(sandbox), sandbox.control("GET", "authentik/state")["connections"]
+    limits = {"deletions": "100%", "unlinked": "100%"}
+    for check in (True, False):
+        run = whole(sandbox, check, models=["user"], orphans="apply", safety_limits=limits)
+        (orphan,) = run.result["orphans"]
+        assert orphan["action"] is None and "knows only the address" in orphan["why"]
+    state = accounts(sandbox), sandbox.control("GET", "authentik/state")["connections"]
+    assert state[0][mail("old")] == before[0][mail("old")]
+    assert before[1][0]["id"] in [row["id"] for row in state[1]]
+
+
+def test_an_external_id_shows_whose_account_an_orphan_has(sandbox):
+    sandbox.control(
+        "PATCH", "authentik/providers/1", {"user_delete_action": "suspend", "exclude_users_service_account": True}
+    )
+    own: dict[str, Any] = {"ownership": "external_id"}
+    assert one(sandbox, "old", **own).result["status"] == "synced"
+    change(sandbox, "old", type="service_account")
+    run = whole(sandbox, models=["user"], orphans="apply", safety_limits={"suspensions": 1}, **own)
+    assert [item["action"] for item in run.result["orphans"]] == ["suspended"]
+    assert accounts(sandbox)[mail("old")]["suspended"] is True
+
+
+@pytest.mark.parametrize("options", [{"adopt": "never"}, {"ownership": "external_id"}])
+def test_an_account_that_turns_up_is_taken_over_by_the_same_rules(sandbox, options):
+    """Google shows it only when it refuses to create a second one with its address."""
+    other = {"type": "custom", "customType": "authentik", "value": "somebody-else"}
+    sandbox.control("POST", "google/users", {**account(mail("zoe"), "Hand"), "externalIds": [other]})
+    before = accounts(sandbox)
+    sandbox.fault("google", method="GET", path="/users/" + mail("zoe"), status=404, reason="notFound", times=1)
+    run = one(sandbox, "zoe", **options)
+    assert run.result["code"] == ("not_adopted" if "adopt" in options else "conflict"), run.result
+    assert accounts(sandbox) == before
+
+
+def test_an_account_that_turns_up_keeps_its_other_external_ids(sandbox):
+    number = {"type": "organization", "value": "7"}
+    sandbox.control("POST", "google/users", {**account(mail("zoe"), "Hand"), "externalIds": [number]})
+    sandbox.fault("google", method="GET", path="/users/" + mail("zoe"), status=404, reason="notFound", times=1)
+    assert one(sandbox, "zoe", ownership="external_id").result["status"] == "synced"
+    found = accounts(sandbox)[mail("zoe")]["externalIds"]
+    assert number in found and len(found) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("adopt", "never"), ("ownership", "external_id"), ("protect", ["ceo"]), ("protect", ["group:ceo"])],
+)
+@pytest.mark.parametrize("module", ["google_workspace_sync_object", "google_workspace_sync"])
+def test_what_cannot_be_kept_is_refused_before_anything_is_sent(sandbox, module, option, value):
+    sandbox.clear_requests()
+    given = {"engine": "server", option: value}
+    if module == "google_workspace_sync_object":
+        given.update(sync_object_model="user", sync_object_id="zoe")
+    run = run_module({**reaching(sandbox), **given}, module=module)
+    assert run.result["code"] == "invalid_option" and option in run.result["msg"]
+    assert not sandbox.authentik_requests() and not sandbox.google_requests()
+
+
+@pytest.mark.parametrize("engine", ["direct", "server"])
+@pytest.mark.parametrize("way", ["one", "whole"])
+def test_a_group_of_protect_that_is_not_there_ends_the_run(sandbox, engine, way):
+    """A typing error must not leave somebody without protection."""
+    before = accounts(sandbox)
+    options = {"engine": engine, "protect": ["group:leadres@corp.example.com"]}
+    run = one(sandbox, "zoe", **options) if way == "one" else whole(sandbox, **options)
+    assert run.result["code"] == "invalid_option" and "leadres@corp.example.com" in run.result["msg"], run.result
+    assert accounts(sandbox) == before
+
+
+def test_protect_wants_google_to_be_readable(sandbox):
+    sandbox.fault("google", method="POST", path="/token", status=503, times=-1)
+    run = one(sandbox, "zoe", engine="server", protect=[mail("boss")])
+    assert run.failed and mail("zoe") not in accounts(sandbox)
+    run = one(sandbox, "zoe", engine="server", protect=[mail("boss")], verify="connection")
+    assert run.result["code"] == "invalid_option" and "verify" in run.result["msg"]
+
+
+def test_an_inactive_user_whose_account_is_gone_is_no_orphan(sandbox):
+    assert one(sandbox, "zoe").result["status"] == "synced"
+    sandbox.control("DELETE", f"google/users/{mail('zoe')}")
+    change(sandbox, "zoe", is_active=False)
+    rows = sandbox.control("GET", "authentik/state")["connections"]
+    run = whole(sandbox, models=["user"], orphans="apply")
+    assert run.result["orphans"] == []
+    assert rows[0]["id"] in [row["id"] for row in sandbox.control("GET", "authentik/state")["connections"]]
+    assert any("1 users are not active" in line["event"] for line in run.result["messages"])
+
+
+def test_messages_name_objects_as_they_are_written(sandbox):
+    for engine in ("direct", "server"):
+        sandbox.reset()
+        sandbox.control("POST", "authentik/users", {"username": "Ada.Big", "name": "Ada Big", "email": mail("admin")})
+        run = one(sandbox, "Ada.Big", engine=engine)
+        assert "User Ada.Big was not synced" in run.result["msg"]
+
+
+def test_after_a_directory_the_connections_hold_ids(sandbox):
     sandbox.control("POST", "authentik/settings", {"signals": False})
     assert whole(sandbox, models=["user"]).result["status"] == "synced"
     ids = {address: user["id"] for address, user in accounts(sandbox).items()}
@@ -155,7 +275,7 @@ def test_an_external_id_decides_from_then_on(sandbox):
         (["B*@Corp.example.com"], True),
         (["/Executives"], True),
         (["group:leaders@corp.example.com"], True),
-        (["other@corp.example.com", "/Exec", "group:nobody@corp.example.com"], False),
+        (["other@corp.example.com", "/Exec", "group:others@corp.example.com"], False),
     ],
 )
 def test_protect(sandbox, protect, named, way):
@@ -166,6 +286,7 @@ def test_protect(sandbox, protect, named, way):
     }
     sandbox.control("POST", "google/users", unit)
     sandbox.control("POST", "google/groups", {"email": mail("leaders"), "name": "leaders"})
+    sandbox.control("POST", "google/groups", {"email": mail("others"), "name": "others"})
     sandbox.control("POST", f"google/groups/{mail('leaders')}/members", {"email": mail("boss")})
     assert one(sandbox, "boss").result["status"] in ("synced", "unchanged")
     change(sandbox, "boss", is_active=False)

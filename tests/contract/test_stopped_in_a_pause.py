@@ -43,9 +43,7 @@ def running(tmp_path_factory):
 
 @pytest.fixture
 def whole(running):
-    running.sandbox.reset()
-    running.control("POST", "authentik/settings", {"signals": False})
-    return running
+    return running.fresh()
 
 
 @pytest.fixture

@@ -141,10 +141,11 @@ def _changed(evidence: Evidence) -> None:
 
 
 def _brief(evidence: Evidence) -> tuple[list[Any], list[Any]]:
-    return tuple(
+    before, after = (
         sorted((row["kind"], str(row["obj"]), row["google_id"]) for row in rows.values())
         for rows in (evidence.rows_before, evidence.rows_after)
-    )  # type: ignore[return-value]
+    )
+    return before, after
 
 
 def _operations(evidence: Evidence) -> None:

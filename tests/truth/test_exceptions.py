@@ -363,11 +363,21 @@ def prepare_connections(sandbox: Sandbox, scenario: Scenario) -> None:
         sandbox.control("POST", "authentik/connections", row)
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", SCENARIOS)
+# Only the sync of a directory writes files.
+EVERYWHERE = pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        (name, place)
+        for name, scenario in SCENARIOS.items()
+        for place in PLACES
+        if place != "files" or scenario.module == "google_workspace_sync"
+    ],
+)
+
+
+@EVERYWHERE
 def test_an_exception_anywhere(sandboxes, tmp_path, name, place):
     scenario, at = SCENARIOS[name], PLACES[place]
-    skip_without(place, scenario)
     sandbox = sandboxes(scenario.version)
     before = prepare(sandbox, tmp_path, scenario)
     counting = Point()
@@ -383,11 +393,9 @@ def test_an_exception_anywhere(sandboxes, tmp_path, name, place):
         judge(scenario, found, before, state_of(sandbox, scenario), wanted, what)
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("name", SCENARIOS)
+@EVERYWHERE
 def test_an_exception_anywhere_in_check_mode(sandboxes, tmp_path, name, place):
     scenario, at = SCENARIOS[name], PLACES[place]
-    skip_without(place, scenario)
     sandbox = sandboxes(scenario.version)
     before = prepare(sandbox, tmp_path, scenario)
     counting = Point()
@@ -403,11 +411,6 @@ def test_an_exception_anywhere_in_check_mode(sandboxes, tmp_path, name, place):
         states = before, state_of(sandbox, scenario)
         what = described(number, late, error, place, counting)
         judge_check(scenario, found, states, writes_of(sandbox), predicted, what)
-
-
-def skip_without(place: str, scenario: Scenario) -> None:
-    if place == "files" and scenario.module != "google_workspace_sync":
-        pytest.skip("it writes no files")
 
 
 def described(number: int, late: bool, error: Callable[[], BaseException], place: str, counted: Point) -> str:

@@ -143,10 +143,10 @@ class Authentik:
             return self.client.get_page("core/users/", query, what="look up a user")["results"]
 
     def searched(self, kind: Kind, text: str) -> list[Json]:
-        """The users or groups that authentik's search finds for a text, at most 100; a group without its members."""
+        """The users or groups that authentik's search finds for a text; a group without its members."""
         with _needs(f"view_{kind}", f"{kind}s", "authentik_core"):
             query = dict(_LISTING[kind], search=text, page_size=LISTED_PAGE)
-            return self.client.get_page(f"core/{kind}s/", query, what=f"search a {kind}")["results"]
+            return self.client.get_all(f"core/{kind}s/", query, what=f"search a {kind}")
 
     def groups(self, name: str) -> list[Json]:
         """The groups with exactly this name, at most 11, their direct members included."""

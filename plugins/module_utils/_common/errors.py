@@ -50,3 +50,15 @@ class RemoteError(Exception):
     def affects_all(self) -> bool:
         """Whether the same request about another object would fail, too."""
         raise NotImplementedError
+
+
+class Refused(Exception):
+    """Something must not or cannot be done as it was asked for; the text says why and what to do.
+
+    Attributes:
+        code: str, as the result shows it.
+    """
+
+    def __init__(self, message: str, code: str) -> None:
+        super().__init__(message)
+        self.code = code

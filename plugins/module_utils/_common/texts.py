@@ -25,6 +25,11 @@ def listed(domains: t.Sequence[str]) -> str:
     return "%s %s" % ("s" if len(domains) > 1 else "", ", ".join(sorted(domains)))
 
 
+def sentence(text: str) -> str:
+    """A text as the beginning of a sentence; names in it stay as they are written."""
+    return text[:1].upper() + text[1:]
+
+
 def listed_names(names: t.Sequence[str], most: int = 5) -> str:
     """Names as a part of a sentence; of many, the first few and how many more there are."""
     more = " and %d more" % (len(names) - most) if len(names) > most else ""

@@ -7,18 +7,19 @@ from __future__ import annotations
 import re
 import typing as t
 
+from .._common.errors import Refused
 from .._common.kind import GROUP, KINDS, MODELS, USER, Kind
 from .._common.types import Json
 from .._google.errors import GoogleError
 from .._objects.connection import connected_id, tolerates_rows
 from .._objects.contradictions import Contradiction, contradictions
 from .._objects.difference import comparable
-from .._objects.protection import Protected, Subject, check
+from .._objects.protection import Protected, Protection, check, protect_problem
 from .._objects.record import address_of, held_text
 from .._objects.target import LONGEST_NAME, Target, check_lookup, find, scope
 from .discovery import can_discover, discover
 from .names import need_provider
-from .work import Refused, Work
+from .work import Work
 
 if t.TYPE_CHECKING:
     pass
@@ -53,6 +54,11 @@ def problem(options: Json) -> str | None:
         return "sync_object_id needs sync_object_model."
     if state == "present" and not (options.get("google_id") or "").strip():
         return "state: present needs google_id, the address or id of the account or group at Google."
+    wrong = protect_problem(options["protect"])
+    if wrong:
+        return wrong
+    if options["protect"] and options["verify"] == "none":
+        return "protect needs Google to be read: use verify: auto or google."
     google_id = (options.get("google_id") or "").strip()
     if google_id and (len(google_id) > LONGEST_NAME or not _GOOGLE_ID.match(google_id)):
         return f"google_id must be an address or an id at Google, not '{google_id[:80]}'."
@@ -120,7 +126,7 @@ class ConnectionWork(Work):
     def _link(self, rows: list[Json]) -> None:
         rule = scope(self.provider, self.target)
         if rule is not None:
-            self.warn(f"{str(self.target).capitalize()} is not synced: {rule}. The connection has no effect.")
+            self.warn(f"{self.target.title} is not synced: {rule}. The connection has no effect.")
         record = self._look()
         wanted = self._wanted_id(record)
         self._refuse_taken(wanted, record)
@@ -143,7 +149,7 @@ class ConnectionWork(Work):
             directory = t.cast(t.Any, self.directory)
             record = directory.get(self.kind, key)
         except GoogleError as exc:
-            if how == "google":
+            if how == "google" or self.options["protect"]:
                 raise
             self.warn(
                 f"Google could not be read, so it is not known whether {key} exists there and belongs to no other object. {exc}"
@@ -160,10 +166,15 @@ class ConnectionWork(Work):
         return t.cast(t.Optional[Json], record)
 
     def _wanted_id(self, record: Json | None) -> str:
-        """What authentik calls the record: a user's address, a group's id."""
-        if record is not None:
-            return self.kind.google_id(record)
+        """What authentik calls the record: a user's address, a group's id.
+
+        An account that was named by its immutable id, and that has not the user's e-mail, is called by that id: its address would
+        not show that it is the user's.
+        """
         given = str(self.options["google_id"]).strip()
+        if record is not None:
+            by_id = given == str(record.get("id")) and not self._recognised(record)
+            return given if by_id else self.kind.google_id(record)
         if ("@" in given) != (self.kind == USER):
             raise Refused(
                 "google_id: authentik knows a %s by its %s, which cannot be looked up without Google; give that."
@@ -193,19 +204,19 @@ class ConnectionWork(Work):
         if self.kind != USER or any(str(row.get("google_id")).lower() == wanted.lower() for row in rows):
             return
         directory = self.directory
-        subject = Subject(
+        protection = Protection(
             self.provider.get("delegated_subject"),
             directory.session.credentials.subject if directory else None,
             protect=self.options["protect"],
             allow_admins=self.options["allow_admins"],
-            members_of=lambda group: () if directory is None else directory.members(group) or (),
+            members_of=lambda group: None if directory is None else directory.members(group),
         )
         account = {"primaryEmail": wanted} if record is None else record
         by_id = str(self.options["google_id"]).strip() == str(account.get("id"))
         try:
-            check(USER, account, {}, subject, takes_over=subject.is_account(account) or not by_id)
+            check(USER, account, {}, protection, takes_over=protection.is_account(account) or not by_id)
         except Protected as exc:
-            raise Refused(exc.text(f"{str(self.target).capitalize()} was not connected"), "protected") from None
+            raise Refused(exc.text(f"{self.target.title} was not connected"), "protected") from None
         if record is None:
             self.warn(f"Whether {wanted} is an administrator's account is not known, since Google was not read.")
 

@@ -9,11 +9,12 @@ import typing as t
 import uuid
 
 from .._authentik.errors import AuthentikError
+from .._common.errors import Refused
 from .._common.masking import mask
 from .._common.types import Json
 from .mapping_tests import MappingTest, evaluate, find_subject, judge, subject_problem
 from .names import Names
-from .work import Refused, Work
+from .work import Work
 
 OWN = "goauthentik.io/"
 

@@ -5,10 +5,11 @@
 from __future__ import annotations
 
 from .._authentik.errors import AuthentikError
+from .._common.errors import Refused
 from .._common.kind import GROUP
 from .._common.types import Json
 from .._objects.target import find
-from .work import Refused, Work
+from .work import Work
 
 
 class Names:

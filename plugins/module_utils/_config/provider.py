@@ -8,6 +8,7 @@ import re
 import typing as t
 
 from .._authentik.errors import AuthentikError
+from .._common.errors import Refused
 from .._common.kind import GROUP, USER, Kind
 from .._common.types import Json
 from .._google import credentials as google_credentials
@@ -25,7 +26,7 @@ from .fields import (
 )
 from .names import Names, find_provider
 from .shown import options_of
-from .work import Refused, Work
+from .work import Work
 
 DELETE_ACTIONS = ("do_nothing", "delete", "suspend")
 _PLAIN = (

@@ -12,7 +12,7 @@ from .._authentik.api import Authentik, Version
 from .._authentik.configuration import VALID_LICENCES, ConfigurationApi
 from .._authentik.errors import AuthentikError
 from .._common.endings import STOPPED, UNEXPECTED, stopped_text, unexpected_text
-from .._common.errors import RemoteError
+from .._common.errors import Refused, RemoteError
 from .._common.signals import Stopped
 from .._common.types import Json
 from .report import Report
@@ -25,14 +25,6 @@ LICENCE_REMEDY = (
     "Google Workspace providers are a feature of authentik Enterprise: install a valid licence in authentik (admin interface, "
     "Enterprise, Licenses). Existing providers go on syncing, but cannot be changed."
 )
-
-
-class Refused(Exception):
-    """What is asked for cannot be; ``code`` says why in a word."""
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
 
 
 class Work:

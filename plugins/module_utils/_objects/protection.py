@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: the dirsync.authentik contributors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which Google accounts are protected, and what must not be done to them. No requests.
+"""Which Google accounts are protected, and what must not be done to them. Reads nothing but the members of groups that protect names.
 
 Administrators and the account that a run acts as are protected: whoever may edit a user or a property mapping in
 authentik must not be able to disable them or to get into them. Every way that leads to a write asks here.
@@ -12,6 +12,7 @@ import re
 import threading
 import typing as t
 
+from .._common.errors import Refused
 from .._common.kind import USER, Kind
 from .._common.types import Json
 from .difference import own_addresses
@@ -20,7 +21,7 @@ TAKE_OVER = "take it over"
 DELETE = "delete it"
 
 
-class Subject:
+class Protection:
     """The accounts that a run acts as, and who else is protected.
 
     Args:
@@ -28,7 +29,8 @@ class Subject:
         protect: entries of the option: an address, with ``*`` for any characters; an org unit, which begins with ``/`` and
             counts with those below it; ``group:`` and the address of a group at Google, whose direct members count.
         allow_admins: whether administrators are not protected. Nothing lifts the protection of the run's own account.
-        members_of: callable taking a group's address and returning its members as Google lists them.
+        members_of: callable taking a group's address and returning its members as Google lists them, or None where there is no
+            such group.
     """
 
     def __init__(
@@ -36,22 +38,31 @@ class Subject:
         *addresses: str | None,
         protect: t.Iterable[str] = (),
         allow_admins: bool = False,
-        members_of: t.Callable[[str], t.Iterable[Json]] = lambda group: (),
+        members_of: t.Callable[[str], t.Iterable[Json] | None] = lambda group: None,
     ) -> None:
         self._addresses = {address.strip().lower() for address in addresses if address and address.strip()}
         self._ids: set[str] = set()
         self.allow_admins = allow_admins
         entries = [entry.strip() for entry in protect if entry.strip()]
         self._units = [entry for entry in entries if entry.startswith("/")]
-        self._groups = [entry.partition(":")[2].strip() for entry in entries if entry.lower().startswith("group:")]
+        self._groups = [_group_of(entry) for entry in entries if _group_of(entry)]
         self._patterns = [
             (entry, re.compile(".*".join(map(re.escape, entry.lower().split("*"))) + r"\Z"))
             for entry in entries
-            if not entry.startswith("/") and not entry.lower().startswith("group:")
+            if not entry.startswith("/") and not _group_of(entry)
         ]
         self._members_of = members_of
         self._members: dict[str, str] | None = None
         self._lock = threading.Lock()
+
+    def read_groups(self) -> None:
+        """Read the members of the groups that protect names, so that what is wrong with them ends a run before it writes.
+
+        Raises:
+            Refused: there is no such group.
+            GoogleError.
+        """
+        self._protected_members()
 
     def known_addresses(self) -> list[str]:
         """The addresses that are known without a listing: the run's own accounts, single addresses, members of groups."""
@@ -64,7 +75,7 @@ class Subject:
         return bool(self._units) or any("*" in entry for entry, _pattern in self._patterns)
 
     def named_by(self, record: Json) -> str:
-        """Which entry of protect an account is protected by; empty if none. May read the members of groups, once."""
+        """Which entry of protect an account is protected by; empty if none. Raises as read_groups()."""
         addresses = addresses_of(record)
         for entry, pattern in self._patterns:
             if any(pattern.match(address) for address in addresses):
@@ -83,7 +94,14 @@ class Subject:
             if self._members is None:
                 found: dict[str, str] = {}
                 for group in self._groups:
-                    for member in self._members_of(group):
+                    members = self._members_of(group)
+                    if members is None:
+                        raise Refused(
+                            f"protect names the group {group}, and Google shows no such group to this run, so that it is not known "
+                            "who is protected. Nothing was written. Correct the entry, or name the accounts by their addresses.",
+                            "invalid_option",
+                        )
+                    for member in members:
                         for key in (str(member.get("id") or ""), str(member.get("email") or "").lower()):
                             found[key] = f"group:{group}"
                 found.pop("", None)
@@ -98,6 +116,23 @@ class Subject:
                 self._ids.add(own_id)
             return True
         return own_id in self._ids
+
+
+def protect_problem(entries: t.Iterable[str]) -> str | None:
+    """Why an entry of protect could protect nobody; None if each could protect somebody."""
+    for entry in map(str.strip, entries):
+        group = _group_of(entry)
+        if "@" not in group if group else not (entry.startswith("/") or "@" in entry or "*" in entry):
+            return (
+                f"protect contains '{entry}', which names nobody. Give an address (* stands for any characters), an org unit (it "
+                "begins with /), or group: and the address of a group at Google."
+            )
+    return None
+
+
+def _group_of(entry: str) -> str:
+    """The address in an entry of protect that names a group; empty for other entries."""
+    return entry.partition(":")[2].strip() or "?" if entry.lower().startswith("group:") else ""
 
 
 class Protected(Exception):
@@ -164,19 +199,19 @@ def listed(acts: t.Sequence[str]) -> str:
     return " and ".join([", ".join(acts[:-1]), acts[-1]] if len(acts) > 1 else acts)
 
 
-def is_protected(subject: Subject, record: Json) -> bool:
+def is_protected(protection: Protection, record: Json) -> bool:
     """Whether an account is protected."""
-    return bool(standing(record, subject))
+    return bool(standing(record, protection))
 
 
-def standing(record: Json, subject: Subject) -> str:
+def standing(record: Json, protection: Protection) -> str:
     """Why an account is protected, as the end of a sentence about it; empty if it is not."""
-    if subject.is_account(record):
+    if protection.is_account(record):
         return "is the account that this run acts as"
-    entry = subject.named_by(record)
+    entry = protection.named_by(record)
     if entry:
         return f"is protected (protect: {entry})"
-    if subject.allow_admins:
+    if protection.allow_admins:
         return ""
     if record.get("isAdmin"):
         return "is an administrator's (isAdmin)"
@@ -220,7 +255,7 @@ def check(
     kind: Kind,
     record: Json | None,
     body: Json,
-    subject: Subject,
+    protection: Protection,
     takes_over: bool = False,
     deletes: bool = False,
 ) -> None:
@@ -233,12 +268,12 @@ def check(
     """
     if kind != USER or record is None:
         return
-    why = standing(record, subject)
+    why = standing(record, protection)
     if not why:
         return
     acts = refused_acts(record, body, takes_over, deletes)
     if acts:
-        raise Protected(record, why, acts, subject.is_account(record))
+        raise Protected(record, why, acts, protection.is_account(record))
 
 
 def _lower(value: t.Any) -> str:

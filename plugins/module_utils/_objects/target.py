@@ -11,6 +11,7 @@ import uuid
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .._common.kind import GROUP, USER, Kind
+from .._common.texts import sentence
 from .._common.types import Json
 
 LOOKUPS = ("auto", "pk", "uuid", "username", "email", "name")
@@ -47,7 +48,7 @@ class Target:
     @property
     def title(self) -> str:
         """The object at the beginning of a sentence, its name as it is written."""
-        return f"{str(self.kind).capitalize()} {self.name}"
+        return sentence(str(self))
 
     def described(self, in_scope: bool) -> Json:
         """As results show it; what Google calls it is filled in later."""

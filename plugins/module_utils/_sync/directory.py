@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import typing as t
 
+from .._common.errors import Refused
 from .._common.json_lines import Lines, now_text
 from .._common.types import Json
 from .directory_outcome import DirectoryOutcome
@@ -31,16 +32,8 @@ REPORTED = (
 )
 
 
-class RunEnded(Exception):
-    """The run cannot or must not go on; the text says why and what to do.
-
-    Attributes:
-        code: str, as the result shows it.
-    """
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
+class RunEnded(Refused):
+    """The run cannot or must not go on."""
 
 
 class DirectoryEngine(Engine):

@@ -10,10 +10,10 @@ import typing as t
 from .._authentik.api import Authentik
 from .._authentik.errors import AuthentikError
 from .._common.endings import STOPPED, stopped_text
-from .._common.errors import RemoteError
+from .._common.errors import Refused, RemoteError
 from .._common.signals import Stopped
 from .._common.types import Json
-from .._objects.protection import Subject
+from .._objects.protection import Protection
 from .._objects.target import Target, find, scope
 from .outcome import Outcome
 
@@ -65,6 +65,8 @@ class Engine:
             self.outcome.duration = time.monotonic() - started
         except RemoteError as exc:
             self.outcome.fail_by(exc)
+        except Refused as exc:
+            self.outcome.fail(str(exc), exc.code)
         except Exception as exc:  # noqa: BLE001
             self._fail_unexpectedly(exc)
         except Stopped as exc:
@@ -121,16 +123,23 @@ class Engine:
             )
         return provider
 
-    def subject(self, provider: Json) -> Subject:
-        """The accounts that this run and authentik act as, and who else is protected."""
+    def protection(self, provider: Json) -> Protection:
+        """The accounts that this run and authentik act as, and who else is protected.
+
+        Raises:
+            Refused: protect names a group that there is not, so that it is not known who is protected.
+            GoogleError.
+        """
         directory = self.directory
-        return Subject(
+        found = Protection(
             provider.get("delegated_subject"),
             None if directory is None else directory.session.credentials.subject,
             protect=self.request.protect,
             allow_admins=self.request.allow_admins,
-            members_of=lambda group: () if directory is None else directory.members(group) or (),
+            members_of=lambda group: None if directory is None else directory.members(group),
         )
+        found.read_groups()
+        return found
 
     def _find_target(self, provider: Json) -> tuple[Target, str | None]:
         """The object, and the rule by which the provider does not sync it (None: it does)."""

@@ -8,6 +8,7 @@ import dataclasses
 import typing as t
 
 from .._common.kind import GROUP, KINDS, USER, Kind
+from .._objects.protection import protect_problem
 from .._objects.target import name_problem
 from .guard.safety_limits import SafetyLimits
 
@@ -45,7 +46,7 @@ class SyncOptions:
         keep_members: of "owner", "manager", "group", "customer"; whom "exact" leaves alone.
         ownership: "connection" or "external_id".
         adopt: "always" or "never": whether a record that is found by its address, without a connection, is taken over.
-        protect: entries that name protected accounts; see Subject.
+        protect: entries that name protected accounts; see Protection.
         reactivate: whether accounts are activated that Google has suspended; create_inactive: whether an account is made for
             a user who is not active.
     """
@@ -79,6 +80,11 @@ class SyncOptions:
         values.update(more)
         return cls(**{name: _KEPT.get(name, _as_given)(value) for name, value in values.items()})
 
+    @property
+    def needs_google(self) -> bool:
+        """Whether a failing read of Google ends the task: it was asked for, or who is protected is not known without it."""
+        return self.verify == "google" or bool(self.protect)
+
     def problem(self, engine: str) -> str | None:
         """What is wrong with the values for an engine ("server" or "direct"), naming the option; None if nothing is."""
         for name, value in self._names():
@@ -91,8 +97,18 @@ class SyncOptions:
             return "provider_name is empty; give the provider's name, or provider_id."
         if self.provider_id is not None and not 0 < self.provider_id <= 2147483647:
             return "provider_id must be a positive integer (at most 2147483647), not %d." % self.provider_id
+        wrong = protect_problem(self.protect)
+        if wrong:
+            return wrong
+        if engine == "server" and self.protect and self.verify not in ("auto", "google"):
+            return "protect needs Google to be read: use verify: auto or google."
         if engine == "direct" and self.verify not in ("auto", "google"):
             return f"verify: {self.verify} is for engine: server; the direct engine always looks at Google, leave verify out."
+        for name, value, kept in (("ownership", self.ownership, "connection"), ("adopt", self.adopt, "always")):
+            if engine == "server" and value != kept:
+                return (
+                    f"{name}: {value} needs engine: direct; authentik itself goes by its connections and by addresses."
+                )
         if engine == "server" and self.membership != "add":
             return f"membership: {self.membership} needs engine: direct; authentik itself only adds members."
         return None

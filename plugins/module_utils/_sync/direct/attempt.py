@@ -6,25 +6,22 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._common.errors import RemoteError
+from ..._common.errors import Refused, RemoteError
 from ..._common.masking import MASK
+from ..._common.texts import sentence
 from ..._mappings.desired import MappingProblem
 from ..._objects.protection import Protected
 from ..directory import RunEnded
 from ..outcome import Outcome
 from ..plan import Operation
 from .context import DirectContext
-from .executor import HeldByAnother, LeftOut, Refused, Unconfirmed
+from .endings import HeldByAnother, LeftOut, ObjectEnded, Unconfirmed
 from .log import EngineLog
 
 _MAPPING_REMEDIES = {
     "unpredictable": " Let authentik sync it (engine: server), or change the mapping.",
     "unavailable": " The direct engine needs authentik to evaluate its property mappings.",
 }
-
-
-class ObjectEnded(Exception):
-    """The sync of an object has ended: its Outcome says how."""
 
 
 class Attempt:
@@ -40,6 +37,7 @@ class Attempt:
         warnings: list of str.
         secrets: list of str, that must never be printed.
         active: bool, whether nothing has ended its sync yet.
+        skipped_by_mapping: bool, whether a property mapping leaves the object out.
         unknown: bool, whether a write may have been performed of which nobody could see what became.
     """
 
@@ -52,12 +50,13 @@ class Attempt:
         self.warnings: list[str] = []
         self.secrets: list[str] = []
         self.active = True
+        self.skipped_by_mapping = False
         self.unknown = False
 
     @property
     def title(self) -> str:
         """The name at the beginning of a sentence."""
-        return self.name[:1].upper() + self.name[1:]
+        return sentence(self.name)
 
     def warn(self, text: str) -> None:
         """Note a warning, once."""
@@ -101,6 +100,8 @@ class Attempt:
             self.outcome.fail(exc.text(self.not_done), "protected")
         except HeldByAnother as exc:
             self.outcome.fail(f"{self.title} was not synced: {exc}", "conflict")
+        except RunEnded as exc:
+            self.outcome.fail(f"{self.title} was not synced as a whole: {exc}", exc.code)
         except Refused as exc:
             self.outcome.fail(str(exc), exc.code)
         except Unconfirmed as exc:
@@ -108,8 +109,6 @@ class Attempt:
             self.outcome.status = "unconfirmed"
         except RemoteError as exc:
             self.outcome.fail_by(exc)
-        except RunEnded as exc:
-            self.outcome.fail(f"{self.title} was not synced as a whole: {exc}", exc.code)
         except Exception as exc:  # noqa: BLE001
             self.unknown = self.unknown or self._unshown_writes(sent, shown)
             self.outcome.fail_unexpectedly(exc)
@@ -117,6 +116,7 @@ class Attempt:
 
     def _end_unmapped(self, problem: MappingProblem) -> None:
         if problem.kind == "skip":
+            self.skipped_by_mapping = True
             text = f"{self.title} is not synced: {problem}."
             self.outcome.leave_out(text, self.run.options.out_of_scope, self.warn)
             return

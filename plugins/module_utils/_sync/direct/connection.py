@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ..._common.kind import Kind
+from ..._common.kind import USER, Kind
 from ..._common.types import Json
 from ..._objects.connection import connected_id, leads_to
 from ..plan import NO_CONNECTION, ConnectionPlan
@@ -32,9 +32,8 @@ def plan_connection(
         written: whether this run writes to the record or its members.
         tolerant: see tolerates_rows.
     """
-    # One that holds another record's id is an old one: what it leads to has been made since.
-    in_step = leads_to(row or {}, record, earlier) and connected_id(row) in ("", str(record.get("id")))
-    if row is not None and not written and in_step:
+    in_step = row is not None and _is_in_step(kind, row, record, earlier, written)
+    if in_step and not written:
         return NO_CONNECTION
     if not tolerant():
         if row is None:
@@ -49,7 +48,16 @@ def plan_connection(
             "The connection in authentik was removed, since on servers up to 2025.8 one that is not exactly as Google's record "
             "stops every later sync; authentik creates it again.",
         )
-    if row is not None and in_step:
+    if in_step:
         return NO_CONNECTION
     google_id = kind.google_id(record)
     return ConnectionPlan([] if row is None else [row], google_id, "")
+
+
+def _is_in_step(kind: Kind, row: Json, record: Json, earlier: Json | None, written: bool) -> bool:
+    own_id = str(record.get("id"))
+    if not leads_to(row, record, earlier) or connected_id(row) not in ("", own_id):
+        # With another record's id it is an old one: what it leads to was made after that record had gone.
+        return False
+    # authentik calls an account by its address. One that was connected by its id, to show whose it is, has the address now.
+    return not (kind == USER and written and row.get("google_id") == own_id)

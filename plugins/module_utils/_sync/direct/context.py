@@ -12,7 +12,7 @@ from ..._authentik.errors import AuthentikError
 from ..._common.kind import USER, Kind
 from ..._common.types import Json
 from ..._objects.connection import tolerates_rows
-from ..._objects.protection import Subject
+from ..._objects.protection import Protection
 from ..._objects.record import is_at
 from ..guard.ownership import BY_ADDRESS, tie
 from ..options import SyncOptions
@@ -25,7 +25,7 @@ if t.TYPE_CHECKING:
 
 
 # authentik goes on listing without us.
-LEARNING_S = 5.0
+LISTING_S = 5.0
 
 
 class DirectContext:
@@ -38,7 +38,7 @@ class DirectContext:
         directory: Directory, to write to.
         reader: Reader, to look things up with.
         server_version: str or None, where it had to be asked for.
-        subject: Subject, the accounts that the run and authentik act as.
+        protection: Protection, the accounts that the run and authentik act as.
     """
 
     def __init__(
@@ -48,23 +48,23 @@ class DirectContext:
         options: SyncOptions,
         directory: Directory,
         reader: Reader,
-        subject: Subject,
+        protection: Protection,
     ) -> None:
         self.authentik = authentik
         self.provider = provider
         self.options = options
         self.directory = directory
         self.reader = reader
-        self.subject = subject
+        self.protection = protection
         self.server_version: str | None = None
-        self._teaches = False
+        self._lacks_ids = False
         self._tolerant: bool | None = None
         self._lock = threading.Lock()
 
     def executor(self, kind: Kind, log: EngineLog) -> Executor:
         """What writes one object of this run."""
         budget = WaitBudget(self.options.google_wait)
-        return Executor(self.authentik, self.directory, kind, budget, log, self.subject)
+        return Executor(self.authentik, self.directory, kind, budget, log, self.protection)
 
     @property
     def dry(self) -> bool:
@@ -91,28 +91,28 @@ class DirectContext:
             return self._tolerant
 
     def note_connection(self, kind: Kind, row: Json, record: Json | None, address: str) -> None:
-        """Note a connection of this run; whether authentik could learn the id that it lacks.
+        """Note a connection of this run; whether it lacks an id that authentik could find.
 
         Args:
             record: the record that it leads to.
             address: the address that the object has unless a mapping gives another: authentik finds a user's account by it.
         """
         if kind == USER and tie(row, record) == BY_ADDRESS and is_at(record, address):
-            self._teaches = True
+            self._lacks_ids = True
 
-    def let_authentik_learn(self, log: EngineLog) -> None:
-        """Let authentik note the immutable ids of accounts whose connection lacks them, if there are any that it can find.
+    def list_missing_ids(self, log: EngineLog) -> None:
+        """Have authentik list Google's users, if connections lack immutable ids that it can find so.
 
         A connection that is made through its API knows an address alone, which proves nothing when the address has changed.
         Before 2026.8 authentik lists Google's users at the beginning of each sync and notes their ids then.
         """
         provider = self.provider
-        if not self._teaches or "sync_page_size" not in provider or "discovery_enabled" in provider:
+        if not self._lacks_ids or "sync_page_size" not in provider or "discovery_enabled" in provider:
             return
         if not provider.get("assigned_backchannel_application_slug"):
             return
         try:
-            self.authentik.list_google(int(provider["pk"]), USER, LEARNING_S)
+            self.authentik.list_google(int(provider["pk"]), USER, LISTING_S)
         except AuthentikError as exc:
             log.info(f"Whether authentik has noted the ids of the new connections is not known. {exc.message}")
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._common.endings import STOPPED, stopped_text
-from ..._common.errors import RemoteError
+from ..._common.errors import Refused, RemoteError
 from ..._common.kind import GROUP, KINDS, USER, Kind
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
@@ -70,7 +70,7 @@ class DirectorySync(DirectoryEngine):
         except RemoteError as exc:
             # A listing failed, or what comes before it: nothing was written.
             outcome.fail_by(exc)
-        except RunEnded as exc:
+        except Refused as exc:
             outcome.changed = False
             outcome.fail(str(exc), exc.code)
         except Exception as exc:  # noqa: BLE001
@@ -82,7 +82,7 @@ class DirectorySync(DirectoryEngine):
         finally:
             try:
                 if outcome.failure:
-                    self.log.error(outcome.failure)
+                    self.log.end(outcome.failure)
             finally:
                 self._close_report()
                 self._journal.close(outcome.status, outcome.code == STOPPED)
@@ -112,7 +112,7 @@ class DirectorySync(DirectoryEngine):
             self.authentik.audit = self._journal.audit
         reader = ListedReader(directory, self.authentik, provider)
         reader.visits_users = USER in options.models and options.shard_count == 1
-        run = DirectContext(self.authentik, provider, options, directory, reader, self.subject(provider))
+        run = DirectContext(self.authentik, provider, options, directory, reader, self.protection(provider))
         with Pool(options.parallel) as pool, Pool(AUTHENTIK_PARALLEL) as asking:
             try:
                 self._plan_and_carry_out(run, reader, pool, asking)
@@ -167,8 +167,8 @@ class DirectorySync(DirectoryEngine):
             self._running.carry_out()
             self._running.finish_begun()
             self._running.report_orphans()
-            if not run.explains and options.objects is None:
-                run.let_authentik_learn(self.log)
+            if options.objects is None and not run.explains and not self._give_up.reason:
+                run.list_missing_ids(self.log)
         if exceeded:
             raise RunEnded(exceeded, "guard")
         self._conclude(run)

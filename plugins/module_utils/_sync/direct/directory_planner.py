@@ -118,6 +118,8 @@ class DirectoryPlanner:
         self._outcome = outcome
         self._progress = progress
         self._warn = warn
+        # Users who are not active and have no account.
+        self._inactive = 0
         self._claims = {kind: Claims() for kind in KINDS}
         self._reader.holder_of = self._claims[USER].holder
 
@@ -145,6 +147,12 @@ class DirectoryPlanner:
                 for candidate in candidates:
                     self._take(kind, candidate)
                 self._progress.step(len(batch))
+            if self._inactive:
+                self._reports.note(
+                    "%d users are not active and have no account at Google: left out. create_inactive: true creates their accounts, "
+                    "suspended." % self._inactive
+                )
+                self._inactive = 0
             self._outcome.mapping_evaluation.extend(dict(entry, model=str(kind)) for entry in evaluator.decisions)
             if evaluator.warning:
                 self._warn(evaluator.warning)
@@ -239,8 +247,11 @@ class DirectoryPlanner:
         attempt.step(lambda: plans.append(candidate.planner.plan(candidate.observer)))
         outcome = attempt.outcome
         if outcome.status == "out_of_scope" and not outcome.failure:
-            self._snapshot.left_out[kind].add(target.pk)
-            self._snapshot.kept[kind].discard(target.pk)
+            if attempt.skipped_by_mapping:
+                self._snapshot.left_out[kind].add(target.pk)
+                self._snapshot.kept[kind].discard(target.pk)
+            else:
+                self._inactive += 1
             self._outcome.count(kind, "out_of_scope")
             return
         record = candidate.observer.record

@@ -12,6 +12,7 @@ import itertools
 import typing as t
 
 from ..._common.endings import unexpected_text
+from ..._common.errors import Refused
 from ..._common.kind import GROUP, USER, Kind
 from ..._common.threads import Pool
 from ..._objects.difference import member_key
@@ -22,7 +23,6 @@ from ..plan import ObjectPlan, Operation
 from ..progress import Progress
 from .context import DirectContext
 from .directory_planner import DirectoryPlanner, planned_attempt, target_of
-from .executor import Refused
 from .give_up import GiveUp
 from .listed_reader import ListedReader
 from .orphans import Orphan

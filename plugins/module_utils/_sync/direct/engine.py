@@ -54,7 +54,7 @@ class DirectSync(Engine):
         self.directory = self.open_directory(provider)
         self.directory.session.notice = self.log.info
         reader = Reader(self.directory, self.authentik, provider)
-        run = DirectContext(self.authentik, provider, self.request, self.directory, reader, self.subject(provider))
+        run = DirectContext(self.authentik, provider, self.request, self.directory, reader, self.protection(provider))
         attempt = Attempt(run, str(target), outcome, self.log)
         try:
             self._sync_object(run, target, row, attempt)
@@ -100,7 +100,7 @@ class DirectSync(Engine):
             outcome.leave_out(f"{exc} It is left alone at Google.", request.out_of_scope, self.warn)
             return None
         if rule is not None:
-            text = f"{str(target).capitalize()} is not synced: {rule}."
+            text = f"{target.title} is not synced: {rule}."
             outcome.leave_out(text, request.out_of_scope, self.warn)
             return None
         return target, first_row(self.authentik.connections(request.kind, int(provider["pk"]), target.pk))

@@ -18,38 +18,15 @@ from ..._common.types import Json
 from ..._common.waiting import Pauses, is_stopping
 from ..._google.errors import GoogleError
 from ..._objects.difference import unmet
-from ..._objects.protection import Subject, check
+from ..._objects.protection import Protection, check
 from ..._objects.record import held_text, is_at
+from .endings import HeldByAnother, Unconfirmed
 from .log import EngineLog
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 CREATE_ATTEMPTS = 3
-
-
-class Unconfirmed(Exception):
-    """Google neither took a write for good nor refused it for good while we waited."""
-
-
-class Refused(Exception):
-    """An object must not be written as it was planned; the text says why and what to do.
-
-    Attributes:
-        code: str, as the result shows it.
-    """
-
-    def __init__(self, message: str, code: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class LeftOut(Exception):
-    """An object is left out of the sync by an option; the text says by which, as the end of a sentence."""
-
-
-class HeldByAnother(Exception):
-    """The wanted address is somebody else's at Google."""
 
 
 class WaitBudget:
@@ -81,7 +58,7 @@ class Executor:
         kind: Kind.
         patience: WaitBudget.
         log: EngineLog.
-        subject: Subject, the accounts that the run acts as.
+        protection: Protection, the accounts that the run acts as.
 
     Attributes:
         unknown: bool, whether a write may have been performed of which nobody could see what became.
@@ -94,14 +71,14 @@ class Executor:
         kind: Kind,
         patience: WaitBudget,
         log: EngineLog,
-        subject: Subject,
+        protection: Protection,
     ) -> None:
         self.authentik = authentik
         self.directory = directory
         self.kind = kind
         self.patience = patience
         self.log = log
-        self.subject = subject
+        self.protection = protection
         self.unknown = False
 
     def read(self, key: str) -> Json | None:
@@ -114,7 +91,7 @@ class Executor:
         Raises:
             Protected.
         """
-        check(self.kind, record, body, self.subject, takes_over)
+        check(self.kind, record, body, self.protection, takes_over)
 
     def create(self, body: Json) -> tuple[Json, bool]:
         """Create the record, or find the one that already has the address.
@@ -204,7 +181,7 @@ class Executor:
         Raises:
             Protected, GoogleError.
         """
-        check(self.kind, record, {}, self.subject, deletes=True)
+        check(self.kind, record, {}, self.protection, deletes=True)
         key = str(record["id"])
         self.directory.note_name(self.kind, record)
 

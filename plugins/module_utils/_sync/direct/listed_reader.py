@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import typing as t
 
 from ..._common.kind import GROUP, USER, Kind
@@ -37,12 +38,13 @@ class ListedReader(Reader):
         self.rows = {USER: ConnectionIndex(USER), GROUP: ConnectionIndex(GROUP)}
         self.listed: set[str] = set()
         self.visits_users = False
-        # Who the provider syncs, of all shards; and, once somebody asks, who of them has which address.
-        self.kept: dict[Kind, set[str]] = {USER: set(), GROUP: set()}
+        # Once somebody asks: who of those that the provider syncs, of all shards, has which address.
         self.pages: t.Callable[[Kind], t.Iterable[list[Json]]] = lambda kind: ()
         # Who claims an account in this run; see guard/claims.py.
         self.holder_of: t.Callable[[str], tuple[str, int] | None] = lambda record_id: None
         self._addresses: dict[Kind, dict[str, list[str]]] = {}
+        self._scoped: dict[Kind, set[str]] = {}
+        self._indexing = threading.Lock()
         self._absent: set[tuple[Kind, str]] = set()
         # Id and address of each, by either: all that members are found by.
         self._predicted: dict[str, tuple[str, str]] = {}
@@ -109,7 +111,7 @@ class ListedReader(Reader):
         return [
             pk
             for pk in self.rows[kind].owners(record)
-            if pk in self.kept[kind] and any(tie(row, record) != NOT for row in self.rows[kind].of(pk))
+            if pk in self._in_scope(kind) and any(tie(row, record) != NOT for row in self.rows[kind].of(pk))
         ]
 
     def called(self, kind: Kind, pk: str) -> str:
@@ -119,16 +121,25 @@ class ListedReader(Reader):
 
     def sharing(self, kind: Kind, address: str) -> list[str]:
         """The primary keys of the objects in scope that have an address unless a mapping gives another."""
-        if kind not in self._addresses:
-            found: dict[str, list[str]] = {}
-            for page in self.pages(kind):
-                for data in page:
-                    target = Target(kind, data)
-                    own = default_address(target, self.shown_provider).lower()
-                    if own and scope(self.shown_provider, target) is None:
-                        found.setdefault(sys.intern(own), []).append(sys.intern(target.pk))
-            self._addresses[kind] = found
-        return self._addresses[kind].get(address.lower(), [])
+        return self._by_address(kind).get(address.lower(), []) if address else []
+
+    def _in_scope(self, kind: Kind) -> set[str]:
+        self._by_address(kind)
+        return self._scoped[kind]
+
+    def _by_address(self, kind: Kind) -> dict[str, list[str]]:
+        with self._indexing:
+            if kind not in self._addresses:
+                found: dict[str, list[str]] = {}
+                scoped: set[str] = set()
+                for page in self.pages(kind):
+                    for target in (Target(kind, data) for data in page):
+                        if scope(self.provider, target) is None:
+                            scoped.add(sys.intern(target.pk))
+                            own = default_address(target, self.provider).lower()
+                            found.setdefault(sys.intern(own), []).append(sys.intern(target.pk))
+                self._addresses[kind], self._scoped[kind] = found, scoped
+            return self._addresses[kind]
 
     def _sharing(self, target: Target, address: str) -> tuple[str, ...]:
         return tuple(self.called(target.kind, pk) for pk in self.sharing(target.kind, address) if pk != target.pk)

@@ -35,6 +35,11 @@ class EngineLog:
         """Why the sync did not do what was asked."""
         self._add("error", event, attributes)
 
+    def end(self, event: str) -> None:
+        """Why the run failed: it is kept however many lines there are."""
+        self._most = 0
+        self.error(event)
+
     def _add(self, level: str, event: str, attributes: Json) -> None:
         if self._most and len(self.lines) >= self._most:
             return

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._common.errors import Refused
 from ..._common.kind import GROUP
 from ..._common.types import Json
 from ..._mappings.desired import MappingProblem, default_address
@@ -28,7 +29,7 @@ from ..guard.ownership import (
     verdict,
 )
 from .context import DirectContext
-from .executor import HeldByAnother, Refused
+from .endings import HeldByAnother
 
 # What the mappings give for one object: (the wanted resource, its password fields), or why that is not known.
 Evaluated = t.Union[t.Tuple[Json, Json], MappingProblem]

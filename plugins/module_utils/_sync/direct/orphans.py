@@ -16,9 +16,10 @@ from ..._common.types import Json
 from ..._objects.connection import connected_id, first_row
 from ..._objects.difference import changes
 from ..._objects.protection import check
+from ..._objects.record import is_at
 from ..._objects.target import Target, described, scope
 from ..guard.claims import Claims
-from ..guard.ownership import BY_ID, tie
+from ..guard.ownership import BY_ADDRESS, BY_ID, mark_of, tie
 from ..options import DirectoryOptions
 from ..outcome import Outcome
 from ..plan import ConnectionPlan, ObjectPlan, RecordPlan
@@ -79,7 +80,9 @@ class Orphan:
             return
         plan = self._planned(run)
         if plan is not None and self.attempt.end(
-            lambda: check(self.kind, self.record, plan.record.body, run.subject, deletes=plan.record.method == "DELETE")
+            lambda: check(
+                self.kind, self.record, plan.record.body, run.protection, deletes=plan.record.method == "DELETE"
+            )
         ):
             self.plan = plan
             self.action = plan.action or "unlinked"
@@ -120,10 +123,10 @@ class Orphans:
     """
 
     def __init__(
-        self, run: DirectContext, survey: Snapshot, reader: ListedReader, claims: t.Mapping[Kind, Claims]
+        self, run: DirectContext, snapshot: Snapshot, reader: ListedReader, claims: t.Mapping[Kind, Claims]
     ) -> None:
         self._run = run
-        self._survey = survey
+        self._snapshot = snapshot
         self._reader = reader
         self._claims = claims
 
@@ -149,7 +152,7 @@ class Orphans:
         target = Target(kind, data)
         rule = scope(self._run.provider, target)
         if rule is None:
-            if pk not in self._survey.left_out[kind]:
+            if pk not in self._snapshot.left_out[kind]:
                 # It is in scope, and the listing did not show it so.
                 return []
             rule = "a property mapping leaves it out (SkipObject)"
@@ -158,19 +161,31 @@ class Orphans:
             record = self._record(kind, row)
             own_id = "" if record is None else str(record.get("id"))
             reason = rule
-            if own_id in self._claims[kind] or own_id in self._survey.claimed[kind]:
+            if own_id in self._claims[kind] or own_id in self._snapshot.claimed[kind]:
                 record = None
                 reason += "; the account belongs to somebody else in scope by now"
+            elif record is not None and tie(row, record) != BY_ID and not self._is_marked(record, data):
+                reason += (
+                    f"; its connection knows only the address {kind.address(record)}, which can be somebody else's by now, so that "
+                    "nothing is done about the account"
+                )
+                found[str(row.get("id"))] = Orphan(self._run, kind, pk, target.name, [row], None, reason, certain=False)
+                continue
             if own_id in found:
                 found[own_id].rows.append(row)
             else:
                 found[own_id] = Orphan(self._run, kind, pk, target.name, [row], record, reason)
         return list(found.values())
 
+    def _is_marked(self, record: Json, data: Json) -> bool:
+        """Whether an external id shows that an account is an object's."""
+        return self._run.options.ownership == "external_id" and mark_of(record) == str(data.get("uuid") or "?")
+
     def _record(self, kind: Kind, row: Json) -> Json | None:
-        """The record that is surely the connected one."""
+        """The record that a connection leads to; by an address only if the connection holds no id, and it is its own address."""
         for key in (connected_id(row), str(row.get("google_id") or "")):
             found = self._reader.record(kind, key) if key else None
-            if found is not None and tie(row, found) == BY_ID:
+            how = tie(row, found)
+            if how == BY_ID or (how == BY_ADDRESS and is_at(found, key)):
                 return found
         return None

@@ -18,9 +18,9 @@ from ..._objects.difference import changes, member_changes, member_roles, unmet
 from ..._objects.record import held_text, is_at
 from ..outcome import Outcome
 from ..plan import ObjectPlan, Operation
-from .attempt import Attempt, ObjectEnded
+from .attempt import Attempt
 from .context import DirectContext
-from .executor import HeldByAnother, Unconfirmed
+from .endings import HeldByAnother, ObjectEnded, Unconfirmed
 from .observer import Observer
 from .passwords import given_hash, random_password
 from .planner import Planner, connections_of
@@ -211,11 +211,9 @@ class PlanRun:
     def _adopt(self, record: Json) -> None:
         """Plan once more, for a record that the first look had not shown."""
         kind = self.plan.kind
-        self.attempt.log.info(f"Took over the {kind} {kind.address(record)} that Google has already.")
         members = self.run.reader.members(str(record["id"])) if self.plan.observed is not None else None
-        planner = t.cast(Planner, self._planner)
-        planner.refuse_rivals(self.plan, record)
-        self.plan = planner.for_record(self.plan._replace(adopts=True), record, members)
+        self.plan = t.cast(Planner, self._planner).turned_up(self.plan, record, members)
+        self.attempt.log.info(f"Took over the {kind} {kind.address(record)} that Google has already.")
         self.after = record
         self._note_members()
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import typing as t
 
+from ..._common.errors import Refused
 from ..._common.kind import GROUP
 from ..._common.texts import listed, listed_names
 from ..._common.types import Json
@@ -14,12 +15,12 @@ from ..._objects.connection import proves
 from ..._objects.protection import check
 from ..._objects.target import Target
 from .. import plan as planning
-from ..guard.ownership import OWN, contested_text, tie, verdict
+from ..guard.ownership import NOT, OWN, contested_text, mark_of, marked, tie, unmarked, verdict
 from ..plan import ConnectionPlan, MemberPlan, ObjectPlan
 from .attempt import Attempt
 from .connection import plan_connection
 from .context import DirectContext
-from .executor import LeftOut, Refused
+from .endings import LeftOut
 from .members import accounts_of, people_of
 from .observer import Observer
 
@@ -42,7 +43,8 @@ class Planner:
 
         Raises:
             Protected: it would do to a protected account what must not be done to it.
-            Refused: Google is known to refuse a value.
+            Refused: Google is known to refuse a value, or an option forbids to take the record over.
+            LeftOut: an option leaves the object out.
             AuthentikError, GoogleError: a look that it takes.
         """
         target = self.target
@@ -63,8 +65,6 @@ class Planner:
             observed.secret,
             adopts=observed.adopts,
         )
-        self._refuse_adoption(plan, observed.record)
-        plan = self._kept_suspended(plan, observed.record)
         plan = self.for_record(plan, observed.record, observed.members)
         if plan.record.method == "POST" and plan.record.body.get("suspended") and not self.run.options.create_inactive:
             raise LeftOut(
@@ -74,18 +74,35 @@ class Planner:
         return self._told(plan)
 
     def for_record(self, plan: ObjectPlan, record: Json | None, members: list[Json] | None) -> ObjectPlan:
-        """A plan of the same wishes for a record, as it is now. Raises as plan(), but for Refused."""
+        """A plan of the same wishes for a record, as it is now. Raises as plan()."""
+        if record is not None:
+            self._refuse_adoption(plan, record)
+            plan = self._kept_suspended(plan, record)
         plan = plan._replace(
             before=record, observed=members, record=planning.plan_record(plan.kind, plan.wanted, record)
         )
         if record is not None:
             # With nothing to write, a protected account would still be connected.
             takes_over = not proves(plan.connection, record, plan.address)
-            check(plan.kind, record, plan.record.body, self.run.subject, takes_over)
+            check(plan.kind, record, plan.record.body, self.run.protection, takes_over)
         return self.with_members(plan)
 
-    def _refuse_adoption(self, plan: ObjectPlan, record: Json | None) -> None:
-        if plan.adopts and record is not None and self.run.options.adopt == "never":
+    def turned_up(self, plan: ObjectPlan, record: Json, members: list[Json] | None) -> ObjectPlan:
+        """The plan for a record that has the wanted address, and that was not seen before. Raises as plan()."""
+        how = tie(plan.connection, record)
+        rivals = self.run.reader.rivals(self.target, record)
+        mark, own_mark = mark_of(record), mark_of(plan.wanted)
+        if own_mark and mark and mark != own_mark:
+            rivals = rivals._replace(by_id=(*rivals.by_id, f"the user {mark}"))
+        if verdict(how, True, rivals) != OWN:
+            address = plan.kind.address(record)
+            raise Refused(contested_text(self.target.title, plan.kind, address, rivals.names()), "conflict")
+        if own_mark:
+            plan = plan._replace(wanted=marked(unmarked(plan.wanted), record, own_mark))
+        return self.for_record(plan._replace(adopts=how == NOT), record, members)
+
+    def _refuse_adoption(self, plan: ObjectPlan, record: Json) -> None:
+        if plan.adopts and self.run.options.adopt == "never":
             raise Refused(
                 "%s was not synced: the %s %s at Google has no connection to it, and adopt: never takes nothing over. If it is its "
                 "own, connect the two (google_workspace_connection, google_id: '%s'), or set adopt: always."
@@ -93,10 +110,10 @@ class Planner:
                 "not_adopted",
             )
 
-    def _kept_suspended(self, plan: ObjectPlan, record: Json | None) -> ObjectPlan:
+    def _kept_suspended(self, plan: ObjectPlan, record: Json) -> ObjectPlan:
         """The plan without the activation of an account that Google, and not an administrator, has suspended."""
-        reason = str((record or {}).get("suspensionReason") or "ADMIN")
-        if self.run.options.reactivate or not (record or {}).get("suspended") or reason.upper() == "ADMIN":
+        reason = str(record.get("suspensionReason") or "ADMIN")
+        if self.run.options.reactivate or not record.get("suspended") or reason.upper() == "ADMIN":
             return plan
         if plan.wanted.get("suspended", True):
             return plan
@@ -105,13 +122,6 @@ class Planner:
             "administrator. reactivate: true activates it."
         )
         return plan._replace(wanted={name: value for name, value in plan.wanted.items() if name != "suspended"})
-
-    def refuse_rivals(self, plan: ObjectPlan, record: Json) -> None:
-        """See that a record that turned up at the wanted address is nobody else's. Raises Refused."""
-        rivals = self.run.reader.rivals(self.target, record)
-        if verdict(tie(plan.connection, record), True, rivals) != OWN:
-            address = plan.kind.address(record)
-            raise Refused(contested_text(self.target.title, plan.kind, address, rivals.names()), "conflict")
 
     def with_members(self, plan: ObjectPlan) -> ObjectPlan:
         """The plan with a group's members, as they were observed, compared with those in authentik."""
@@ -127,7 +137,8 @@ class Planner:
         self.attempt.outcome.skipped_members = without
         if without:
             self.attempt.warn(
-                "%d of the members of %s have no Google account and are left out: %s. Sync them first, then the group again."
+                "%d of the members of %s have no Google account and are left out: %s. Sync them first, then the group "
+                "again; a user who is not active gets an account only with create_inactive: true."
                 % (len(without), self.target, listed_names(without))
             )
         return self._told(plan._replace(members=members, skipped_members=tuple(without)))

@@ -35,8 +35,7 @@ class Reader:
     def __init__(self, directory: Directory, authentik: Authentik, provider: Json) -> None:
         self.directory = directory
         self.authentik = authentik
-        self.shown_provider = provider
-        self.provider = int(provider["pk"])
+        self.provider = provider
 
     def record(self, kind: Kind, key: str, sure: bool = True) -> Json | None:
         """Google's record of a "user" or "group" with this id, address or alias, or None.
@@ -52,7 +51,7 @@ class Reader:
 
     def rivals(self, target: Target, record: Json) -> Rivals:
         """The other objects of authentik that are connected with a record, or want its address."""
-        found = connected_rivals(self.authentik, target.kind, self.provider, target.pk, record)
+        found = connected_rivals(self.authentik, target.kind, int(self.provider["pk"]), target.pk, record)
         return found._replace(wanting=self._wanting(target, target.kind.address(record)))
 
     def _wanting(self, target: Target, address: str) -> tuple[str, ...]:
@@ -67,8 +66,8 @@ class Reader:
                 str(item)
                 for item in others
                 if item.pk != target.pk
-                and scope(self.shown_provider, item) is None
-                and default_address(item, self.shown_provider).lower() == address.lower()
+                and scope(self.provider, item) is None
+                and default_address(item, self.provider).lower() == address.lower()
             )
         )
 
@@ -82,4 +81,4 @@ class Reader:
 
     def connections(self, kind: Kind, pk: str) -> list[Json]:
         """The rows that connect one user or group of authentik."""
-        return self.authentik.connections(kind, self.provider, pk)
+        return self.authentik.connections(kind, int(self.provider["pk"]), pk)

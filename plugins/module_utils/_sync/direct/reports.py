@@ -49,6 +49,10 @@ class ObjectReports:
         else:
             self.note_done(kind, pk, name, attempt.outcome.status, mark)
 
+    def note(self, text: str) -> None:
+        """Something about the run."""
+        self._log.info(text)
+
     def note_done(self, kind: Kind, pk: str, name: str, status: str, mark: Target | None) -> None:
         """Let an interrupted run know that this object needs no second look."""
         if not self._explains:

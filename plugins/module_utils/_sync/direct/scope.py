@@ -127,7 +127,7 @@ class Scope:
             rule = scope(self._run.provider, target)
             if rule is not None:
                 self._outcome.count(target.kind, "out_of_scope")
-                self._warn(f"{str(target).capitalize()} is not synced: {rule}.")
+                self._warn(f"{target.title} is not synced: {rule}.")
                 continue
             targets.append(target)
         return targets

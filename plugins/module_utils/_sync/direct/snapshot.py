@@ -45,7 +45,7 @@ class Snapshot:
         self._groups: dict[str, Json] | None = None
         self._people: dict[t.Any, tuple[str, str]] = {}
         self.found = {USER: 0, GROUP: 0}
-        self.kept = reader.kept
+        self.kept: dict[Kind, set[str]] = {USER: set(), GROUP: set()}
         reader.pages = self.pages
         self.left_out: dict[Kind, set[str]] = {USER: set(), GROUP: set()}
         self.claimed: dict[Kind, set[str]] = {USER: set(), GROUP: set()}

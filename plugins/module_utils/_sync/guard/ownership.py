@@ -97,6 +97,15 @@ def marked(wanted: Json, record: Json | None, uuid: str) -> Json:
     return dict(wanted, externalIds=[*kept, {"type": "custom", "customType": MARK, "value": uuid}])
 
 
+def unmarked(wanted: Json) -> Json:
+    """Wanted fields as they were before marked(); without external ids if the mark was the only one."""
+    kept = [item for item in wanted.get("externalIds") or [] if item.get("customType") != MARK]
+    return {
+        **{name: value for name, value in wanted.items() if name != "externalIds"},
+        **({"externalIds": kept} if kept else {}),
+    }
+
+
 def contested_text(title: str, kind: Kind, record: str, others: t.Sequence[str]) -> str:
     """Why an object was not synced to a record that another object has to do with.
 

@@ -16,7 +16,7 @@ from ..._authentik.api import Version
 from ..._authentik.errors import AuthentikError
 from ..._authentik.log_events import normalise
 from ..._common import waiting
-from ..._common.errors import RemoteError
+from ..._common.errors import Refused, RemoteError
 from ..._common.kind import KINDS, Kind
 from ..._common.signals import Stopped
 from ..._common.threads import Pool
@@ -24,10 +24,10 @@ from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._google.limiter import RateLimiter
 from ..._objects.contradictions import stale_text
-from ..._objects.protection import Subject, is_protected
+from ..._objects.protection import Protection, is_protected
 from ..directory import AUTHENTIK_PARALLEL, DirectoryEngine, RunEnded
 from . import directory_conclusion as conclusions
-from . import directory_protection as protection
+from . import directory_protection
 from .directory_conclusion import DirectoryConclusion, DirectoryFacts, listed
 from .directory_report import DirectoryReport
 from .full_sync import LONGEST_PAUSE_S, FullSync, new_run
@@ -56,7 +56,7 @@ class FullServerSync(DirectoryEngine):
                 self._run(pool, authentik_pool)
         except RemoteError as exc:
             self.outcome.fail_by(exc)
-        except RunEnded as exc:
+        except Refused as exc:
             self.outcome.fail(str(exc), exc.code)
         except Exception as exc:  # noqa: BLE001
             self._fail_unexpectedly(exc)
@@ -83,13 +83,13 @@ class FullServerSync(DirectoryEngine):
             int(provider["pk"]),
             objects,
             self._open_directory(provider),
-            options.verify == "google",
+            options.needs_google,
             options.google_wait,
             self.warn,
             pool.map,
             authentik_pool.map,
         )
-        reader.is_protected = functools.partial(is_protected, self.subject(provider))
+        reader.is_protected = functools.partial(is_protected, self.protection(provider))
         report = DirectoryReport(outcome, objects, self.warn)
         if options.check_mode:
             self._predict(provider, reader)
@@ -155,7 +155,7 @@ class FullServerSync(DirectoryEngine):
             self.directory = self.open_directory(provider)
             self.directory.pace(RateLimiter(self.options.queries_per_minute, self.options.user_creations_per_second))
         except GoogleError as exc:
-            if self.options.verify == "google":
+            if self.options.needs_google:
                 raise
             self.warn(f"Google is not read, so the result is based on authentik's own record. {exc}")
         return self.directory
@@ -186,7 +186,7 @@ class FullServerSync(DirectoryEngine):
 
     @staticmethod
     def _refuse_conflicts(reader: SnapshotReader) -> None:
-        found = protection.conflicts(reader.objects, reader.before)
+        found = directory_protection.conflicts(reader.objects, reader.before)
         if found:
             raise RunEnded(
                 f"authentik would overwrite somebody else's record at Google: {listed(found)}. Nothing was sent. Change the "
@@ -200,7 +200,7 @@ class FullServerSync(DirectoryEngine):
         if reader.before.records is None:
             self._warn_unprotected("Google was not read")
             return
-        self._stop_for_protected(provider, reader, reader.before.protected, self.subject(provider))
+        self._stop_for_protected(provider, reader, reader.before.protected, self.protection(provider))
 
     def _predict_protected(self, provider: Json, reader: SnapshotReader) -> None:
         """As _refuse_protected(), for check mode, which lists nothing at Google."""
@@ -209,23 +209,25 @@ class FullServerSync(DirectoryEngine):
             return
         try:
             directory = self.directory = self.open_directory(provider)
-            subject = self.subject(provider)
-            accounts = protection.query_protected_accounts(directory, subject)
+            protection = self.protection(provider)
+            accounts = directory_protection.query_protected_accounts(directory, protection)
         except GoogleError as exc:
-            if self.options.verify == "google":
+            if self.options.needs_google:
                 raise
             self._warn_unprotected(str(exc))
             return
         if accounts:
             reader.read_connections_before()
-        if subject.needs_listing:
+        if protection.needs_listing:
             self._warn_unprotected("check mode lists nothing, and protect names an org unit or a pattern")
-        self._stop_for_protected(provider, reader, accounts, subject)
+        self._stop_for_protected(provider, reader, accounts, protection)
 
     def _stop_for_protected(
-        self, provider: Json, reader: SnapshotReader, accounts: t.Sequence[Json], subject: Subject
+        self, provider: Json, reader: SnapshotReader, accounts: t.Sequence[Json], protection: Protection
     ) -> None:
-        found = protection.refusals(self.authentik, provider, reader.objects, reader.before, accounts, subject)
+        found = directory_protection.refusals(
+            self.authentik, provider, reader.objects, reader.before, accounts, protection
+        )
         if found:
             raise RunEnded(
                 "These accounts at Google are protected, and a full sync would harm them: "

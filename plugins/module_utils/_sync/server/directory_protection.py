@@ -14,7 +14,7 @@ from ..._common.kind import GROUP, KINDS, USER
 from ..._common.types import Json
 from ..._mappings.desired import evaluate
 from ..._objects.connection import connected_id
-from ..._objects.protection import Protected, Subject, addresses_of, listed, standing
+from ..._objects.protection import Protected, Protection, addresses_of, listed, standing
 from ..._objects.record import address_of
 from ..._objects.target import Target
 from .protection import harm_unknown
@@ -49,12 +49,12 @@ def conflicts(objects: Objects, before: Snapshot) -> list[str]:
     return found
 
 
-def query_protected_accounts(directory: Directory, subject: Subject) -> list[Json]:
+def query_protected_accounts(directory: Directory, protection: Protection) -> list[Json]:
     """The protected accounts, for check mode: Google is asked for these and for nobody else. Raises GoogleError."""
     found: dict[str, Json] = {}
-    if not subject.allow_admins:
+    if not protection.allow_admins:
         found.update((str(record.get("id")), record) for record in directory.administrators())
-    for address in subject.known_addresses():
+    for address in protection.known_addresses():
         record = directory.get(USER, address)
         if record is not None:
             found[str(record.get("id"))] = record
@@ -67,7 +67,7 @@ def refusals(
     objects: Objects,
     before: Snapshot,
     accounts: t.Sequence[Json],
-    subject: Subject,
+    protection: Protection,
 ) -> list[str]:
     """In words: what a full sync must not do to protected accounts. Raises AuthentikError.
 
@@ -78,7 +78,7 @@ def refusals(
     if not accounts:
         return []
     users = (Scoped(pk, objects.addresses[USER][pk], _connection(objects, before, pk)) for pk in objects.in_scope[USER])
-    return full_sync_refusals(authentik, provider, users, accounts, subject)
+    return full_sync_refusals(authentik, provider, users, accounts, protection)
 
 
 def _connection(objects: Objects, before: Snapshot, pk: str) -> Json | None:
@@ -92,7 +92,7 @@ def _connection(objects: Objects, before: Snapshot, pk: str) -> Json | None:
 
 
 def full_sync_refusals(
-    authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], subject: Subject
+    authentik: Authentik, provider: Json, users: t.Iterable[Scoped], accounts: t.Sequence[Json], protection: Protection
 ) -> list[str]:
     """What a full sync must not do, in words; asks authentik only for those few users who have a protected account.
 
@@ -112,7 +112,7 @@ def full_sync_refusals(
         # authentik writes to the account that a connection leads to, and its listing makes one for the user's address, too.
         keys = [user.address.lower(), *([user.own_id, user.google_id.lower()] if user.row is not None else [])]
         for account in {id(by_key[key]): by_key[key] for key in keys if key in by_key}.values():
-            found.extend(_of_full_sync(authentik, provider, user, account, subject))
+            found.extend(_of_full_sync(authentik, provider, user, account, protection))
     return found
 
 
@@ -138,16 +138,16 @@ class Scoped(t.NamedTuple):
 
 
 def _of_full_sync(
-    authentik: Authentik, provider: Json, user: Scoped, account: Json, subject: Subject
+    authentik: Authentik, provider: Json, user: Scoped, account: Json, protection: Protection
 ) -> t.Iterator[str]:
     data = authentik.get(USER, user.pk)
     if data is None:
         return
     target = Target(USER, data)
-    why = f"{address_of(account)} ({standing(account, subject)})"
+    why = f"{address_of(account)} ({standing(account, protection)})"
     try:
         unknown = harm_unknown(
-            account, user.row, target, subject, lambda: wanted_of(authentik, provider, target, user.row)
+            account, user.row, target, protection, lambda: wanted_of(authentik, provider, target, user.row)
         )
     except Protected as exc:
         yield f"to sync {target} would {listed(exc.acts)}: {why}"

@@ -55,11 +55,11 @@ class ServerSync(Engine):
         provider = self._find_provider(f"authentik {version}")
         target, rule = self._find_target(provider)
         if rule is not None:
-            text = f"{str(target).capitalize()} is not synced: {rule}."
+            text = f"{target.title} is not synced: {rule}."
             outcome.leave_out(text, request.out_of_scope, self.warn)
             return None
         self._open_directory(provider)
-        observer = Observer(self.authentik, provider, target, self.directory, request.verify == "google", self.warn)
+        observer = Observer(self.authentik, provider, target, self.directory, request.needs_google, self.warn)
         return Inquiry(
             self.authentik,
             version,
@@ -69,7 +69,7 @@ class ServerSync(Engine):
             observer,
             self.directory,
             self.warn,
-            lambda: self.subject(provider),
+            lambda: self.protection(provider),
         )
 
     def _open_directory(self, provider: Json) -> None:
@@ -78,7 +78,7 @@ class ServerSync(Engine):
         try:
             self.directory = self.open_directory(provider)
         except GoogleError as exc:
-            if self.request.verify == "google":
+            if self.request.needs_google:
                 raise
             self.warn(f"Google is not read, so the result is based on authentik's own record. {exc}")
 
@@ -89,7 +89,7 @@ class ServerSync(Engine):
         google_id = "" if before.adopting else before.google_id(target.kind)
         write_effect(nothing(target.kind, before), google_id, target.kind, outcome)
         if before.conflict:
-            outcome.fail(f"{str(target).capitalize()} was not synced: {before.conflict}", "conflict")
+            outcome.fail(f"{target.title} was not synced: {before.conflict}", "conflict")
             return None
         refused = refusal(inquiry, before)
         if refused.text:

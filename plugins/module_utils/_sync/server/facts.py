@@ -8,6 +8,7 @@ import enum
 import typing as t
 
 from ..._common.kind import Kind
+from ..._common.texts import sentence
 from ..._common.types import Json
 from ..._objects.difference import unmet
 from .effect import Effect, observed
@@ -124,7 +125,7 @@ class Facts(t.NamedTuple):
     @property
     def capitalised(self) -> str:
         """Kind and name at the beginning of a sentence."""
-        return self.title.capitalize()
+        return sentence(self.title)
 
     @property
     def seen_after(self) -> Observation:

@@ -15,7 +15,7 @@ from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import MappingProblem, default_address, evaluate
 from ..._objects.contradictions import stale_text
-from ..._objects.protection import Subject
+from ..._objects.protection import Protection
 from ..._objects.record import address_of
 from ..._objects.target import Target
 from ..options import ObjectOptions
@@ -37,7 +37,7 @@ class Inquiry:
         options: ObjectOptions.
         observer: Observer of this object; directory: Google's directory, or None.
         warn: callable taking a text.
-        subject: callable returning the Subject: who is protected.
+        protection: callable returning the Protection.
 
     Attributes:
         deadline: a moment of waiting.now() until which a sync may take, once it was asked for.
@@ -55,9 +55,9 @@ class Inquiry:
         observer: Observer,
         directory: Directory | None,
         warn: t.Callable[[str], None],
-        subject: t.Callable[[], Subject],
+        protection: t.Callable[[], Protection],
     ) -> None:
-        self.subject = subject
+        self.protection = protection
         self.authentik = authentik
         self.version = version
         self.provider = provider

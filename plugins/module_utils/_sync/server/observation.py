@@ -15,6 +15,7 @@ from ..._objects.connection import first_row
 from ..._objects.difference import member_roles
 from ..._objects.record import held_text, is_at
 from ..._objects.target import Target
+from ..guard.ownership import BY_ID, tie
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
@@ -177,7 +178,7 @@ class Observer:
             linked = str(row.get("google_id") or "")
             record = self._record(linked)
             if record is not None:
-                own = is_at(record, linked) or self._is_own(record, found.attributes)
+                own = is_at(record, linked) or self._is_own(record, found.row)
                 return found._replace(record=record, conflict="" if own else self._alias_text(linked, record))
             if linked.lower() == address.lower():
                 return found
@@ -191,11 +192,9 @@ class Observer:
         conflict = "" if is_at(record, address) else self._alias_text(address, record)
         return found._replace(record=record, adopting=True, conflict=conflict)
 
-    def _is_own(self, record: Json, attributes: Json) -> bool:
+    def _is_own(self, record: Json, row: Json | None) -> bool:
         """An account behind an alias is the user's own if it is the connected one, renamed."""
-        return (bool(attributes.get("id")) and attributes.get("id") == record.get("id")) or is_at(
-            record, self.target.email
-        )
+        return tie(row, record) == BY_ID or is_at(record, self.target.email)
 
     def _alias_text(self, address: str, record: Json) -> str:
         setting = "the e-mail in authentik"

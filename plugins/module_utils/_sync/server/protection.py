@@ -16,7 +16,7 @@ from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import MappingProblem, default_address
 from ..._objects.connection import proves
-from ..._objects.protection import Protected, Subject, addresses_of, check, standing
+from ..._objects.protection import Protected, Protection, addresses_of, check, standing
 from ..._objects.record import address_of, is_at
 from ..._objects.target import Target
 from ..guard.ownership import (
@@ -64,25 +64,25 @@ def _protected(inquiry: Inquiry, before: Observation) -> str:
     target = inquiry.target
     if target.kind != USER:
         return ""
-    subject = inquiry.subject()
+    protection = inquiry.protection()
     record = before.known_record
     if record is None and not before.seen:
-        # What is not read cannot be an administrator's for certain, but the subject is known by its address.
+        # What is not read cannot be an administrator's for certain, but the run's own account and those of protect have addresses.
         address = str((before.row or {}).get("google_id") or target.email)
         record = {"primaryEmail": address}
-        if not subject.is_account(record):
+        if not standing(record, protection):
             inquiry.warn(
                 "Whether %s is an administrator's account at Google is not known, since Google was not read. authentik takes over "
                 "any account that has the address of a user." % (address or "the account")
             )
             return ""
-    text = _listed_by_address(inquiry, before, record, subject)
+    text = _listed_by_address(inquiry, before, record, protection)
     if text or record is None:
         return text
-    return protected_text(record, before.row, target, subject, lambda: (inquiry.evaluate(before), inquiry.secret))
+    return protected_text(record, before.row, target, protection, lambda: (inquiry.evaluate(before), inquiry.secret))
 
 
-def _listed_by_address(inquiry: Inquiry, before: Observation, record: Json | None, subject: Subject) -> str:
+def _listed_by_address(inquiry: Inquiry, before: Observation, record: Json | None, protection: Protection) -> str:
     """authentik connects a user with the account that has the user's e-mail, even where there is a connection already."""
     address, directory = inquiry.target.email, inquiry.observer.directory
     if record is None or directory is None or not before.seen or address.lower() in addresses_of(record):
@@ -91,20 +91,20 @@ def _listed_by_address(inquiry: Inquiry, before: Observation, record: Json | Non
     try:
         other = directory.get(USER, address) if address else None
     except GoogleError as exc:
-        if inquiry.options.verify == "google":
+        if inquiry.options.needs_google:
             raise
         inquiry.warn(f"Whose account {address} is at Google could not be read. {exc}")
         return ""
     if other is None:
         return ""
-    return protected_text(other, before.row, inquiry.target, subject, lambda: ({}, {}))
+    return protected_text(other, before.row, inquiry.target, protection, lambda: ({}, {}))
 
 
 def protected_text(
     record: Json,
     row: Json | None,
     target: Target,
-    subject: Subject,
+    protection: Protection,
     wanted: t.Callable[[], tuple[Json, Json]],
 ) -> str:
     """Why authentik must not sync a user to an account; empty if it may.
@@ -114,16 +114,16 @@ def protected_text(
         row: the user's connection as authentik shows it, or None.
         wanted: gives what the mappings yield (and may cost requests); asked for protected accounts only.
     """
-    refused = f"{str(target).capitalize()} was not synced"
+    refused = f"{target.title} was not synced"
     try:
-        unknown = harm_unknown(record, row, target, subject, wanted)
+        unknown = harm_unknown(record, row, target, protection, wanted)
     except Protected as exc:
         return exc.text(refused)
     if not unknown:
         return ""
     return "%s. %s. Nothing was sent. Let the token's user test property mappings, or use engine: direct." % (
         "The account %s at Google %s, and what authentik would write to it is not known (%s)"
-        % (address_of(record), standing(record, subject), unknown),
+        % (address_of(record), standing(record, protection), unknown),
         refused,
     )
 
@@ -132,18 +132,18 @@ def harm_unknown(
     record: Json,
     row: Json | None,
     target: Target,
-    subject: Subject,
+    protection: Protection,
     wanted: t.Callable[[], tuple[Json, Json]],
 ) -> str:
     """Raise Protected if authentik would harm an account; else why that is not known, or an empty text."""
-    if not standing(record, subject):
+    if not standing(record, protection):
         return ""
-    check(USER, record, {}, subject, takes_over=not proves(row, record, target.email))
+    check(USER, record, {}, protection, takes_over=not proves(row, record, target.email))
     try:
         resource, secret = wanted()
     except MappingProblem as exc:
         return "" if exc.kind in _NOT_WRITTEN else str(exc)
-    check(USER, record, dict(resource, **secret), subject)
+    check(USER, record, dict(resource, **secret), protection)
     return ""
 
 

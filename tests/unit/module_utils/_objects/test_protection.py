@@ -21,16 +21,16 @@ BOSS = {
     "aliases": ["chief@x.test"],
     "nonEditableAliases": ["boss@alias.test"],
 }
-NOBODY = protection.Subject("", None)
+NOBODY = protection.Protection("", None)
 
 
 @pytest.mark.parametrize("address", ["boss@x.test", "BOSS@X.TEST", " chief@x.test ", "boss@alias.test"])
 def test_the_subject_is_known_by_each_address(address):
-    subject = protection.Subject(None, address)
-    assert "acts as" in protection.standing(BOSS, subject)
-    assert not protection.standing({"id": "101", "primaryEmail": "other@x.test"}, subject)
+    found = protection.Protection(None, address)
+    assert "acts as" in protection.standing(BOSS, found)
+    assert not protection.standing({"id": "101", "primaryEmail": "other@x.test"}, found)
     # From then on also by its id, under an address that nobody knew.
-    assert "acts as" in protection.standing({"id": "100", "primaryEmail": "renamed@x.test"}, subject)
+    assert "acts as" in protection.standing({"id": "100", "primaryEmail": "renamed@x.test"}, found)
 
 
 @pytest.mark.parametrize("flag", ["isAdmin", "isDelegatedAdmin"])
