@@ -209,7 +209,9 @@ def _with_assumed_members(facts: Facts, conclusion: Conclusion) -> Conclusion:
     if conclusion.failure is not None or conclusion.left_out:
         return conclusion
     effect, warnings = members.assumed(facts, conclusion.effect)
-    return conclusion._replace(effect=effect, warnings=conclusion.warnings + warnings)
+    # Whether a member was added is not known: that is not "unchanged".
+    status = "unconfirmed" if warnings and conclusion.status == "unchanged" else conclusion.status
+    return conclusion._replace(status=status, effect=effect, warnings=conclusion.warnings + warnings)
 
 
 # What several of these end in

@@ -141,7 +141,7 @@ def check_status(facts: Facts, conclusion: Conclusion) -> None:
         return
     assert effect.changed or status == "unchanged"
     # Of a group's members authentik's connection says nothing.
-    assert not effect.changed or status == "synced" or (facts.kind == GROUP and effect.basis == "assumed")
+    assert not effect.changed or status == "synced"
     assert not facts.verdict.failures and facts.verdict.started is not False
     assert not facts.mapping_problem and facts.verify != "none"
     assert facts.before.rows is not None or facts.before.seen
