@@ -274,8 +274,7 @@ class ModuleRunner:
         if parts.scheme == "http" and not addresses.is_loopback(parts.hostname or ""):
             self.warn(
                 f"authentik_url begins with http://: the token travels unencrypted to {parts.hostname}, and whoever can read "
-                "the network on the way "
-                "can use it. Give an https:// URL in authentik_url."
+                "the network on the way can use it. Give an https:// URL in authentik_url."
             )
         client = Client(
             url,

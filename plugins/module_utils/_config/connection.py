@@ -11,7 +11,7 @@ from .._common.errors import Refused
 from .._common.kind import GROUP, KINDS, MODELS, USER, Kind
 from .._common.types import Json
 from .._google.errors import GoogleError
-from .._objects.connection import connected_id, tolerates_rows
+from .._objects.connection import NOT, tie, tolerates_rows
 from .._objects.contradictions import Contradiction, contradictions
 from .._objects.difference import comparable
 from .._objects.protection import Protected, Protection, check, protect_problem
@@ -187,15 +187,13 @@ class ConnectionWork(Work):
         """Nobody else may be linked to the record: both would write to it."""
         for row in self.authentik.all_connections(self.kind, self.pk):
             by_name = str(row.get("google_id")).lower() == wanted.lower()
-            # By the immutable id that it holds, whatever address it knows.
-            by_id = record is not None and connected_id(row) == str(record.get("id"))
-            if (by_name or by_id) and str(row.get(self.kind)) != self.target.pk:
+            if (by_name or tie(row, record) != NOT) and str(row.get(self.kind)) != self.target.pk:
                 obj = row.get(f"{self.kind}_obj")
                 name = (obj or {}).get(self.kind.name_field) if isinstance(obj, dict) else None
                 raise Refused(
                     f"{wanted} is connected with another {self.kind} of authentik, {name or row.get(self.kind)}. Two would "
-                    "write to one record, so nothing was connected. Only "
-                    "if it belongs to the other one no longer, remove that connection first (state: absent).",
+                    "write to one record, so nothing was connected. Only if it belongs to the other one no longer, remove that "
+                    "connection first (state: absent).",
                     "conflict",
                 )
 
@@ -245,9 +243,8 @@ class ConnectionWork(Work):
         if record is None:
             raise Refused(
                 f"authentik {self.version} stops every sync of {self.kind}s as soon as one connection is not exactly as "
-                "Google's record, and one made by "
-                "the API never is. Without a look at Google nothing can be linked there. Make Google readable, or update authentik to "
-                "2025.10 or later.",
+                "Google's record, and one made by the API never is. Without a look at Google nothing can be linked there. Make "
+                "Google readable, or update authentik to 2025.10 or later.",
                 "version",
             )
         listed = [item for item in kept if item.get("attributes") and self._in_step([item], record)]
@@ -278,8 +275,7 @@ class ConnectionWork(Work):
         if not made:
             self.report.fail(
                 f"authentik did not link {self.target} with {wanted}. See that its worker runs and that no other connection "
-                "stops its syncs "
-                "(google_workspace_sync_info, state: repaired).",
+                "stops its syncs (google_workspace_sync_info, state: repaired).",
                 "not_linked",
             )
         else:
@@ -288,9 +284,7 @@ class ConnectionWork(Work):
 
     def _recognised(self, record: Json) -> bool:
         """Whether authentik's own listing ties the record to the object."""
-        if self.kind == USER:
-            return address_of(record) == self.target.email
-        return bool(record.get("name") == self.target.name)
+        return _is_recognised(self.kind, record, self.target.data)
 
     def _in_step(self, rows: list[Json], record: Json | None) -> bool | None:
         """Whether the row's copy is Google's record, as far as that does not change by itself; None for unknown."""
@@ -427,12 +421,15 @@ def described(kind: Kind, item: Contradiction, tolerant: bool) -> Json:
     }
 
 
-def _is_linked(kind: str, item: Contradiction) -> bool:
-    """Whether authentik's own listing ties the record to the object again: people by their e-mail, groups by their name."""
-    obj, record = item.row.get(f"{kind}_obj"), item.record
-    if not isinstance(obj, dict) or record is None:
-        return False
-    return bool(address_of(record) == obj.get("email") if kind == "user" else record.get("name") == obj.get("name"))
+def _is_linked(kind: Kind, item: Contradiction) -> bool:
+    """Whether authentik's own listing ties the record to the object again."""
+    obj = item.row.get(f"{kind}_obj")
+    return isinstance(obj, dict) and item.record is not None and _is_recognised(kind, item.record, obj)
+
+
+def _is_recognised(kind: Kind, record: Json, obj: Json) -> bool:
+    """Whether authentik's own listing ties a record to an object: it knows users by their e-mail and groups by their name."""
+    return bool(address_of(record) == obj.get("email") if kind == USER else record.get("name") == obj.get("name"))
 
 
 def _line(item: Json) -> str:

@@ -56,8 +56,7 @@ class Names:
             return {"pk": value, "name": value}
         raise Refused(
             f"{option}: authentik has no Google Workspace property mapping '{value}' (by primary key, managed id or name; the "
-            "case counts). "
-            "Create it first, for example with google_workspace_mapping.",
+            "case counts). Create it first, for example with google_workspace_mapping.",
             "not_found",
         )
 

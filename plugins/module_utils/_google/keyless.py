@@ -276,8 +276,7 @@ def _identity(libraries: t.Any, application: ApplicationDefault, sender: Sender)
             raise GoogleError(
                 "credentials",
                 f"Could not {sender.what}: with {KEYLESS} this host has no identity that Google knows. "
-                "GOOGLE_APPLICATION_CREDENTIALS names no file of "
-                "credentials that can be used, and no metadata server answers.",
+                "GOOGLE_APPLICATION_CREDENTIALS names no file of credentials that can be used, and no metadata server answers.",
                 _NONE,
             ) from None
         except (libraries.exceptions.GoogleAuthError, *_UNSOUND) as exc:

@@ -9,6 +9,9 @@ import typing as t
 from .._common.types import Json
 from .record import address_of
 
+# How a connection leads to a record.
+BY_ID, BY_ADDRESS, NOT = "by_id", "by_address", "not"
+
 
 def tolerates_rows(provider: Json, version: t.Callable[[], tuple[int, int]]) -> bool:
     """Whether the server goes on syncing when a row's attributes are not Google's (2025.10 and later).
@@ -43,6 +46,19 @@ def leads_to(row: Json, record: Json, earlier: Json | None = None) -> bool:
     return str(row.get("google_id") or "").lower() in names
 
 
+def tie(row: Json | None, record: Json | None) -> str:
+    """How a connection leads to a record: BY_ID, BY_ADDRESS or NOT."""
+    if row is None or record is None:
+        return NOT
+    own_id = connected_id(row)
+    if own_id:
+        # If it is another record's, the address is one that was given up.
+        return BY_ID if own_id == record.get("id") else NOT
+    if record.get("id") and row.get("google_id") == record["id"]:
+        return BY_ID
+    return BY_ADDRESS if leads_to(row, record) else NOT
+
+
 def proves(row: Json | None, record: Json, address: str) -> bool:
     """Whether a connection proves that a protected account is the object's own.
 
@@ -53,12 +69,6 @@ def proves(row: Json | None, record: Json, address: str) -> bool:
         row: the connection as authentik shows it, or None.
         address: the object's e-mail in authentik.
     """
-    if row is None:
-        return False
-    own_id = str(record.get("id") or "")
-    if connected_id(row):
-        return connected_id(row) == own_id
-    google_id = str(row.get("google_id") or "").lower()
-    if own_id and google_id == own_id.lower():
-        return True
-    return google_id == str(record.get("primaryEmail") or "").lower() == address.lower()
+    how = tie(row, record)
+    google_id = str((row or {}).get("google_id") or "").lower()
+    return how == BY_ID or (how == BY_ADDRESS and google_id == address_of(record).lower() == address.lower())

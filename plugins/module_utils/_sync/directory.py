@@ -107,8 +107,7 @@ class DirectoryEngine(Engine):
                 self._report_is_complete = False
                 self.warn(
                     f"report_path {self._report_path} could not be written: {reason_of(exc)}. The run goes on, and the report "
-                    "is incomplete. The result has "
-                    "the counts; make room for the report before the next run."
+                    "is incomplete. The result has the counts; make room for the report before the next run."
                 )
 
     def _report_provider(self, provider: Json) -> None:
@@ -164,8 +163,7 @@ def unusable(option: str, path: str, reason: str) -> RunEnded:
     """Why a file that an option names cannot be written."""
     return RunEnded(
         f"{option} {path} cannot be used: {reason}. Give a file in a folder that exists on the host that the module runs on, "
-        "writable for its "
-        "user.",
+        "writable for its user.",
         "invalid_option",
     )
 

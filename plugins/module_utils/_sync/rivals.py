@@ -7,7 +7,8 @@ from __future__ import annotations
 from .._authentik.api import Authentik
 from .._common.kind import Kind
 from .._common.types import Json
-from .guard.ownership import BY_ADDRESS, BY_ID, NOT, Rivals, tie
+from .._objects.connection import BY_ADDRESS, BY_ID, NOT, tie
+from .guard.ownership import Rivals
 
 
 def connected_rivals(authentik: Authentik, kind: Kind, provider: int, pk: str, record: Json) -> Rivals:

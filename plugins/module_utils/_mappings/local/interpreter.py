@@ -231,6 +231,5 @@ def _load() -> t.Any:
 def _missing(reason: str) -> MissingLibrary:
     return MissingLibrary(
         f"{PACKAGE} cannot be used by {sys.executable} (Python {platform.python_version()}) on {platform.node()}: {reason}. "
-        f"Install {PACKAGE} there (Python 3.10 or later), or set "
-        "mapping_evaluation: server"
+        f"Install {PACKAGE} there (Python 3.10 or later), or set mapping_evaluation: server"
     )

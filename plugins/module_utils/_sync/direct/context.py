@@ -11,10 +11,9 @@ from ..._authentik.api import Authentik
 from ..._authentik.errors import AuthentikError
 from ..._common.kind import USER, Kind
 from ..._common.types import Json
-from ..._objects.connection import tolerates_rows
+from ..._objects.connection import BY_ADDRESS, tie, tolerates_rows
 from ..._objects.protection import Protection
 from ..._objects.record import is_at
-from ..guard.ownership import BY_ADDRESS, tie
 from ..options import SyncOptions
 from .executor import Executor, WaitBudget
 from .log import EngineLog

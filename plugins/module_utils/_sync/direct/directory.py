@@ -287,9 +287,8 @@ class DirectorySync(DirectoryEngine):
             self.warn(f"Continuing beyond the safety limits, because force is set: {exceeded_text(exceeded)}.")
             return ""
         return (
-            f"Stopped before anything was written: {exceeded_text(exceeded)}. See with check mode whether that is meant; if "
-            f"so, raise {raise_text(exceeded)}, or set "
-            "force: true for this run."
+            f"Stopped before anything was written: {exceeded_text(exceeded)}. See with check mode whether that is meant; if so, "
+            f"raise {raise_text(exceeded)}, or set force: true for this run."
         )
 
     # Report

@@ -16,13 +16,13 @@ from ..._common.threads import Pool
 from ..._common.types import Json
 from ..._mappings.desired import MappingProblem
 from ..._mappings.evaluator import MappingEvaluator, MissingLibrary, choose_sample
-from ..._objects.connection import first_row
+from ..._objects.connection import first_row, tie
 from ..._objects.record import is_at
 from ..._objects.target import Target, scope
 from ..directory import RunEnded
 from ..directory_outcome import DirectoryOutcome
 from ..guard.claims import Claims, keys
-from ..guard.ownership import contested_text, strength, tie
+from ..guard.ownership import contested_text, strength
 from ..options import DirectoryOptions
 from ..outcome import Outcome
 from ..plan import DirectoryPlan, ObjectPlan

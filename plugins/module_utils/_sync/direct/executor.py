@@ -130,9 +130,8 @@ class Executor:
                 if not self.patience.wait():
                     raise Unconfirmed(
                         f"Google says that {address} exists, and shows nobody who has it, after {self.patience.seconds:g} "
-                        "seconds (google_wait): it was "
-                        "perhaps deleted or created just now. See in Google's Admin console who has it. If it is nobody else's, "
-                        "run the task again."
+                        "seconds (google_wait): it was perhaps deleted or created just now. See in Google's Admin console who "
+                        "has it. If it is nobody else's, run the task again."
                     ) from None
 
     def update(self, record: Json, body: Json, wanted: Json) -> Json:
@@ -170,9 +169,8 @@ class Executor:
                 self.log.info(f"{exc.message} Waiting for Google.")
                 if not self.patience.wait():
                     raise Unconfirmed(
-                        f"{exc.message} That is so for some minutes after an account was created or renamed; it still was "
-                        f"after {self.patience.seconds:g} "
-                        "seconds (google_wait). Run the task again later."
+                        f"{exc.message} That is so for some minutes after an account was created or renamed; it still was after "
+                        f"{self.patience.seconds:g} seconds (google_wait). Run the task again later."
                     ) from None
 
     def delete(self, record: Json) -> None:
@@ -234,8 +232,7 @@ class Executor:
                 if not self.patience.wait():
                     raise Unconfirmed(
                         f"{exc.message} A new group or account refuses members for up to a minute; it still did after "
-                        f"{self.patience.seconds:g} seconds "
-                        "(google_wait). Run the task again later."
+                        f"{self.patience.seconds:g} seconds (google_wait). Run the task again later."
                     ) from None
 
     def remove_member(self, record: Json, member: Json) -> bool:

@@ -11,10 +11,11 @@ import typing as t
 from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._mappings.desired import default_address
+from ..._objects.connection import BY_ID, NOT, tie
 from ..._objects.index import ConnectionIndex, RecordIndex
 from ..._objects.record import address_of
 from ..._objects.target import Target, scope
-from ..guard.ownership import BY_ID, NOT, Rivals, tie
+from ..guard.ownership import Rivals
 from .reader import Reader
 
 

@@ -9,11 +9,10 @@ import typing as t
 from ..._authentik.errors import AuthentikError
 from ..._common.kind import USER
 from ..._common.types import Json
-from ..._objects.connection import connected_id
+from ..._objects.connection import BY_ADDRESS, BY_ID, connected_id, tie
 from ..._objects.difference import member_key
 from ..._objects.record import is_at
 from ..._objects.target import Target
-from ..guard.ownership import BY_ADDRESS, BY_ID, tie
 from .reader import Reader
 
 

@@ -10,21 +10,17 @@ from ..._common.errors import Refused
 from ..._common.kind import GROUP
 from ..._common.types import Json
 from ..._mappings.desired import MappingProblem, default_address
-from ..._objects.connection import connected_id
+from ..._objects.connection import BY_ADDRESS, BY_ID, NOT, connected_id, tie
 from ..._objects.record import held_text, is_at
 from ..._objects.target import Target
 from ..guard.ownership import (
-    BY_ADDRESS,
-    BY_ID,
     CONTESTED,
-    NOT,
     OWN,
     UNDECIDED,
     Rivals,
     contested_text,
     mark_of,
     marked,
-    tie,
     undecided_text,
     verdict,
 )

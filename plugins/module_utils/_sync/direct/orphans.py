@@ -13,13 +13,13 @@ import typing as t
 from ..._common.errors import RemoteError
 from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
-from ..._objects.connection import connected_id, first_row
+from ..._objects.connection import BY_ADDRESS, BY_ID, connected_id, first_row, tie
 from ..._objects.difference import changes
 from ..._objects.protection import check
 from ..._objects.record import is_at
 from ..._objects.target import Target, described, scope
 from ..guard.claims import Claims
-from ..guard.ownership import BY_ADDRESS, BY_ID, mark_of, tie
+from ..guard.ownership import mark_of
 from ..options import DirectoryOptions
 from ..outcome import Outcome
 from ..plan import ConnectionPlan, ObjectPlan, RecordPlan

@@ -11,11 +11,11 @@ from ..._common.kind import GROUP
 from ..._common.texts import listed, listed_names
 from ..._common.types import Json
 from ..._mappings.desired import default_address
-from ..._objects.connection import proves
+from ..._objects.connection import NOT, proves, tie
 from ..._objects.protection import check
 from ..._objects.target import Target
 from .. import plan as planning
-from ..guard.ownership import NOT, OWN, contested_text, mark_of, marked, tie, unmarked, verdict
+from ..guard.ownership import OWN, contested_text, mark_of, marked, unmarked, verdict
 from ..plan import ConnectionPlan, MemberPlan, ObjectPlan
 from .attempt import Attempt
 from .connection import plan_connection
@@ -160,8 +160,8 @@ class Planner:
             outside = self._outside(plan)
             if outside:
                 reason = (
-                    f"Invalid email domain: {outside}. The workspace has the "
-                    f"domain{listed(self.run.directory.domains())}. {self._domain_remedy(plan, outside)}"
+                    f"Invalid email domain: {outside}. The workspace has the domain{listed(self.run.directory.domains())}. "
+                    f"{self._domain_remedy(plan, outside)}"
                 )
         if reason:
             raise Refused(f"Could not sync {self.target}: {reason}", "invalid_value")

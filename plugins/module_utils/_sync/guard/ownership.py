@@ -13,10 +13,8 @@ import typing as t
 
 from ..._common.kind import Kind
 from ..._common.types import Json
-from ..._objects.connection import connected_id, leads_to
+from ..._objects.connection import BY_ADDRESS, BY_ID, NOT
 
-# How a connection leads to a record.
-BY_ID, BY_ADDRESS, NOT = "by_id", "by_address", "not"
 # What follows for an object: the record is its own, somebody else's, wanted by two, or nobody can tell.
 OWN, THEIRS, CONTESTED, UNDECIDED = "own", "theirs", "contested", "undecided"
 # The type of the external id that marks a record as an object's (option ownership).
@@ -42,17 +40,6 @@ class Rivals(t.NamedTuple):
 
 
 NO_RIVALS = Rivals()
-
-
-def tie(row: Json | None, record: Json | None) -> str:
-    """How a connection leads to a record: BY_ID, BY_ADDRESS or NOT."""
-    if row is None or record is None:
-        return NOT
-    own_id, record_id = connected_id(row), str(record.get("id") or "")
-    if record_id and record_id in (own_id, str(row.get("google_id") or "")):
-        return BY_ID
-    # With an immutable id that is another record's, the address is one that was given up.
-    return BY_ADDRESS if not own_id and leads_to(row, record) else NOT
 
 
 def verdict(how: str, wants: bool, rivals: Rivals) -> str:

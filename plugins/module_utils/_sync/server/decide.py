@@ -359,15 +359,13 @@ def _unanswered_remedy(facts: Facts) -> str | Question:
             return Question.STALE_CONNECTIONS
         return facts.stale or (
             f"On authentik {facts.server_version} a 405 means that the sync crashed: a member's account is gone at Google, an "
-            "address is held "
-            "by something else, Google refuses the provider's credentials, or a stored connection differs from Google's "
-            "record (then every sync of this kind fails until that row is deleted). See authentik's worker log and its "
-            "event log (system_exception)."
+            "address is held by something else, Google refuses the provider's credentials, or a stored connection differs from "
+            "Google's record (then every sync of this kind fails until that row is deleted). See authentik's worker log and "
+            "its event log (system_exception)."
         )
     return (
         f"On authentik {facts.server_version} the call waits for a worker: check that one is running (admin/workers). The sync "
-        "is queued and "
-        "may still run."
+        "is queued and may still run."
     )
 
 

@@ -128,9 +128,8 @@ class FullServerSync(DirectoryEngine):
         """See that a full sync can be started and would do something. Raises RunEnded, AuthentikError."""
         if not self.authentik.is_assigned(provider):
             raise RunEnded(
-                f"authentik would sync nothing: {_called(provider)} is not assigned to an application. Add it to an "
-                "application in authentik as "
-                "its backchannel provider.",
+                f"authentik would sync nothing: {_called(provider)} is not assigned to an application. Add it to an application "
+                "in authentik as its backchannel provider.",
                 "not_assigned",
             )
         run.prepare()
@@ -230,10 +229,9 @@ class FullServerSync(DirectoryEngine):
         )
         if found:
             raise RunEnded(
-                "These accounts at Google are protected, and a full sync would harm them: "
-                f"{listed(found)}. Nothing was sent. Give these users another e-mail in authentik, take them out of the "
-                "provider's scope, or "
-                "correct the property mapping; engine: direct leaves the accounts alone and syncs the others.",
+                f"These accounts at Google are protected, and a full sync would harm them: {listed(found)}. Nothing was sent. "
+                "Give these users another e-mail in authentik, take them out of the provider's scope, or correct the property "
+                "mapping; engine: direct leaves the accounts alone and syncs the others.",
                 "protected",
             )
 
@@ -285,16 +283,14 @@ class FullServerSync(DirectoryEngine):
                 self.progress.begin("wait for another full sync", 0)
                 self.warn(
                     f"A full sync of {_called(provider)} was running already. It was waited for, and then another one was "
-                    "started, since the "
-                    "first may have passed objects before they were changed."
+                    "started, since the first may have passed objects before they were changed."
                 )
             return False
 
         if not waiting.poll(free, deadline, FIRST_PAUSE_S, 1.5, LONGEST_PAUSE_S):
             raise RunEnded(
                 f"A full sync of {_called(provider)} is running already, and had not ended after {self.options.sync_timeout:g} "
-                "seconds. No other one was started. Run "
-                "the task again later, or raise sync_timeout.",
+                "seconds. No other one was started. Run the task again later, or raise sync_timeout.",
                 "already_running",
             )
 

@@ -249,10 +249,9 @@ class RowRun(FullSync):
         row = self.authentik.full_sync_row(self._uid)
         if row is None:
             raise RunEnded(
-                f"authentik {self.version} can only run a full sync again, and knows of none of provider {name} within the "
-                "last hours. Save the "
-                "provider once in authentik, which starts one (its schedule does, too, every four hours), or use engine: "
-                "direct.",
+                f"authentik {self.version} can only run a full sync again, and knows of none of provider {name} within the last "
+                "hours. Save the provider once in authentik, which starts one (its schedule does, too, every four hours), or "
+                "use engine: direct.",
                 "no_full_sync_yet",
             )
         self._row = row

@@ -11,11 +11,10 @@ from ..._authentik.errors import AuthentikError
 from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._google.errors import GoogleError
-from ..._objects.connection import first_row
+from ..._objects.connection import BY_ID, first_row, tie
 from ..._objects.difference import member_roles
 from ..._objects.record import held_text, is_at
 from ..._objects.target import Target
-from ..guard.ownership import BY_ID, tie
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory

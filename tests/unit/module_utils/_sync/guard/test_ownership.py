@@ -9,12 +9,10 @@ import itertools
 import pytest
 
 from ansible_collections.dirsync.authentik.plugins.module_utils._common.kind import GROUP, USER
+from ansible_collections.dirsync.authentik.plugins.module_utils._objects.connection import BY_ADDRESS, BY_ID, NOT
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.guard import ownership
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.guard.ownership import (
-    BY_ADDRESS,
-    BY_ID,
     CONTESTED,
-    NOT,
     OWN,
     THEIRS,
     UNDECIDED,
@@ -50,23 +48,6 @@ def test_every_case(how, wants, rivals):
     else:
         assert found != UNDECIDED
     assert (found == THEIRS) <= (not wants)
-
-
-@pytest.mark.parametrize(
-    ("row", "how"),
-    [
-        ({"google_id": "x", "attributes": {"id": "r1"}}, BY_ID),
-        ({"google_id": "r1", "attributes": {}}, BY_ID),
-        ({"google_id": "Ada@x.test", "attributes": {}}, BY_ADDRESS),
-        ({"google_id": "A@x.test", "attributes": None}, BY_ADDRESS),
-        ({"google_id": "ada@x.test", "attributes": {"id": "r0"}}, NOT),
-        ({"google_id": "b@x.test", "attributes": {}}, NOT),
-        (None, NOT),
-    ],
-)
-def test_how_a_connection_leads_to_a_record(row, how):
-    assert ownership.tie(row, RECORD) == how
-    assert ownership.tie(row, None) == NOT
 
 
 def test_the_mark_stands_beside_what_is_there():
