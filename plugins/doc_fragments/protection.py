@@ -16,7 +16,7 @@ options:
         unit, which begins with V(/) and counts with those below it (V(/Executives)); or V(group:) and the address of a group
         at Google, whose direct members count (V(group:leadership@example.com)).
       - The account that the run acts as and, unless O(allow_admins=true), every administrator are protected without an entry.
-      - Google must be readable: with an entry, the task fails if it is not.
+      - With an entry, the task fails if Google cannot be read.
       - An object that would do such a thing fails with C(code=protected), and the others go on.
     type: list
     elements: str

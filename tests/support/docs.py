@@ -108,8 +108,9 @@ def built(tree: Path) -> int:
         *(beside("antsibull-docs"), "collection", "--use-current", "--squash-hierarchy", "--fail-on-error"),
         *("--dest-dir", str(reference), "dirsync.authentik"),
     ]
-    done = subprocess.run(command, env=environment(tree), stdout=subprocess.DEVNULL, check=False)
+    done = subprocess.run(command, env=environment(tree), stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
+        print(done.stdout, file=sys.stderr)
         return done.returncode
     # It lists variables that a collection defines for Ansible itself, of which there are none; docs has a page of its own.
     (reference / "environment_variables.rst").unlink()
