@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._sync.direct import directory_planner
 from ansible_collections.dirsync.authentik.plugins.module_utils._sync.guard.safety_limits import parse_limit
 from tests.support.google import unvaried
 from tests.truth.whole import DOMAIN, Whole, lines, organisation
@@ -128,3 +129,34 @@ def test_a_ceiling_holds_for_all_shards_together(whole):
         after = whole.sandbox.google_state()
         more = sum(item["suspended"] for item in after["users"]) - sum(item["suspended"] for item in before["users"])
         assert more <= 5
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3])
+def test_an_account_of_somebody_who_is_listed_later_is_nobody_else_s(whole, monkeypatch, shards):
+    """Whose an account is does not depend on how far a run is: its owner may be in a later batch, or in another shard."""
+    monkeypatch.setattr(directory_planner, "BATCH", 5)
+    assert whole.sync().result["status"] == "synced"
+    first, last, address = "person-00", "person-50", f"person-50@{DOMAIN}"
+    owned = account(whole, address)
+    users = {user["username"]: user["pk"] for user in whole.sandbox.control("GET", "authentik/state")["users"]}
+    row = next(
+        row for row in whole.sandbox.control("GET", "authentik/state")["connections"] if row["obj"] == users[first]
+    )
+    whole.control("DELETE", f"authentik/connections/{row['id']}")
+    whole.control("DELETE", f"google/users/{first}@{DOMAIN}")
+    whole.control("PATCH", f"authentik/users/{users[last]}", {"email": f"moved@{DOMAIN}"})
+    whole.control("PATCH", f"authentik/users/{users[first]}", {"email": address})
+    for index in range(shards):
+        options = {"shard_index": index, "shard_count": shards} if shards > 1 else {}
+        whole.call(models=["user"], **options)
+        found = next(
+            user for user in whole.sandbox.control("GET", "google/state")["users"] if user["id"] == owned["id"]
+        )
+        assert (found["name"], found["suspended"]) == (owned["name"], owned["suspended"]), index
+    assert account(whole, f"moved@{DOMAIN}")["id"] == owned["id"]
+
+
+def account(whole, address):
+    return next(
+        user for user in whole.sandbox.control("GET", "google/state")["users"] if user["primaryEmail"] == address
+    )
