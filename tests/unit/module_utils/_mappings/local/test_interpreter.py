@@ -393,6 +393,8 @@ def test_a_process_that_stands_still_is_ended(process, monkeypatch):
     assert process.run(page({}), [(0, 0)])[0].kind == "ok"
     pid = process.pid
     os.kill(pid, signal.SIGSTOP)
+    # The signal arrives when the process is next looked at, which on a busy machine may be after its answer.
+    os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)
     (answer,) = process.run(page({}), [(0, 0)])
     assert answer.kind == "exceeded"
     assert not alive(pid)
