@@ -14,6 +14,7 @@ import random
 import pytest
 
 from tests.truth import directory_oracle
+from tests.truth.oracle import wants
 from tests.truth.machine import AUTHENTIK_FAULTS, GOOGLE_FAULTS
 from tests.truth.whole import DOMAIN, Whole, organisation
 
@@ -66,7 +67,7 @@ def drift(whole, chosen, number):
         address = f"{person}@{DOMAIN}"
         other = f"person-{chosen.randrange(PEOPLE):02}"
         group = f"Group {chosen.randrange(GROUPS):02}"
-        group_address = f"{directory_oracle.slug(group)}@{DOMAIN}"
+        group_address = wants("group", {"name": group})
         method, path, body = chosen.choice(
             [
                 ("PATCH", f"google/users/{address}", {"name": {"givenName": "Drifted"}}),

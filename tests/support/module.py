@@ -23,6 +23,8 @@ from ansible.module_utils import basic
 from ansible.module_utils.common import warnings as ansible_warnings
 from cryptography.hazmat.primitives import serialization
 
+from ansible_collections.dirsync.authentik.plugins.module_utils._google import session
+
 try:
     from ansible.module_utils.testing import patch_module_args
 except ImportError:  # ansible-core 2.18
@@ -77,8 +79,7 @@ def run_module(
     args = dict(params, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
     entry = importlib.import_module(f"{PACKAGE}.{module}")
     out = io.StringIO()
-    keys = mock.patch.object(serialization, "load_pem_private_key", _read_key)
-    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), keys, contextlib.redirect_stdout(out):
+    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), _constants(), contextlib.redirect_stdout(out):
         _forget_warnings()
         with contextlib.suppress(SystemExit):
             entry.main()
@@ -93,8 +94,25 @@ def module_run(result: dict[str, Any], output: str, failed: bool) -> ModuleRun:
     return ModuleRun(kept, output, failed, _texts(result.get("warnings", [])))
 
 
-# Reading a key checks its primes, which takes a third of a run, and the same few keys are read again and again.
+@contextlib.contextmanager
+def _constants() -> Iterator[None]:
+    """What is the same in each run, and takes a third of it, is made once: keys, whose primes are checked, and Google's API."""
+    with (
+        mock.patch.object(serialization, "load_pem_private_key", _read_key),
+        mock.patch.object(session.Session, "collections", _collections),
+    ):
+        yield
+
+
 _read_key = functools.lru_cache(maxsize=16)(serialization.load_pem_private_key)
+_made_of = session.Session.collections
+_made: dict[str, session.Collections] = {}
+
+
+def _collections(self: session.Session, endpoint: str) -> session.Collections:
+    if endpoint not in _made:
+        _made[endpoint] = _made_of(self, endpoint)
+    return _made[endpoint]
 
 
 @contextlib.contextmanager

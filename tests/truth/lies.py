@@ -267,6 +267,72 @@ LIES = (
         "report.changed = report.changed or bool(report.operations)",
         OF_CONNECTIONS,
     ),
+    Lie(
+        "an owner that is not asked",
+        UTILS + "_sync/guard/ownership.py",
+        "    return THEIRS if rivals.wanting or rivals.by_address else UNDECIDED\n",
+        "    return OWN\n",
+    ),
+    Lie(
+        "an owner that is not asked",
+        UTILS + "_sync/direct/observer.py",
+        "        return found == OWN\n",
+        "        return True\n",
+    ),
+    Lie(
+        "an owner that is not asked",
+        UTILS + "_sync/server/protection.py",
+        "    found = verdict(how, wants, rivals)\n",
+        "    found = OWN\n",
+    ),
+    Lie(
+        "two objects that get one record",
+        UTILS + "_sync/guard/claims.py",
+        "        return losing, lost_to\n",
+        "        return [], []\n",
+        WHOLE,
+    ),
+    Lie(
+        "a guard that is skipped",
+        UTILS + "_objects/protection.py",
+        "    why = standing(record, protection)\n    if not why:\n",
+        '    why = ""\n    if not why:\n',
+    ),
+    Lie(
+        "a guard that is skipped",
+        UTILS + "_objects/protection.py",
+        '    if record.get("isDelegatedAdmin"):\n',
+        "    if False:\n",
+        WHOLE,
+    ),
+    Lie(
+        "a guard that is skipped",
+        UTILS + "_objects/protection.py",
+        "    if deletes:\n        found.append(DELETE)\n",
+        "",
+        WHOLE,
+    ),
+    Lie(
+        "a limit that counts one cause less",
+        UTILS + "_sync/plan.py",
+        "        for plan in self.orphans:\n            for name, number in effects(plan).items():\n",
+        "        for plan in ():\n            for name, number in effects(plan).items():\n",
+        WHOLE,
+    ),
+    Lie(
+        "a limit that counts one cause less",
+        UTILS + "_sync/plan.py",
+        '        "renames": int(renames),\n',
+        '        "renames": int(renames and not suspends),\n',
+        WHOLE,
+    ),
+    Lie(
+        "a limit that stops nothing",
+        UTILS + "_sync/guard/safety_limits.py",
+        "        return self.planned > self.allowed\n",
+        "        return self.planned > self.allowed + 1\n",
+        WHOLE,
+    ),
 )
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from tests.contract.test_fault_matrix import FAULTS
-from tests.truth import oracle
+from tests.truth import harm, oracle
 from tests.truth.world import KEY_CONTENTS, KEY_FILE, PERMISSIONS, VERSIONS, World
 
 DOMAIN = "corp.example.com"
@@ -22,7 +22,7 @@ GROUPS = ("Team", "Staff")
 people = st.sampled_from(PEOPLE)
 # Ada by her primary key, too, and Bob under the name that he may get.
 asked_people = st.sampled_from([*PEOPLE, *PEOPLE, "6", "bobby"])
-groups = st.sampled_from([*GROUPS, *GROUPS, "Crew"])
+groups = st.sampled_from([*GROUPS, *GROUPS, "Crew", "Team!"])
 addresses = st.sampled_from([f"{name}{more}@{DOMAIN}" for name in PEOPLE for more in ("", ".new")])
 names = st.sampled_from(["Ada One", "Ada Two", "Mono", "Zoë van der Berg", "A  B"])
 
@@ -104,14 +104,23 @@ AUTHENTIK_CHANGES = (
     changes(
         "PATCH",
         each("users/{}", people),
-        st.builds(lambda email: {"email": email}, addresses | st.sampled_from(["outside@elsewhere.test", ""])),
+        st.builds(
+            lambda email: {"email": email},
+            addresses | st.sampled_from(["outside@elsewhere.test", "", f"admin@{DOMAIN}"]),
+        ),
     ),
+    # The primary key of somebody else.
+    changes("PATCH", st.just("users/robot"), st.just({"username": "6"})),
+    changes("PATCH", st.just("users/6"), st.just({"username": "robot"})),
     changes("PATCH", each("users/{}", people), st.builds(lambda active: {"is_active": active}, st.booleans())),
     changes("POST", each("groups/{}/members", groups), st.builds(lambda name: {"username": name}, people)),
     changes("DELETE", st.builds("groups/{}/members/{}".format, groups, people), nothing),
     # Names of groups are unique in authentik.
     changes("PATCH", st.just("groups/Team"), st.just({"name": "Crew"})),
     changes("PATCH", st.just("groups/Crew"), st.just({"name": "Team"})),
+    # Another name, and the same address.
+    changes("PATCH", st.just("groups/Staff"), st.sampled_from([{"name": "team"}, {"name": "Team!"}])),
+    changes("PATCH", st.sampled_from(["groups/team", "groups/Team!"]), st.just({"name": "Staff"})),
     changes("DELETE", st.just("groups/Team"), nothing),
     changes("POST", st.just("groups"), st.just({"name": "Team", "members": ["ada"]})),
     changes("PATCH", st.just("users/bob"), st.just({"username": "bobby"})),
@@ -143,6 +152,8 @@ GOOGLE_CHANGES = (
             [
                 {"name": {"givenName": "Drifted"}},
                 {"suspended": True},
+                {"isAdmin": True},
+                {"isDelegatedAdmin": True},
                 {"orgUnitPath": "/Staff"},
                 {"phones": [{"value": "1", "type": "work"}]},
             ]
@@ -398,7 +409,8 @@ class Truth(RuleBasedStateMachine):
         """One run, held against what the sandbox saw; returns its result."""
         world = self.world
         sandbox = world.sandbox
-        before = world.settled()["google"]["state"]
+        observed = world.settled()
+        before = observed["google"]["state"]
         quiet = not world.faults and not world.lacking
         sandbox.clear_requests()
         run = world.run(options, check)
@@ -411,6 +423,9 @@ class Truth(RuleBasedStateMachine):
         )
         tasks = [task for task in state["tasks"] if task["actor_name"].endswith("sync_objects")]
         oracle.check(evidence, world.secrets, tasks if quiet and not check and world.number >= (2025, 10) else None)
+        if evidence.direct or (quiet and options.get("verify") in (None, "auto", "google")):
+            names = {(evidence.kind, str(item["pk"])) for item in evidence.targets()}
+            harm.check(harm.Scene(options, before, google["state"], observed["authentik"]["state"], names))
         return run.result
 
 

@@ -80,10 +80,14 @@ class Evidence:
 
     def target(self) -> dict[str, Any] | None:
         """The object in authentik."""
+        found = self.targets()
+        return found[0] if len(found) == 1 else None
+
+    def targets(self) -> list[dict[str, Any]]:
+        """The objects that the identifier fits: only one of them can be meant."""
         key = "username" if self.kind == "user" else "name"
         asked = self.options["sync_object_id"]
-        found = [item for item in self.authentik[self.kind + "s"] if asked in (item[key], str(item["pk"]))]
-        return found[0] if found else None
+        return [item for item in self.authentik[self.kind + "s"] if asked in (item[key], str(item["pk"]))]
 
     def was_denied(self) -> bool:
         """Whether authentik answered the request for this one object that there is none: a fault, for it is there.
@@ -145,9 +149,7 @@ class Evidence:
             if "zz notes" in names:
                 fields["notes.value"] = "from authentik"
         else:
-            plain = unicodedata.normalize("NFKD", target["name"]).encode("ascii", "ignore").decode().lower()
-            slug = re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain)).strip("-_")
-            fields = {"email": f"{slug}@{DOMAIN}"}
+            fields = {"email": wants("group", target)}
             if any("zz" not in name for name in names):
                 fields["name"] = target["name"]
             if "zz description" in names:
@@ -160,6 +162,14 @@ class Evidence:
         address = self.wanted()[key]
         found = [item for item in state[self.kind + "s"] if item[key].lower() == address]
         return found[0] if found else None
+
+
+def wants(kind: str, item: dict[str, Any], domain: str = DOMAIN) -> str:
+    """The address that an object wants at Google, unless a property mapping gives another."""
+    if kind == "user":
+        return str(item["email"]).lower()
+    plain = unicodedata.normalize("NFKD", item["name"]).encode("ascii", "ignore").decode().lower()
+    return "{}@{}".format(re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", plain)).strip("-_"), domain)
 
 
 def flat(record: dict[str, Any] | None, fields: tuple[tuple[str, ...], ...]) -> dict[str, Any]:
@@ -388,7 +398,8 @@ def _status(evidence: Evidence) -> None:
     result, options = evidence.result, evidence.options
     status, target = result["status"], evidence.target()
     if target is None:
-        claim(status in ("failed", "out_of_scope"), "an object that is not there", status)
+        known = ("failed",) if evidence.targets() else ("failed", "out_of_scope")
+        claim(status in known, "an object that is not there, or one of two", status)
         return
     out = _out_of_scope(evidence, target)
     if status == "out_of_scope":
@@ -488,6 +499,14 @@ def _must_succeed(evidence: Evidence, target: dict[str, Any]) -> None:
     if not address.endswith("@" + DOMAIN) or address.startswith("@"):
         return
     if evidence.kind == "user" and not (wanted["name.givenName"] and wanted["name.familyName"]):
+        return
+    same = [
+        item
+        for item in evidence.authentik[evidence.kind + "s"]
+        if item["pk"] != target["pk"] and wants(evidence.kind, item) == address
+    ]
+    if same or any(item.get("isAdmin") or item.get("isDelegatedAdmin") for item in evidence.before["users"][1:]):
+        # Two want one record, or an administrator's is among them: see harm.py.
         return
     # Somebody else may hold the address, or have it as an alias, or a connection may lead to somebody else.
     holders = [

@@ -15,11 +15,11 @@ from hypothesis import currently_in_test_context, note
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, rule
 
-from tests.truth import SHARE, connection_oracle, directory_oracle
+from tests.truth import SHARE, connection_oracle, directory_oracle, harm
 from tests.truth.connection_oracle import claim
 from tests.truth.machine import DOMAIN, GROUPS, PEOPLE, Truth, addresses, group_addresses, told
 from tests.truth.test_truth import EACH_PART, EXAMPLES, run_part
-from tests.truth.whole import Whole
+from tests.truth.whole import ROOM, Whole
 from tests.truth.world import CONNECTION, DIRECTORY
 
 # What sequences of this machine run.
@@ -41,6 +41,9 @@ named = st.lists(
 )
 google_ids = addresses | st.sampled_from([f"admin@{DOMAIN}", f"nobody@{DOMAIN}", "outside@elsewhere.test"])
 checks = st.booleans()
+limits = st.dictionaries(
+    st.sampled_from(harm.COUNTED), st.sampled_from(["0", "1", "2", "0%", "100%"]), min_size=1, max_size=3
+).map(lambda given: {**ROOM, **given})
 verified = st.sampled_from(["auto", "auto", "google", "none"])
 
 Rule = dict[str, st.SearchStrategy[Any]]
@@ -57,15 +60,26 @@ DIRECTORIES: Rule = {
             "models": st.sampled_from([["user"], ["group"]]),
             "fail_on_objects": st.just(False),
             "mapping_evaluation": st.just("server"),
+            "protect": st.lists(addresses, min_size=1, max_size=1),
+            "allow_admins": st.just(True),
+            "adopt": st.just("never"),
         },
     ),
+    # None: whatever is planned may be done.
+    "limits": st.none() | limits,
     "check": checks,
 }
 OBJECTS: Rule = {
     "objects": named,
     "options": st.fixed_dictionaries(
         {"membership": st.sampled_from(["add", "exact", "ignore"])},
-        optional={"override_dry_run": st.just(True), "keep_members": st.just([]), "force": st.just(True)},
+        optional={
+            "override_dry_run": st.just(True),
+            "keep_members": st.just([]),
+            "force": st.just(True),
+            "safety_limits": limits,
+            "protect": st.lists(addresses, min_size=1, max_size=1),
+        },
     ),
     "check": checks,
 }
@@ -159,8 +173,9 @@ class TruthOfWhole(Truth):
 
     @drawing(**DIRECTORIES)
     @told
-    def sync_all(self, options: dict[str, Any], check: bool) -> None:
-        self.sync_directory({**options, "force": True}, check)
+    def sync_all(self, options: dict[str, Any], limits: dict[str, Any] | None, check: bool) -> None:
+        allowed = {"force": True} if limits is None else {"safety_limits": limits}
+        self.sync_directory({**options, **allowed}, check)
 
     @drawing(**OBJECTS)
     @told

@@ -13,7 +13,7 @@ from typing import Any
 from tests.sandbox.process import ControlError, Sandbox
 from tests.support.clock import running_faster
 from tests.support.module import ModuleRun, reaching, run_module
-from tests.truth import directory_oracle
+from tests.truth import directory_oracle, harm
 
 MODULE = "google_workspace_sync"
 DOMAIN = "corp.example.com"
@@ -117,8 +117,9 @@ class Whole:
             run = self.call(check, **files, **options)
             google_log, authentik_log = sandbox.google_requests(), sandbox.authentik_requests()
             after = sandbox.google_state()
+            scene = self._scene(options, before, after, authentik)
             # Connections as they are after the run: by them it is known whose account is whose.
-            authentik["connections"] = sandbox.control("GET", "authentik/state")["connections"]
+            authentik = dict(authentik, connections=sandbox.control("GET", "authentik/state")["connections"])
             evidence = directory_oracle.Evidence(
                 {**reaching(sandbox), **options},
                 check,
@@ -133,7 +134,26 @@ class Whole:
                 lines_if_any(f"{folder}/journal.jsonl"),
             )
         directory_oracle.check(evidence, self.secrets)
+        if not evidence.by_server or (self.quiet and options.get("verify") in (None, "auto", "google")):
+            harm.check(scene)
+        if not evidence.by_server and not evidence.idle:
+            harm.within_limits(scene, run.result)
         return run
+
+    def _scene(self, options: Json, before: Json, after: Json, authentik: Json) -> harm.Scene:
+        limits = {"safety_limits": self.safety_limits, "provider_id": self.sandbox.provider_id}
+        asked = options.get("objects")
+        names = None
+        if asked is not None:
+            wanted = {entry.partition(":")[2] or entry for entry in asked}
+            fields = {"user": "username", "group": "name"}
+            names = {
+                (kind, str(item["pk"]))
+                for kind, field in fields.items()
+                for item in authentik[kind + "s"]
+                if item[field] in wanted or str(item["pk"]) in wanted
+            }
+        return harm.Scene({**limits, **options}, before, after, authentik, names)
 
     def converged(self, **options: Any) -> ModuleRun:
         """A run that must bring everything in line, and one more, which must find it so; returns the first."""

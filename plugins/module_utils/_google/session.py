@@ -103,7 +103,7 @@ class Session:
         self._own = threading.local()
         self._sender: keyless.Sender | None = None
         self._signer = self._sign(endpoint)
-        self.service = Collections(self._build(endpoint))
+        self.service = self.collections(endpoint)
 
     def read(self, request: t.Any, what: str) -> Json:
         """Run a read and return its JSON object, repeating it while Google asks for patience. Raises GoogleError."""
@@ -262,8 +262,9 @@ class Session:
             "transient", f"Could not {what}: Google's answer is cut off or no JSON object.", "Try again later."
         )
 
-    def _build(self, endpoint: str) -> t.Any:
-        return self._libraries.build(
+    def collections(self, endpoint: str) -> Collections:
+        """The API at an endpoint, from the description that the library holds."""
+        service = self._libraries.build(
             "admin",
             "directory_v1",
             http=self._http(),
@@ -271,6 +272,7 @@ class Session:
             cache_discovery=False,
             client_options={"api_endpoint": endpoint},
         )
+        return Collections(service)
 
     def _sign(self, endpoint: str) -> t.Any:
         """The service account, whose token is asked for once, however many threads want it."""
