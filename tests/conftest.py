@@ -17,6 +17,7 @@ from tests.sandbox.pool import Sandboxes
 from tests.support.check import TIMES, Pace
 from tests.support.piecemeal import import_piecemeal
 from tests.support.tree import ROOT
+from tests.support.warm import INTERPRETER, Warm
 
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("no clock", deadline=None)
@@ -43,6 +44,18 @@ def sandboxes() -> Iterator[Sandboxes]:
     """A sandbox of each server version for this process: ``with sandboxes(dataset=…, authentik_version=…) as sandbox``."""
     with Sandboxes() as pool:
         yield pool
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_interpreter() -> Iterator[None]:
+    """``make check`` starts no Python anew for each task of a playbook: see warm.py."""
+    if TIMES not in os.environ:
+        yield
+        return
+    with Warm() as warm, pytest.MonkeyPatch.context() as patch:
+        if warm.interpreter:
+            patch.setenv(INTERPRETER, warm.interpreter)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

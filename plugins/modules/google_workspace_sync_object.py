@@ -126,7 +126,8 @@ options:
   out_of_scope:
     description:
       - What to do about an object that the provider does not sync (a service account, not in the filter group, left out by a
-        property mapping; with O(engine=direct) also one whose primary key authentik does not know, because it may be deleted).
+        property mapping; with O(engine=direct) also one whose primary key authentik does not know, because it may be deleted, if
+        O(lookup) says that it is a primary key or a connection to it is left).
     type: str
     default: warn
     choices: [warn, fail, ignore]

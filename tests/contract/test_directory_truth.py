@@ -14,8 +14,8 @@ import random
 import pytest
 
 from tests.truth import directory_oracle
-from tests.truth.oracle import wants
 from tests.truth.machine import AUTHENTIK_FAULTS, GOOGLE_FAULTS
+from tests.truth.oracle import wants
 from tests.truth.whole import DOMAIN, Whole, organisation
 
 PEOPLE, GROUPS = 24, 9

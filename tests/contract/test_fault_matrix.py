@@ -323,7 +323,6 @@ def test_direct(sandbox, no_waiting, in_sync, fault, operation, times):
     in_sync.update(NEEDED[operation])
 
 
-
 SERVER = [
     pytest.param(fault, operation, times, id=f"{fault.name}-{operation}-{'once' if times == 1 else 'ever'}")
     for operation in OPERATIONS

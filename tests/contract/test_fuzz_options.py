@@ -18,6 +18,7 @@ from ansible_collections.dirsync.authentik.plugins.module_utils._module import (
     google_arguments,
     provider_arguments,
 )
+from tests.support.check import share
 from tests.support.clock import pacing_faster
 from tests.support.google import unvaried
 from tests.support.module import reaching, run_module
@@ -192,7 +193,7 @@ def test_every_option_in_check_mode(sandbox, module, option, inner):
     key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"].splitlines()[3]
     sandbox.reset()
 
-    @fuzzed(examples_of(module, option, 24))
+    @fuzzed(examples_of(module, option, share(24)))
     @given(value=VALUES)
     def attempt(value):
         sandbox.clear_requests()
@@ -213,7 +214,7 @@ def test_every_option_for_real(sandbox, module, option, inner):
     """A clear error, or a run that did what it was asked: then there is nothing left for a second one to do."""
     key = json.loads(Path(sandbox.service_account_file).read_text())["private_key"].splitlines()[3]
 
-    @fuzzed(examples_of(module, option, 6))
+    @fuzzed(examples_of(module, option, share(6)))
     @given(value=VALUES)
     def attempt(value):
         sandbox.reset()

@@ -334,3 +334,35 @@ def test_an_inactive_user_gets_no_account(sandbox):
     assert mail("zoe") not in accounts(sandbox)
     assert one(sandbox, "zoe", create_inactive=True).result["status"] == "synced"
     assert accounts(sandbox)[mail("zoe")]["suspended"] is True
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_an_unknown_primary_key_may_be_a_mistyped_name(sandbox, check):
+    run = one(sandbox, "4711", check)
+    assert (run.failed, run.result["code"]) == (True, "authentik_not_found")
+    for lookup, value in (("pk", "4711"), ("uuid", "00000000-0000-4000-8000-000000000000")):
+        run = one(sandbox, value, check, lookup=lookup)
+        assert (run.failed, run.result["status"]) == (False, "out_of_scope")
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "nearest"),
+    [
+        ("user", "zoo", "zoe"),
+        ("user", "bose", "boss"),
+        ("user", "Zoe", "zoe"),
+        ("user", "zoe@corp.example.co", "zoe"),
+        ("user", "Zoe Exampel", "zoe"),
+        ("group", "boards", "board"),
+        ("group", "Board", "board"),
+    ],
+)
+@pytest.mark.parametrize("engine", ["direct", "server"])
+def test_an_unknown_name_names_the_nearest(sandbox, engine, model, name, nearest):
+    text = one(sandbox, name, model=model, engine=engine).result["msg"]
+    assert f"The nearest: {nearest}" in text
+
+
+def test_a_name_that_nothing_is_like_names_nobody(sandbox):
+    for name in ("qqqqqq", "???", "nobody@elsewhere.test"):
+        assert "nearest" not in one(sandbox, name).result["msg"]

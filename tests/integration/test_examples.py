@@ -18,7 +18,7 @@ import yaml
 
 from tests.sandbox.google.settings import ACCOUNT
 from tests.sandbox.process import Sandbox
-from tests.support.playbook import run_playbook
+from tests.support.playbook import interpreter, run_playbook
 from tests.support.tree import ROOT
 
 DATASET = {
@@ -141,7 +141,7 @@ def test_commands(sandbox, line):
             "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
             "AUTHENTIK_URL": sandbox.authentik_url,
             "AUTHENTIK_TOKEN": sandbox.authentik_token,
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "ANSIBLE_PYTHON_INTERPRETER": interpreter(),
         },
         capture_output=True,
         text=True,

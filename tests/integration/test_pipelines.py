@@ -22,6 +22,7 @@ import yaml
 from tests.integration.test_targets import WRITES
 from tests.sandbox.process import Sandbox
 from tests.support.module import PREFIXES
+from tests.support.playbook import interpreter
 from tests.support.tree import ROOT, copy_collection
 
 EXAMPLES = ROOT / "docs" / "examples"
@@ -82,7 +83,7 @@ class Runner:
             "GOOGLE_WORKSPACE_API_ENDPOINT": sandbox.google_api_endpoint,
             "ANSIBLE_COLLECTIONS_PATH": str(folder / ".collections"),
             "ANSIBLE_HOME": str(folder / ".ansible"),
-            "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
+            "ANSIBLE_PYTHON_INTERPRETER": interpreter(),
             "CI_PROJECT_DIR": str(folder),
         }
 

@@ -9,7 +9,6 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import pytest
 
 from ansible_collections.dirsync.authentik.plugins.action import google_workspace_sync as action
 from tests.support.module import PREFIXES, reaching, run_module
-from tests.support.playbook import PROGRAM
+from tests.support.playbook import PROGRAM, interpreter
 from tests.support.tree import ROOT
 
 DATASET = Path(__file__).parents[1] / "contract" / "dataset.json"
@@ -64,7 +63,7 @@ def on_a_terminal(sandbox, tmp_path, task="", options="", **environment):
         "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build"),
         "TERM": "xterm",
     }
-    command = [PROGRAM, "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}"]
+    command = [PROGRAM, "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={interpreter()}"]
     ours, theirs = pty.openpty()
     seen = bytearray()
 

@@ -17,7 +17,7 @@ import pytest
 
 from tests.sandbox.process import Sandbox
 from tests.support.module import PREFIXES, reaching, run_module
-from tests.support.playbook import run_playbook
+from tests.support.playbook import interpreter, run_playbook
 from tests.support.tree import ROOT
 
 PLAYBOOK = ROOT / "playbooks" / "sync_sharded.yml"
@@ -84,6 +84,7 @@ def run(
         ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"),
         ANSIBLE_COLLECTIONS_PATH=str(ROOT / ".build"),
         PATH=os.pathsep.join([str(Path(sys.executable).parent), kept["PATH"]]),
+        ANSIBLE_PYTHON_INTERPRETER=interpreter(),
         AUTHENTIK_URL=sandbox.authentik_url,
         AUTHENTIK_TOKEN=sandbox.authentik_token,
         GOOGLE_WORKSPACE_API_ENDPOINT=sandbox.google_api_endpoint,

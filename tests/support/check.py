@@ -46,6 +46,11 @@ class Step:
     failed: bool = False
 
 
+def share(usual: int) -> int:
+    """How many of so many examples are tried: all of them, in ``make check`` a third."""
+    return max(usual // 3, 2) if TIMES in os.environ else usual
+
+
 def steps() -> list[Step]:
     """The checks: ``ansible-test sanity`` on the oldest and the newest ansible-core that runs here, and the others."""
     sanity = [Step(f"sanity, ansible-core {core}", ("sanity", f"SANITY=--core {core} --ends")) for core in ends()]

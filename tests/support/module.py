@@ -79,7 +79,9 @@ def run_module(
     args = dict(params, _ansible_check_mode=check, _ansible_diff=diff, _ansible_remote_tmp="/tmp")
     entry = importlib.import_module(f"{PACKAGE}.{module}")
     out = io.StringIO()
-    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), _constants(), contextlib.redirect_stdout(out):
+    with _environment(env or {}), _as_on_a_target(), patch_module_args(args), _constants(), contextlib.redirect_stdout(
+        out
+    ):
         _forget_warnings()
         with contextlib.suppress(SystemExit):
             entry.main()
@@ -97,10 +99,8 @@ def module_run(result: dict[str, Any], output: str, failed: bool) -> ModuleRun:
 @contextlib.contextmanager
 def _constants() -> Iterator[None]:
     """What is the same in each run, and takes a third of it, is made once: keys, whose primes are checked, and Google's API."""
-    with (
-        mock.patch.object(serialization, "load_pem_private_key", _read_key),
-        mock.patch.object(session.Session, "collections", _collections),
-    ):
+    keys = mock.patch.object(serialization, "load_pem_private_key", _read_key)
+    with keys, mock.patch.object(session.Session, "collections", _collections):
         yield
 
 

@@ -18,9 +18,15 @@ import yaml
 from .module import PREFIXES, ModuleRun, module_run
 from .tree import ROOT
 from .venvs import beside
+from .warm import INTERPRETER
 
 PROGRAM = beside("ansible-playbook")
 CALLBACKS = Path(__file__).parent / "callbacks"
+
+
+def interpreter() -> str:
+    """The Python that runs modules: this one, or in ``make check`` one that starts faster (warm.py)."""
+    return os.environ.get(INTERPRETER) or sys.executable
 
 
 def empty_configuration() -> Path:
@@ -48,7 +54,7 @@ def run_playbook(
     """
     kept = {key: value for key, value in os.environ.items() if not key.startswith(PREFIXES)}
     own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_COLLECTIONS_PATH": str(ROOT / ".build")}
-    everything = json.dumps({"ansible_python_interpreter": sys.executable, **variables})
+    everything = json.dumps({"ansible_python_interpreter": interpreter(), **variables})
     return subprocess.run(
         [PROGRAM, "-i", "localhost,", "-c", "local", "-e", everything, str(playbook), *arguments],
         cwd=ROOT,

@@ -622,9 +622,7 @@ def same_prediction(predicted: Json, real: Json) -> None:
     stopped = real.get("code") == "guard"
     claim(predicted.get("code") == real.get("code"), "predicted code", predicted.get("code"), real.get("code"))
     # A run that its safety limits stop has done nothing; check mode shows what they stopped.
-    claim(
-        stopped or predicted["counts"] == real["counts"], "predicted counts", predicted["counts"], real["counts"]
-    )
+    claim(stopped or predicted["counts"] == real["counts"], "predicted counts", predicted["counts"], real["counts"])
     claim(predicted["changed"] == real["changed"], "predicted changed", predicted["changed"], real["changed"])
     claim(predicted["status"] == real["status"], "predicted status", predicted["status"], real["status"])
     for key in ("safety_limits", "plan"):

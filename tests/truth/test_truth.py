@@ -16,10 +16,10 @@ ASKED = "TRUTH_EXAMPLES" in os.environ
 EXAMPLES = int(os.environ.get("TRUTH_EXAMPLES", "200"))
 STEPS = int(os.environ.get("TRUTH_STEPS", "12"))
 ONLY_THE_VERDICT = os.environ.get("TRUTH_SHRINK") == "no"
-# Parts of the budget, which need not run in one process, each with a seed of its own. ``make check`` runs the first one.
+# Parts of the budget, which need not run in one process, each with a seed of its own.
 PARTS = 1 if ASKED else 5
 EACH_PART = pytest.mark.parametrize(
-    "part", [pytest.param(part, marks=[pytest.mark.everything] if part else []) for part in range(PARTS)]
+    "part", [pytest.param(part, marks=[] if ASKED else [pytest.mark.everything]) for part in range(PARTS)]
 )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import typing as t
 import uuid
@@ -20,6 +21,8 @@ _LOOKUPS_OF = {USER: ("pk", "uuid", "username", "email", "name"), GROUP: ("pk", 
 Found = t.Tuple[str, t.List[Json]]
 _SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
 
+# How many characters of an unknown name are searched for, and how many similar names are told.
+SEARCHED, MOST_NEAR = 2, 3
 # Longer than any name or address that authentik takes.
 LONGEST_NAME = 512
 
@@ -89,13 +92,35 @@ def find(authentik: Authentik, kind: Kind, value: str, lookup: str, option: str 
     data = _find_user(authentik, value, lookup) if kind == USER else _find_group(authentik, value, lookup)
     if data is None:
         by = "" if lookup == "auto" else f" by {lookup}"
+        near = [] if is_primary_key(kind, value, lookup) else nearest(authentik, kind, value)
         raise AuthentikError(
             "not_found",
             "authentik has no %s '%s' (looked up%s)." % (kind, value, by or " automatically"),
-            "Check %s and lookup; upper and lower case differ. authentik gives the same answer if the token's user may "
-            "not view the %s. Nothing was sent to be synced." % (option, kind),
+            "%sCheck %s and lookup; upper and lower case differ. authentik gives the same answer if the token's user may "
+            "not view the %s. Nothing was sent to be synced."
+            % ("The nearest: %s. " % ", ".join(near) if near else "", option, kind),
         )
     return Target(kind, data)
+
+
+def nearest(authentik: Authentik, kind: Kind, value: str) -> list[str]:
+    """What objects with similar names and e-mails are called, the most similar first; for one request.
+
+    authentik searches for parts of texts: those that share the beginning of the value are compared with it.
+    """
+    beginning = (re.findall(r"\w+", value) or [""])[0][:SEARCHED]
+    try:
+        found = authentik.similar(kind, beginning) if beginning else []
+    except AuthentikError:
+        return []
+    names = {
+        str(item[field]).lower(): _name(item)
+        for item in found
+        for field in ("username", "email", "name")
+        if item.get(field)
+    }
+    close = difflib.get_close_matches(value.lower(), names, MOST_NEAR)
+    return list(dict.fromkeys(names[name] for name in close))
 
 
 def is_primary_key(kind: Kind, value: str, lookup: str) -> bool:

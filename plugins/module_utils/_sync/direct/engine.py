@@ -94,7 +94,7 @@ class DirectSync(Engine):
         try:
             target, rule = self._find_target(provider)
         except AuthentikError as exc:
-            if exc.kind != "not_found" or not is_primary_key(request.kind, request.object_id, request.lookup):
+            if exc.kind != "not_found" or not self._existed(provider):
                 raise
             outcome.object = described(request.kind, request.object_id, None, False)
             outcome.leave_out(f"{exc} It is left alone at Google.", request.out_of_scope, self.warn)
@@ -104,6 +104,16 @@ class DirectSync(Engine):
             outcome.leave_out(text, request.out_of_scope, self.warn)
             return None
         return target, first_row(self.authentik.connections(request.kind, int(provider["pk"]), target.pk))
+
+    def _existed(self, provider: Json) -> bool:
+        """Whether what authentik does not know was an object once: by what the caller says, or by a connection that is left."""
+        request = self.request
+        if not is_primary_key(request.kind, request.object_id, request.lookup):
+            return False
+        # A value that nobody called a primary key may as well be a mistyped name.
+        return request.lookup != "auto" or bool(
+            self.authentik.connections(request.kind, int(provider["pk"]), request.object_id)
+        )
 
     def _evaluate(self, run: DirectContext, target: Target, question: Question) -> Evaluated:
         try:
