@@ -23,8 +23,6 @@ from ansible.module_utils import basic
 from ansible.module_utils.common import warnings as ansible_warnings
 from cryptography.hazmat.primitives import serialization
 
-from ansible_collections.dirsync.authentik.plugins.module_utils._google import session
-
 try:
     from ansible.module_utils.testing import patch_module_args
 except ImportError:  # ansible-core 2.18
@@ -36,6 +34,7 @@ except ImportError:  # ansible-core 2.18
 
 
 PACKAGE = "ansible_collections.dirsync.authentik.plugins.modules"
+UTILS = "ansible_collections.dirsync.authentik.plugins.module_utils"
 # What the modules read from the environment: a test sees only what it sets itself.
 PREFIXES = ("AUTHENTIK_", "DIRSYNC_", "GCP_", "GOOGLE_WORKSPACE_")
 
@@ -99,20 +98,23 @@ def module_run(result: dict[str, Any], output: str, failed: bool) -> ModuleRun:
 @contextlib.contextmanager
 def _constants() -> Iterator[None]:
     """What is the same in each run, and takes a third of it, is made once: keys, whose primes are checked, and Google's API."""
+    # The collection is importable where tests run, and not where only a playbook is run.
+    session = importlib.import_module(f"{UTILS}._google.session").Session
+    made_of = session.collections
+
+    def collections(self: Any, endpoint: str) -> Any:
+        if endpoint not in _collections:
+            _collections[endpoint] = made_of(self, endpoint)
+        return _collections[endpoint]
+
     keys = mock.patch.object(serialization, "load_pem_private_key", _read_key)
-    with keys, mock.patch.object(session.Session, "collections", _collections):
+    with keys, mock.patch.object(session, "collections", collections):
         yield
 
 
 _read_key = functools.lru_cache(maxsize=16)(serialization.load_pem_private_key)
-_made_of = session.Session.collections
-_made: dict[str, session.Collections] = {}
-
-
-def _collections(self: session.Session, endpoint: str) -> session.Collections:
-    if endpoint not in _made:
-        _made[endpoint] = _made_of(self, endpoint)
-    return _made[endpoint]
+# By endpoint.
+_collections: dict[str, Any] = {}
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from __future__ import annotations
 import typing as t
 
 from .._common.types import Json
-from .record import address_of
+from .record import address_of, addresses_of
 
 # How a connection leads to a record.
 BY_ID, BY_ADDRESS, NOT = "by_id", "by_address", "not"
@@ -38,8 +38,7 @@ def connected_id(row: Json | None) -> str:
 
 def leads_to(row: Json, record: Json, earlier: Json | None = None) -> bool:
     """Whether authentik, using the row's google_id, reaches this very record."""
-    names = {str(record.get("id")).lower(), address_of(record).lower()}
-    names.update(str(item).lower() for item in record.get("aliases") or [])
+    names = {str(record.get("id")).lower(), *addresses_of(record)}
     if earlier is not None and earlier.get("id") == record.get("id"):
         # Google keeps the old address as an alias, and may not show it yet.
         names.add(address_of(earlier).lower())

@@ -14,6 +14,7 @@ import typing as t
 
 from .._common.kind import USER, Kind
 from .._common.types import Json
+from .record import addresses_of
 
 USER_WRITABLE = frozenset(
     (
@@ -70,7 +71,7 @@ def comparable(kind: Kind, resource: Json | None, own: t.AbstractSet[str] = froz
     flat: Json = {}
     if not resource:
         return flat
-    own = own | own_addresses(resource)
+    own = own | addresses_of(resource)
     for field in sorted((writable(kind) | OBSERVED_ONLY).intersection(resource)):
         value = _normal(field, resource[field], own)
         if isinstance(value, dict):
@@ -98,7 +99,7 @@ def changes(kind: Kind, before: Json | None, after: Json | None) -> list[Json]:
 def unmet(kind: Kind, desired: Json, observed: Json | None) -> list[Json]:
     """Where an observed state is not what is wanted: {path, before: observed, after: wanted}, managed fields only."""
     # An address that is one of the account's own on either side is an entry of the server's making on both.
-    own = own_addresses(desired) | own_addresses(observed or {})
+    own = addresses_of(desired) | addresses_of(observed)
     wanted = comparable(kind, {key: value for key, value in desired.items() if key in writable(kind)}, own)
     found = comparable(kind, observed, own)
     return [
@@ -106,14 +107,6 @@ def unmet(kind: Kind, desired: Json, observed: Json | None) -> list[Json]:
         for path in sorted(wanted)
         if not _same(path, found.get(path), wanted[path])
     ]
-
-
-def own_addresses(resource: Json) -> set[str]:
-    """The address of a resource and its aliases, in lower case."""
-    names = [resource.get("primaryEmail"), resource.get("email")]
-    aliases = resource.get("aliases")
-    names.extend(aliases if isinstance(aliases, list) else [])
-    return {str(item).lower() for item in names if item}
 
 
 def member_key(member: Json) -> str:

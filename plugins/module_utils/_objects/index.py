@@ -17,7 +17,7 @@ import zlib
 from .._common.kind import Kind
 from .._common.types import Json
 from .connection import connected_id
-from .record import address_of
+from .record import address_of, addresses_of
 
 
 class Pages:
@@ -60,8 +60,6 @@ class RecordIndex:
     def add(self, record: Json) -> None:
         """Keep a record; a newer one takes the place of an older."""
         own_id = str(record.get("id") or "")
-        names = [str(record.get("primaryEmail") or record.get("email") or "").lower()]
-        names.extend(str(item).lower() for item in record.get("aliases") or [])
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"))
         with self._lock:
             place = self._places.get(own_id) if own_id else None
@@ -72,9 +70,8 @@ class RecordIndex:
                 self._records[place] = text
             if own_id:
                 self._places[sys.intern(own_id)] = place
-            for name in names:
-                if name:
-                    self._by_address[sys.intern(name)] = place
+            for name in addresses_of(record):
+                self._by_address[sys.intern(name)] = place
 
     def get(self, key: str) -> Json | None:
         """The record with this id, address or alias, or None."""

@@ -15,7 +15,7 @@ import typing as t
 from .._common.errors import Refused
 from .._common.kind import USER, Kind
 from .._common.types import Json
-from .difference import own_addresses
+from .record import addresses_of
 
 TAKE_OVER = "take it over"
 DELETE = "delete it"
@@ -181,12 +181,6 @@ class Protected(Exception):
             else "make the change in Google's Admin console"
         )
         return f"{change}; else correct the user or the property mapping in authentik."
-
-
-def addresses_of(record: Json) -> set[str]:
-    """Every address that leads to an account, in lower case; those that Google adds for alias domains included."""
-    more = record.get("nonEditableAliases")
-    return own_addresses(record) | {str(item).lower() for item in (more if isinstance(more, list) else []) if item}
 
 
 def address_text(record: Json) -> str:

@@ -4,12 +4,25 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from .._common.types import Json
 
 
 def address_of(record: Json | None) -> str:
     """A record's address as Google writes it; empty if it has none."""
     return str((record or {}).get("primaryEmail") or (record or {}).get("email") or "")
+
+
+def addresses_of(record: Json | None) -> set[str]:
+    """Every address that leads to a record, in lower case: its own, its aliases, and those that Google adds for alias domains."""
+    found = record or {}
+    more = [item for name in ("aliases", "nonEditableAliases") for item in _listed(found.get(name))]
+    return {str(item).lower() for item in (found.get("primaryEmail"), found.get("email"), *more) if item}
+
+
+def _listed(value: t.Any) -> t.Sequence[t.Any]:
+    return value if isinstance(value, list) else ()
 
 
 def is_at(record: Json | None, address: str) -> bool:

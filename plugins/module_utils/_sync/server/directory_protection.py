@@ -14,8 +14,8 @@ from ..._common.kind import GROUP, KINDS, USER
 from ..._common.types import Json
 from ..._mappings.desired import evaluate
 from ..._objects.connection import connected_id
-from ..._objects.protection import Protected, Protection, addresses_of, listed, standing
-from ..._objects.record import address_of
+from ..._objects.protection import Protected, Protection, listed, standing
+from ..._objects.record import address_of, addresses_of
 from ..._objects.target import Target
 from .protection import harm_unknown
 from .snapshot import Objects, Snapshot

@@ -16,8 +16,8 @@ from ..._common.types import Json
 from ..._google.errors import GoogleError
 from ..._mappings.desired import MappingProblem, default_address
 from ..._objects.connection import BY_ADDRESS, BY_ID, proves, tie
-from ..._objects.protection import Protected, Protection, addresses_of, check, standing
-from ..._objects.record import address_of, is_at
+from ..._objects.protection import Protected, Protection, check, standing
+from ..._objects.record import address_of, addresses_of, is_at
 from ..._objects.target import Target
 from ..guard.ownership import NO_RIVALS, OWN, UNDECIDED, contested_text, undecided_text, verdict
 from ..rivals import connected_rivals

@@ -10,7 +10,7 @@ import typing as t
 from ..._common.kind import GROUP, USER, Kind
 from ..._common.types import Json
 from ..._mappings.desired import default_address
-from ..._objects.difference import own_addresses
+from ..._objects.record import addresses_of
 from ..._objects.target import Target, scope
 
 Key = t.Tuple[Kind, str]
@@ -96,7 +96,7 @@ class Records:
         text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
         known = self._earlier._texts.get(own_id) if self._earlier is not None else None
         self._texts[own_id] = known if known is not None and known == text else text
-        for address in own_addresses(record):
+        for address in addresses_of(record):
             self._ids[address] = own_id
 
     def get(self, key: str) -> Json | None:

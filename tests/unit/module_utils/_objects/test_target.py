@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -29,6 +30,10 @@ class People:
     def users(self, **filters):
         self.asked.append(filters)
         return [item for item in self.people if all(item.get(key) == value for key, value in filters.items())]
+
+    def similar(self, kind, text):
+        assert kind is USER
+        return [item for item in self.people if text.lower() in json.dumps(item).lower()]
 
 
 ADA = {"pk": 6, "username": "ada", "email": "ada@x.test", "name": "Ada", "uuid": UUID}
@@ -90,6 +95,27 @@ def test_digits_with_zeros_before_them_are_no_key():
     people: Any = People(ADA)
     with pytest.raises(AuthentikError, match="no user '006'"):
         target.find(people, USER, "006", "auto")
+
+
+@pytest.mark.parametrize(
+    ("value", "nearest"),
+    [
+        ("adda", "ada"),
+        ("ADA", "ada"),
+        ("adah@x.test", "ada"),
+        ("grcae", "grace"),
+        ("gracf", "grace, grace2"),
+        ("zzz", ""),
+    ],
+)
+def test_the_nearest_are_named(value, nearest):
+    more = (
+        {**ADA, "pk": pk, "username": name, "email": "", "name": name} for pk, name in ((7, "grace"), (8, "grace2"))
+    )
+    people: Any = People(ADA, *more)
+    with pytest.raises(AuthentikError) as caught:
+        target.find(people, USER, value, "auto")
+    assert str(caught.value).partition("The nearest: ")[2].partition(". ")[0] == nearest
 
 
 def test_a_uuid_that_is_a_username_of_another_is_ambiguous():
