@@ -17,7 +17,7 @@ from tests.sandbox.pool import Sandboxes
 from tests.support.check import TIMES, Pace
 from tests.support.piecemeal import import_piecemeal
 from tests.support.tree import ROOT
-from tests.support.warm import INTERPRETER, Warm
+from tests.support.warm import Warm
 
 # How long an example takes says something about the machine, and nothing about the code.
 settings.register_profile("no clock", deadline=None)
@@ -53,8 +53,8 @@ def warm_interpreter() -> Iterator[None]:
         yield
         return
     with Warm() as warm, pytest.MonkeyPatch.context() as patch:
-        if warm.interpreter:
-            patch.setenv(INTERPRETER, warm.interpreter)
+        for name, value in warm.environment.items():
+            patch.setenv(name, value)
         yield
 
 

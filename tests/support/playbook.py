@@ -18,10 +18,9 @@ import yaml
 from .module import PREFIXES, ModuleRun, module_run
 from .tree import ROOT
 from .venvs import beside
-from .warm import INTERPRETER
+from .warm import ARCHIVED, ARCHIVES, CALLBACKS, INTERPRETER
 
 PROGRAM = beside("ansible-playbook")
-CALLBACKS = Path(__file__).parent / "callbacks"
 
 
 def interpreter() -> str:
@@ -70,7 +69,7 @@ def keeping_results(file: Path) -> dict[str, str]:
     """The environment in which ansible-playbook also writes each task's result into a file."""
     return {
         "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
-        "ANSIBLE_CALLBACKS_ENABLED": "results",
+        "ANSIBLE_CALLBACKS_ENABLED": ",".join(["results", *([ARCHIVES] if ARCHIVED in os.environ else [])]),
         "RESULTS_FILE": str(file),
     }
 

@@ -5,8 +5,8 @@
 Ansible starts a Python for each task, and three quarters of the time of a short task is spent on importing what every task
 imports. ``Warm`` starts one process that imports it once; its ``interpreter`` is a program that Ansible can call as a Python,
 and lets that process fork itself, with the caller's arguments, environment, folder and standard streams. What is run is the
-same: the module, and all of ansible.module_utils, still come from the archive that Ansible made. ``make check`` runs playbooks
-so; ``make test`` starts a Python of its own for each task, as Ansible does.
+same: the module, and all of ansible.module_utils, still come from the archive that Ansible made; it makes each archive once, and
+not for each ansible-playbook. ``make check`` runs playbooks so; ``make test`` starts a Python of its own for each task, as Ansible does.
 """
 
 from __future__ import annotations
@@ -33,6 +33,9 @@ from .tree import ROOT
 
 # Where playbook.py finds it.
 INTERPRETER = "TESTS_INTERPRETER"
+# The plugin that keeps archives, and where it finds the folder.
+ARCHIVES, ARCHIVED = "archives", "TESTS_ARCHIVES"
+CALLBACKS = Path(__file__).parent / "callbacks"
 IMPORTED = (
     *("argparse", "asyncio", "concurrent.futures", "ctypes", "dataclasses", "decimal", "email.mime.multipart", "fcntl"),
     *(
@@ -87,6 +90,18 @@ class Warm:
     """
 
     interpreter: str | None = None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What lets playbooks run faster; empty where it could not be started."""
+        if self.interpreter is None:
+            return {}
+        return {
+            INTERPRETER: self.interpreter,
+            ARCHIVED: os.path.join(self._folder, "archives"),
+            "ANSIBLE_CALLBACK_PLUGINS": str(CALLBACKS),
+            "ANSIBLE_CALLBACKS_ENABLED": ARCHIVES,
+        }
 
     def __enter__(self) -> Warm:
         self._folder = tempfile.mkdtemp(prefix="warm-")

@@ -23,6 +23,7 @@ import pytest
 import yaml
 
 from tests.sandbox.process import Sandbox
+from tests.support.check import share
 from tests.support.google import unvaried
 from tests.support.module import PACKAGE, ModuleRun, reaching, run_module
 from tests.support.tree import ROOT
@@ -386,7 +387,7 @@ def test_an_exception_anywhere(sandboxes, tmp_path, name, place):
     wanted = shape(state_of(sandbox, scenario))
     assert (wanted != shape(before)) == scenario.writes
     assert counting.seen
-    for number, late, error in trials(counting, place, MOST if scenario.engine else MOST_OF_OTHERS):
+    for number, late, error in trials(counting, place, share(MOST if scenario.engine else MOST_OF_OTHERS)):
         before = prepare(sandbox, tmp_path, scenario)
         found = run(sandbox, tmp_path, scenario, at(Point(number, error, late)))
         what = described(number, late, error, place, counting)
@@ -404,7 +405,7 @@ def test_an_exception_anywhere_in_check_mode(sandboxes, tmp_path, name, place):
     predicted = bool(clean.result.get("changed"))
     assert predicted == scenario.writes
     judge_check(scenario, clean, (before, state_of(sandbox, scenario)), writes_of(sandbox), predicted, "clean")
-    for number, late, error in trials(counting, place, MOST_OF_OTHERS):
+    for number, late, error in trials(counting, place, share(MOST_OF_OTHERS)):
         # Nothing is written, so that one beginning serves all.
         sandbox.clear_requests()
         found = run(sandbox, tmp_path, scenario, at(Point(number, error, late)), check=True)
