@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from tests.support.module import reaching, run_module
 from tests.truth import directory_oracle
 from tests.truth.whole import DOMAIN, Whole
 
@@ -116,19 +117,37 @@ def test_no_mapping_can_be_evaluated(whole):
 
 
 @pytest.mark.parametrize("shards", [1, 2, 5])
-def test_an_account_that_is_somebody_else_s_by_now(whole, shards):
-    """bob left, and ada has his address: his old account is hers to be, whichever shard each of them is in."""
+def test_an_account_whose_address_somebody_else_wants_by_now(whole, shards):
+    """bob left, and ada has his address: nothing is done about his account, in whichever shard each of them is."""
+    before = {item["primaryEmail"]: item for item in whole.sandbox.google_state()["users"]}[mail("bob")]
     leave(whole, "bob")
     whole.control("DELETE", "authentik/users/ada")
     whole.control("POST", "authentik/users", {"username": "ada", "name": "Ada Two", "email": mail("bob")})
     whole.control("POST", "authentik/groups/Everybody/members", {"username": "ada"})
-    told = []
-    for index in range(shards):
-        run = whole.call(shard_index=index, shard_count=shards, **ALL) if shards > 1 else whole.sync(**ALL)
-        told += run.result["orphans"]
+
+    def everything():
+        runs = [
+            whole.call(shard_index=index, shard_count=shards, **ALL) if shards > 1 else whole.sync(**ALL)
+            for index in range(shards)
+        ]
+        told = [item for run in runs for item in run.result["orphans"]]
+        failed = [item for run in runs for item in run.result["failed_objects"]]
+        return told, failed
+
+    told, failed = everything()
     assert alive(whole) == EVERYBODY
-    assert [item["action"] for item in told] == ["unlinked"]
+    assert {item["primaryEmail"]: item for item in whole.sandbox.google_state()["users"]}[mail("bob")] == before
+    assert [item["action"] for item in told] == [None]
     assert "somebody else in scope" in told[0]["why"]
+    assert [(item["name"], item["code"]) for item in failed] == [("ada", "conflict")]
+    assert "user bob" in failed[0]["msg"]
+    # The remedy.
+    options = {"state": "absent", "sync_object_model": "user", "sync_object_id": "bob"}
+    parted = run_module({**reaching(whole.sandbox), **options}, module="google_workspace_connection")
+    assert parted.result["changed"]
+    told, failed = everything()
+    assert (told, failed) == ([], [])
+    assert alive(whole) == EVERYBODY
 
 
 def test_two_connections_of_one_person(whole):

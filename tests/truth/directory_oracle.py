@@ -597,7 +597,7 @@ def _holds_what_is_wanted(evidence: Evidence) -> None:
 
 
 def _members(evidence: Evidence, item: Json, record: Json) -> None:
-    accounts = evidence.accounts_after
+    accounts = {user["primaryEmail"].lower(): user["id"] for user in evidence.after["users"]}
     members_here = set(item["users"])
     people = [person for person in evidence.authentik["users"] if person["pk"] in members_here]
     there = members(record)

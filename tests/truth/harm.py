@@ -68,6 +68,10 @@ class Scene:
         found = [item for item in self.authentik[kind + "s"] if self.in_scope(kind, item)]
         return {str(item["pk"]) for item in found if self.address(kind, item) == address.lower()}
 
+    def synced(self, kind: str) -> set[str]:
+        """The primary keys of the objects in scope."""
+        return {str(item["pk"]) for item in self.authentik[kind + "s"] if self.in_scope(kind, item)}
+
     def connected(self, kind: str, record: Json) -> tuple[set[str], set[str]]:
         """The primary keys of the objects connected with a record: by its immutable id, and by its address alone."""
         by_id, by_address = set(), set()
@@ -108,6 +112,9 @@ def check(scene: Scene) -> None:
             owners = scene.owners(kind, record)
             claim(bool(owners), "a record was written that is nobody's", kind, record, now)
             claim(scene.name(kind, owners), "a record of an object that nobody named was written", kind, record, owners)
+            ended = now is None or (bool(now.get("suspended")) and not record.get("suspended"))
+            synced = owners & scene.synced(kind)
+            claim(bool(synced) or ended, "a record of an object out of scope was written", kind, record, now, owners)
         _created(scene, kind)
     _protected(scene)
 

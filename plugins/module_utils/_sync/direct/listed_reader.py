@@ -44,7 +44,6 @@ class ListedReader(Reader):
         # Who claims an account in this run; see guard/claims.py.
         self.holder_of: t.Callable[[str], tuple[str, int] | None] = lambda record_id: None
         self._addresses: dict[Kind, dict[str, list[str]]] = {}
-        self._scoped: dict[Kind, set[str]] = {}
         self._indexing = threading.Lock()
         self._absent: set[tuple[Kind, str]] = set()
         # Id and address of each, by either: all that members are found by.
@@ -108,11 +107,11 @@ class ListedReader(Reader):
         return found is not None and found[0] == pk
 
     def owners(self, kind: Kind, record: Json) -> list[str]:
-        """The primary keys of the objects in scope whose connection leads to a record."""
+        """The primary keys of the objects whose connection leads to a record, those out of scope included: it is theirs still."""
         return [
             pk
             for pk in self.rows[kind].owners(record)
-            if pk in self._in_scope(kind) and any(tie(row, record) != NOT for row in self.rows[kind].of(pk))
+            if any(tie(row, record) != NOT for row in self.rows[kind].of(pk))
         ]
 
     def called(self, kind: Kind, pk: str) -> str:
@@ -124,22 +123,16 @@ class ListedReader(Reader):
         """The primary keys of the objects in scope that have an address unless a mapping gives another."""
         return self._by_address(kind).get(address.lower(), []) if address else []
 
-    def _in_scope(self, kind: Kind) -> set[str]:
-        self._by_address(kind)
-        return self._scoped[kind]
-
     def _by_address(self, kind: Kind) -> dict[str, list[str]]:
         with self._indexing:
             if kind not in self._addresses:
                 found: dict[str, list[str]] = {}
-                scoped: set[str] = set()
                 for page in self.pages(kind):
                     for target in (Target(kind, data) for data in page):
                         if scope(self.provider, target) is None:
-                            scoped.add(sys.intern(target.pk))
                             own = default_address(target, self.provider).lower()
                             found.setdefault(sys.intern(own), []).append(sys.intern(target.pk))
-                self._addresses[kind], self._scoped[kind] = found, scoped
+                self._addresses[kind] = found
             return self._addresses[kind]
 
     def _sharing(self, target: Target, address: str) -> tuple[str, ...]:

@@ -161,9 +161,16 @@ class Orphans:
             record = self._record(kind, row)
             own_id = "" if record is None else str(record.get("id"))
             reason = rule
-            if own_id in self._claims[kind] or own_id in self._snapshot.claimed[kind]:
+            if own_id in self._claims[kind]:
                 record = None
                 reason += "; the account belongs to somebody else in scope by now"
+            elif record is not None and self._is_wanted(kind, pk, record):
+                reason += (
+                    f"; somebody else in scope wants the address {kind.address(record)}, so that nothing is done about the account. If "
+                    f"it is to be theirs, remove the connection of {target} (google_workspace_connection, state: absent)"
+                )
+                found[str(row.get("id"))] = Orphan(self._run, kind, pk, target.name, [row], None, reason, certain=False)
+                continue
             elif record is not None and tie(row, record) != BY_ID and not self._is_marked(record, data):
                 reason += (
                     f"; its connection knows only the address {kind.address(record)}, which can be somebody else's by now, so that "
@@ -176,6 +183,11 @@ class Orphans:
             else:
                 found[own_id] = Orphan(self._run, kind, pk, target.name, [row], record, reason)
         return list(found.values())
+
+    def _is_wanted(self, kind: Kind, pk: str, record: Json) -> bool:
+        """Whether another object in scope, of any shard, wants a record or its address, and has not got it."""
+        others = [other for other in self._reader.sharing(kind, kind.address(record)) if other != pk]
+        return bool(others) or str(record.get("id")) in self._snapshot.claimed[kind]
 
     def _is_marked(self, record: Json, data: Json) -> bool:
         """Whether an external id shows that an account is an object's."""
