@@ -49,8 +49,7 @@ def _insecure_inverted(*names: str) -> bool:
 
 def _passwords(url: str) -> list[str]:
     """What stands for a password in a URL, which is refused and must not be printed all the same."""
-    found = re.search(r"//[^/?#@]*:([^/?#@]+)@", url)
-    return [found.group(1)] if found else []
+    return re.findall(r"//[^/?#@]*:([^/?#@]+)@", url)
 
 
 def authentik_arguments() -> Json:
@@ -131,10 +130,7 @@ def _unsent(outcome: Result) -> Json:
 
 
 class Module(AnsibleModule):
-    """For modules with options inside an option.
-
-    Where such an option is of another type, ansible-core gives up before it knows what is secret, and prints the parameters.
-    """
+    """AnsibleModule, whose own refusals print no secret: it prints the parameters before it knows what is secret in them."""
 
     def __init__(self, **about: t.Any) -> None:
         try:
@@ -153,6 +149,9 @@ class Module(AnsibleModule):
             value = str(self.params.get(name) or "")
             if about.get("no_log") and value:
                 self.no_log_values.add(value)
+            for password in _passwords(value):
+                if len(password) >= SHORTEST_SECRET:
+                    self.no_log_values.update(forms(password))
         t.cast(t.Callable[..., t.NoReturn], super().fail_json)(msg, **more)
 
 

@@ -226,11 +226,11 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._common.kind import MODELS
 from ..module_utils._config.connection import ConnectionWork, problem
 from ..module_utils._module import (
+    Module,
     ModuleRunner,
     authentik_arguments,
     google_arguments,
@@ -258,7 +258,7 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=argument_spec(),
         supports_check_mode=True,
         required_one_of=[("provider_id", "provider_name")],

@@ -269,10 +269,9 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.provider import DELETE_ACTIONS, ProviderWork, problem
-from ..module_utils._module import ModuleRunner, authentik_arguments
+from ..module_utils._module import Module, ModuleRunner, authentik_arguments
 
 
 def argument_spec():
@@ -311,7 +310,7 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=argument_spec(),
         supports_check_mode=True,
         required_one_of=[("name", "provider_id")],

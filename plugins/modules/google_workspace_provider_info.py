@@ -115,10 +115,9 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.info import ProviderInfo, provider_problem
-from ..module_utils._module import ModuleRunner, authentik_arguments
+from ..module_utils._module import Module, ModuleRunner, authentik_arguments
 
 
 def argument_spec():
@@ -131,7 +130,7 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=argument_spec(),
         supports_check_mode=True,
         mutually_exclusive=[("name", "provider_id")],

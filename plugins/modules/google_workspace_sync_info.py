@@ -196,10 +196,9 @@ http_status:
   type: int
 """
 
-from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils._config.health import SyncInfo, problem
-from ..module_utils._module import ModuleRunner, authentik_arguments, google_arguments, provider_arguments
+from ..module_utils._module import Module, ModuleRunner, authentik_arguments, google_arguments, provider_arguments
 
 
 def argument_spec():
@@ -215,7 +214,7 @@ def argument_spec():
 
 
 def main():
-    module = AnsibleModule(
+    module = Module(
         argument_spec=argument_spec(),
         supports_check_mode=True,
         required_one_of=[("provider_id", "provider_name")],

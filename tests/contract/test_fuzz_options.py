@@ -101,6 +101,8 @@ USUAL = {
 }
 # Two ways to say the same, of which one may be given.
 INSTEAD_OF = {"provider_name": "provider_id"}
+# A module that takes one of the two, too.
+OF_ONE_PROVIDER = "google_workspace_provider_info"
 # The options that all modules have, and the module that tries them out in full.
 COMMON = {*authentik_arguments(), *google_arguments(), *provider_arguments()}
 FULLY = "google_workspace_sync_object"
@@ -126,7 +128,10 @@ def options():
 def usual(sandbox, module, option):
     """Parameters with which the module runs, but for the option in question."""
     known = {**USUAL, **reaching(sandbox)}
-    return {name: value for name, value in known.items() if name in spec_of(module) and name != INSTEAD_OF.get(option)}
+    left_out = INSTEAD_OF.get(option)
+    if module == OF_ONE_PROVIDER:
+        left_out = "provider_id" if option == "name" else "name"
+    return {name: value for name, value in known.items() if name in spec_of(module) and name != left_out}
 
 
 def asked_for(module, option, inner, value):
