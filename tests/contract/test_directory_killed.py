@@ -26,7 +26,11 @@ PLACES = {
     "connection": ("POST", r"/google_workspace_(users|groups)/", 44),
 }
 CASES = [
-    pytest.param(place, when, journal, seed, id=f"{place}-{when}-{'journal' if journal else 'bare'}")
+    pytest.param(
+        *(place, when, journal, seed),
+        id=f"{place}-{when}-{'journal' if journal else 'bare'}",
+        marks=[] if journal else [pytest.mark.everything],
+    )
     for seed, (place, when, journal) in enumerate(
         (place, when, journal) for place in PLACES for when in ("before", "after") for journal in (True, False)
     )

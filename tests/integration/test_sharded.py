@@ -210,6 +210,7 @@ def test_a_person_that_google_refuses_keeps_no_group_waiting(sandbox, tmp_path):
     assert "Could not sync user outsider: Invalid email domain" in said(job)
 
 
+@pytest.mark.everything
 def test_slices_of_a_job_as_two_nodes_of_a_workflow(sandbox, tmp_path):
     expected = wanted(sandbox)
     for round_number, more in ((1, True), (2, False)):

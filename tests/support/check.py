@@ -29,6 +29,8 @@ LOGS = ROOT / ".cache" / "check"
 TIMES = "CHECK_TIMES"
 BEGUN = "CHECK_BEGUN"
 CORES = os.cpu_count() or 1
+# Tests wait for answers and for the clock for a sixth of their time.
+WORKERS = CORES + 1
 AT_A_TIME = CORES
 QUICK = ("-m", "not everything")
 LAST = ("nice", "-n", "19")
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str]) -> int:
     with ThreadPoolExecutor(AT_A_TIME) as pool, ThreadPoolExecutor(1) as clerk:
         running = [pool.submit(run, step) for step in steps()]
         checks = clerk.submit(written, file, begun, running)
-        command = [sys.executable, "-m", "pytest", "-n", str(CORES), "--dist", "worksteal", *QUICK, *arguments]
+        command = [sys.executable, "-m", "pytest", "-n", str(WORKERS), "--dist", "worksteal", *QUICK, *arguments]
         tests = subprocess.run(command, cwd=ROOT, env={**os.environ, TIMES: str(file)}, check=False)
         done = checks.result()
     return tests.returncode or int(any(step.failed for step in done))
@@ -121,7 +123,7 @@ def table(times: dict[str, Any], folders: dict[str, tuple[int, float]], now: flo
     rows += [("  " + step["name"], step["seconds"], "FAILED" if step["failed"] else "") for step in times["steps"]]
     rows += [(f"checks, {AT_A_TIME} at a time", times["checks_ended"] - times["checks_begun"], "beside the tests")]
     rows += [("  " + name, seconds, f"{count} tests") for name, (count, seconds) in sorted(folders.items())]
-    rows += [(f"tests, {CORES} at a time", times.get("tests_ended", now) - times["tests_begun"], "")]
+    rows += [(f"tests, {WORKERS} at a time", times.get("tests_ended", now) - times["tests_begun"], "")]
     rows += [("make check", now - times["begun"], f"{(now - times['begun']) / 60:.1f} minutes")]
     return [f"{name:<30}{seconds:>7.0f} s  {remark}".rstrip() for name, seconds, remark in rows]
 

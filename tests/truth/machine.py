@@ -352,6 +352,27 @@ class Truth(RuleBasedStateMachine):
         self.sync({**asked, **own}, check)
 
     @rule(
+        name=people,
+        heir=st.none() | people,
+        change=st.fixed_dictionaries({}, optional={"is_active": st.just(False)}),
+        engine=st.sampled_from(["direct", "direct", "server"]),
+        check=st.booleans(),
+    )
+    @told
+    def recycle_an_address(self, name: str, heir: str | None, change: dict[str, Any], engine: str, check: bool) -> None:
+        """Somebody who was synced gives an address up, which somebody else may get, and is synced once more."""
+        found = [item for item in self.world.state()["users"] if item["username"] == name]
+        old = found[0]["email"] if found else ""
+        if not old:
+            return
+        self.sync({"sync_object_model": "user", "sync_object_id": name, "engine": "direct"}, False)
+        fresh = f"{name}.left@{DOMAIN}"
+        self.world.control("PATCH", f"authentik/users/{name}", {"email": fresh, **change})
+        if heir not in (None, name):
+            self.world.control("PATCH", f"authentik/users/{heir}", {"email": old})
+        self.sync({"sync_object_model": "user", "sync_object_id": name, "engine": engine}, check)
+
+    @rule(
         group=groups,
         membership=st.sampled_from(["add", "exact", "exact", "ignore"]),
         options=st.fixed_dictionaries(

@@ -95,7 +95,7 @@ def test_the_table():
     assert "types 60 s" in found
     assert "tests/unit 12 s 7 tests" in found
     assert f"checks, {check.AT_A_TIME} at a time 70 s beside the tests" in found
-    assert f"tests, {check.CORES} at a time 500 s" in found
+    assert f"tests, {check.WORKERS} at a time 500 s" in found
     assert " ".join(lines[-1].split()) == "make check 600 s 10.0 minutes"
 
 
@@ -167,12 +167,15 @@ def test_checks_run_beside_the_tests(quick, monkeypatch):
     assert len(order) == len(check.steps()) + 1
 
 
-def test_sanity_at_the_ends_leaves_out_the_pythons_between_and_no_test(monkeypatch, tmp_path):
+def test_sanity_at_the_ends_leaves_out_the_pythons_between_and_pylint_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(sanity.cores, "ends", lambda: ["2.18", "2.21"])
     monkeypatch.setattr(sanity, "pythons", lambda: {"3.8": "", "3.9": "", "3.11": "", "3.13": ""})
     monkeypatch.setattr(sanity, "supported", lambda _code: ["3.7", "3.8", "3.9", "3.11", "3.12", "3.13"])
     assert sanity.parts("2.18", tmp_path, ["--lint"], False) == [["--lint"]]
     rest, oldest, own = sanity.parts("2.18", tmp_path, ["--lint"], True)
-    assert rest == ["--skip-test", "import", "--skip-test", "compile", "--lint"]
+    left_out = [item for name in ("import", "compile", "pylint") for item in ("--skip-test", name)]
+    assert rest == [*left_out, "--lint"]
+    assert sanity.parts("2.21", tmp_path, ["--lint"], True)[0] == [*left_out[:4], "--lint"]
     assert oldest == ["--test", "import", "--test", "compile", "--python", "3.8", "--lint"]
     assert own == ["--test", "import", "--test", "compile", "--python", "3.11", "--lint"]
     # One Python for both needs one call.
