@@ -22,6 +22,7 @@ EVERYTHING = frozenset(
         "authentik_core.view_user",
         "authentik_core.view_group",
         "authentik_core.view_propertymapping",
+        "authentik_core.add_propertymapping",
         "authentik_tasks.view_task",
     )
 )
@@ -111,12 +112,13 @@ def test_without_the_right_to_read_connections(sandbox):
     assert (result["status"], result["changed"], result["basis"]) == ("unconfirmed", True, "assumed")
 
 
-def test_without_the_right_to_test_mappings(sandbox):
+@pytest.mark.parametrize("missing", ["view_propertymapping", "add_propertymapping"])
+def test_without_the_right_to_test_mappings(sandbox, missing):
     sync(sandbox)
-    _run, result, warned = sync(sandbox, lacking=["view_propertymapping"])
+    _run, result, warned = sync(sandbox, lacking=[missing])
     assert (result["status"], result["changed"]) == ("unconfirmed", False)
-    assert "authentik_core.view_propertymapping" in warned
-    _run, result, warned = sync(sandbox, "bob", check=True, lacking=["view_propertymapping"])
+    assert f"authentik_core.{missing}" in warned
+    _run, result, warned = sync(sandbox, "bob", check=True, lacking=[missing])
     assert (result["status"], result["changed"], result["basis"]) == ("unconfirmed", True, "assumed")
 
 

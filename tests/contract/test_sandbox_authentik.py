@@ -275,8 +275,11 @@ def test_what_a_mapping_test_refuses(server):
     named = "Not found." if server.version == OLD else "No PropertyMapping matches the given query."
     assert server.api("POST", nothing, body={"user": 6}).body == {"detail": named}
     assert vars(try_mapping(server, "user", {"user": 6}, token=server.token())) == PAGE
+    view, add = "authentik_core.view_propertymapping", "authentik_core.add_propertymapping"
+    for given in ([view], [add], [view, "authentik_core.view_user"]):
+        assert vars(try_mapping(server, "user", {"user": 6}, token=server.token(*given))) == PAGE
     # Who may try mappings may not thereby see every user.
-    blind = try_mapping(server, "user", {"user": 6}, token=server.token("authentik_core.view_propertymapping"))
+    blind = try_mapping(server, "user", {"user": 6}, token=server.token(view, add))
     assert (blind.status, blind.body) == (403, NOT_ALLOWED)
 
 

@@ -57,6 +57,7 @@ PERMISSIONS = (
     "authentik_core.view_group",
     "authentik_core.view_provider",
     "authentik_core.view_propertymapping",
+    "authentik_core.add_propertymapping",
     "authentik_tasks.view_task",
 )
 

@@ -391,7 +391,8 @@ class Authentik:
         """
         what = f"evaluate property mapping {mapping}"
         try:
-            with _needs("view_propertymapping", "property mappings", "authentik_core"):
+            kind = "user" if "user" in subject else "group"
+            with _needs(f"view_{kind}", f"{kind}s", "authentik_core"):
                 path = f"propertymappings/all/{quoted(mapping)}/test/"
                 data = self.client.request("POST", path, body=dict(subject, context=context), what=what).data
         except AuthentikError as exc:
@@ -401,7 +402,8 @@ class Authentik:
             raise AuthentikError(
                 "forbidden",
                 exc.message,
-                "The token's user probably lacks the permission authentik_core.view_propertymapping.",
+                "The token's user probably lacks the permission authentik_core.view_propertymapping or "
+                "authentik_core.add_propertymapping; authentik wants both for trying a mapping out.",
                 http_status=exc.http_status,
             ) from None
         if not isinstance(data, dict) or not isinstance(data.get("result"), str):

@@ -55,7 +55,8 @@ THINGS = (
         "change property mappings", GWS + ".change_googleworkspaceprovidermapping", "change", MAPPINGS + "{mapping}/"
     ),
     Thing("remove property mappings", GWS + ".delete_googleworkspaceprovidermapping", "role", ""),
-    Thing("evaluate property mappings", "authentik_core.view_propertymapping", "read", "propertymappings/all/", True),
+    Thing("find property mappings", "authentik_core.view_propertymapping", "read", "propertymappings/all/", True),
+    Thing("evaluate property mappings", "authentik_core.add_propertymapping", "role", "", True),
     Thing("read connections of users", GWS + ".view_googleworkspaceprovideruser", "read", USERS, True),
     Thing("make connections of users", GWS + ".add_googleworkspaceprovideruser", "create", USERS),
     Thing("remove connections of users", GWS + ".delete_googleworkspaceprovideruser", "role", ""),
