@@ -365,10 +365,11 @@ def prepare_connections(sandbox: Sandbox, scenario: Scenario) -> None:
 
 
 # Only the sync of a directory writes files.
+OFTEN_THERE = (("object-direct", "network"), ("directory-direct", "network"))
 EVERYWHERE = pytest.mark.parametrize(
     ("name", "place"),
     [
-        (name, place)
+        pytest.param(name, place, marks=[] if (name, place) in OFTEN_THERE else [pytest.mark.everything])
         for name, scenario in SCENARIOS.items()
         for place in PLACES
         if place != "files" or scenario.module == "google_workspace_sync"
