@@ -196,6 +196,7 @@ def statuses(sandbox):
     return [item["status"] for item in sandbox.control("GET", "authentik/webhooks")]
 
 
+@pytest.mark.everything
 def test_changes_are_joined_and_the_last_one_counts(both):
     sandbox, rulebook = both
     notify(sandbox, rulebook.url)

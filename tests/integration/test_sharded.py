@@ -158,6 +158,7 @@ def wanted(sandbox: Sandbox) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.everything
 def test_several_hosts_in_one_play(sandbox, tmp_path):
     expected = wanted(sandbox)
     first = run(sandbox, tmp_path / "first", range(SHARDS))

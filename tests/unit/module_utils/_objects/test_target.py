@@ -103,7 +103,7 @@ def test_digits_with_zeros_before_them_are_no_key():
         ("adda", "ada"),
         ("ADA", "ada"),
         ("adah@x.test", "ada"),
-        ("grcae", "grace"),
+        ("grcae", "grace, grace2"),
         ("gracf", "grace, grace2"),
         ("zzz", ""),
     ],
