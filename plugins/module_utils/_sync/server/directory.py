@@ -107,8 +107,8 @@ class FullServerSync(DirectoryEngine):
         self._wait_until_free(provider, waiting.now() + options.sync_timeout)
         if options.verify != "none":
             reader.read_before()
-            self._refuse_conflicts(reader)
         self._refuse_protected(provider, reader)
+        self._refuse_conflicts(reader)
         self._start(run, provider, waiting.now() + options.sync_timeout)
         if run.task is None:
             self._report_unknown(run, provider, reader, report)
@@ -188,9 +188,10 @@ class FullServerSync(DirectoryEngine):
         found = directory_protection.conflicts(reader.objects, reader.before)
         if found:
             raise RunEnded(
-                f"authentik would overwrite somebody else's record at Google: {listed(found)}. Nothing was sent. Change the "
-                "address in authentik and delete the connection that names it; only if nobody needs an alias, remove it at Google. "
-                "engine: direct leaves these alone and syncs the others.",
+                f"authentik would overwrite somebody else's record at Google: {listed(found)}. Nothing was sent. Give each object an "
+                "address of its own in authentik. If a connection names an account that is the user's own, connect the two by the "
+                "immutable id (google_workspace_connection, google_id); if it is not, remove the connection (state: absent). Only if "
+                "nobody needs an alias, remove it at Google. engine: direct leaves these alone and syncs the others.",
                 "conflict",
             )
 

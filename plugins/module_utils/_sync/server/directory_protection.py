@@ -10,7 +10,7 @@ from __future__ import annotations
 import typing as t
 
 from ..._authentik.api import Authentik
-from ..._common.kind import GROUP, KINDS, USER
+from ..._common.kind import GROUP, KINDS, USER, Kind
 from ..._common.types import Json
 from ..._mappings.desired import evaluate
 from ..._objects.connection import connected_id
@@ -18,18 +18,19 @@ from ..._objects.protection import Protected, Protection, listed, standing
 from ..._objects.record import address_of, addresses_of
 from ..._objects.target import Target
 from .protection import harm_unknown
-from .snapshot import Objects, Snapshot
+from .snapshot import Objects, Row, Snapshot
 
 if t.TYPE_CHECKING:
     from ..._google.directory import Directory
 
 
 def conflicts(objects: Objects, before: Snapshot) -> list[str]:
-    """In words: the addresses at which authentik would take somebody else's record for an object in scope. Pure."""
+    """In words: where authentik would write to a record that is not the object's own, by the rule of guard/ownership.py. Pure."""
     found: list[str] = []
     if before.records is None:
         return found
     for kind in KINDS:
+        found.extend(_wanted_twice(kind, objects, before))
         for pk in objects.in_scope[kind]:
             row, address = before.row(kind, pk), objects.addresses[kind][pk]
             if kind == GROUP and (row is not None or objects.names[kind][pk] in before.named):
@@ -39,14 +40,37 @@ def conflicts(objects: Objects, before: Snapshot) -> list[str]:
             record = before.records[kind].get(key) if "@" in key else None
             if record is None or (row is not None and row.own_id == record.get("id")):
                 continue
-            own = address_of(record).lower()
+            own, name = address_of(record).lower(), objects.names[kind][pk]
             if row is not None and row.own_id and own != address.lower():
                 found.append(
-                    f"{key} of {kind} {objects.names[kind][pk]} (somebody else's account by now: the connected one had another id)"
+                    f"{key} of {kind} {name} (somebody else's account by now: the connected one had another id)"
                 )
             elif own not in (key.lower(), address.lower()):
-                found.append(f"{key} of {kind} {objects.names[kind][pk]} (an alias of {own})")
+                found.append(f"{key} of {kind} {name} (an alias of {own})")
+            elif own != address.lower():
+                found.append(
+                    f"{key} of {kind} {name} (its connection knows this address alone, {address or 'no address'} is wanted now, and "
+                    f"the account, id {record.get('id')}, can be somebody else's by now)"
+                )
     return found
+
+
+def _wanted_twice(kind: Kind, objects: Objects, before: Snapshot) -> t.Iterator[str]:
+    """Addresses that two objects in scope want, unless each is connected with a record of its own by an immutable id."""
+    wanting: dict[str, list[str]] = {}
+    for pk in objects.in_scope[kind]:
+        wanting.setdefault(objects.addresses[kind][pk].lower(), []).append(pk)
+    for address, pks in wanting.items():
+        if address and len(pks) > 1 and len({_record_id(before.row(kind, pk)) for pk in pks} - {""}) < len(pks):
+            names = sorted(f"{kind} {objects.names[kind][pk]}" for pk in pks)
+            yield f"{address} of {' and '.join(names)} (both want it)"
+
+
+def _record_id(row: Row | None) -> str:
+    """The immutable id of the record that a connection leads to; empty if it does not hold one."""
+    if row is None:
+        return ""
+    return row.own_id or ("" if "@" in row.google_id else row.google_id)
 
 
 def query_protected_accounts(directory: Directory, protection: Protection) -> list[Json]:
