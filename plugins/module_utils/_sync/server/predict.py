@@ -193,7 +193,8 @@ def _operation(facts: Facts, record: Json | None) -> Operation:
     address = facts.kind.address(wanted)
     if record is None:
         return by_authentik("POST", facts.kind, address, body=wanted)
-    return by_authentik("PUT", facts.kind, address_of(record) or address, body=wanted)
+    # As the sync itself will be told: by the address that the record has then.
+    return by_authentik("PUT", facts.kind, address or address_of(record), body=wanted)
 
 
 def _creates(facts: Facts) -> bool:
