@@ -12,6 +12,7 @@ import pytest
 from tests.support.module import ModuleRun, reaching, run_module
 
 DOMAIN = "corp.example.com"
+UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
 def mail(name: str) -> str:
@@ -338,9 +339,11 @@ def test_an_inactive_user_gets_no_account(sandbox):
 
 @pytest.mark.parametrize("check", [True, False])
 def test_an_unknown_primary_key_may_be_a_mistyped_name(sandbox, check):
-    run = one(sandbox, "4711", check)
-    assert (run.failed, run.result["code"]) == (True, "authentik_not_found")
-    for lookup, value in (("pk", "4711"), ("uuid", "00000000-0000-4000-8000-000000000000")):
+    for value in ("4711", UNKNOWN, UNKNOWN.replace("-", "")):
+        for model in ("user", "group"):
+            run = one(sandbox, value, check, model=model)
+            assert (run.failed, run.result["code"]) == (True, "authentik_not_found"), (model, value)
+    for lookup, value in (("pk", "4711"), ("uuid", UNKNOWN)):
         run = one(sandbox, value, check, lookup=lookup)
         assert (run.failed, run.result["status"]) == (False, "out_of_scope")
 

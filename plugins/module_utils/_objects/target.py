@@ -92,7 +92,7 @@ def find(authentik: Authentik, kind: Kind, value: str, lookup: str, option: str 
     data = _find_user(authentik, value, lookup) if kind == USER else _find_group(authentik, value, lookup)
     if data is None:
         by = "" if lookup == "auto" else f" by {lookup}"
-        near = [] if is_primary_key(kind, value, lookup) else nearest(authentik, kind, value)
+        near = [] if lookup in ("pk", "uuid") else nearest(authentik, kind, value)
         raise AuthentikError(
             "not_found",
             "authentik has no %s '%s' (looked up%s)." % (kind, value, by or " automatically"),
@@ -121,6 +121,13 @@ def nearest(authentik: Authentik, kind: Kind, value: str) -> list[str]:
     }
     close = difflib.get_close_matches(value.lower(), names, MOST_NEAR)
     return list(dict.fromkeys(names[name] for name in close))
+
+
+def as_primary_key(kind: Kind, value: str) -> str | None:
+    """A value in the form of a primary key, as authentik's filters take it; None if it has another form."""
+    if kind == GROUP:
+        return _as_uuid(value)
+    return value if _is_user_pk(value) else None
 
 
 def is_primary_key(kind: Kind, value: str, lookup: str) -> bool:

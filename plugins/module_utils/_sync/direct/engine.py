@@ -15,7 +15,7 @@ from ..._authentik.errors import AuthentikError
 from ..._common.types import Json
 from ..._mappings.desired import MappingProblem, evaluate
 from ..._objects.connection import first_row
-from ..._objects.target import Target, described, is_primary_key
+from ..._objects.target import Target, as_primary_key, described, is_primary_key
 from ..engine import Engine
 from .attempt import Attempt
 from .context import DirectContext
@@ -110,10 +110,11 @@ class DirectSync(Engine):
         request = self.request
         if not is_primary_key(request.kind, request.object_id, request.lookup):
             return False
+        if request.lookup != "auto":
+            return True
         # A value that nobody called a primary key may as well be a mistyped name.
-        return request.lookup != "auto" or bool(
-            self.authentik.connections(request.kind, int(provider["pk"]), request.object_id)
-        )
+        pk = as_primary_key(request.kind, request.object_id)
+        return pk is not None and bool(self.authentik.connections(request.kind, int(provider["pk"]), pk))
 
     def _evaluate(self, run: DirectContext, target: Target, question: Question) -> Evaluated:
         try:

@@ -63,7 +63,7 @@ def _wanted_twice(kind: Kind, objects: Objects, before: Snapshot) -> t.Iterator[
     for address, pks in wanting.items():
         if address and len(pks) > 1 and len({_record_id(before.row(kind, pk)) for pk in pks} - {""}) < len(pks):
             names = sorted(f"{kind} {objects.names[kind][pk]}" for pk in pks)
-            yield f"{address} of {' and '.join(names)} (both want it)"
+            yield f"{address} of {' and '.join(names)} (each wants it)"
 
 
 def _record_id(row: Row | None) -> str:
