@@ -15,12 +15,11 @@ from typing import Any
 
 from tests.support.google import unvaried
 from tests.support.module import ModuleRun
-from tests.truth.oracle import GROUP_FIELDS, PERSON_FIELDS, SUCCESS, claim, flat, wants
+from tests.truth.oracle import GROUP_FIELDS, PERSON_FIELDS, SUCCESS, claim, flat, in_scope, wants
 
 KINDS = {"user": ("primaryEmail", PERSON_FIELDS), "group": ("email", GROUP_FIELDS)}
 OUTCOMES = ("unchanged", "created", "updated", "suspended", "out_of_scope", "skipped", "failed", "unconfirmed")
 OF_ORPHANS = ("deleted", "unlinked")
-SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
 _PATHS = (
     (re.compile(r"/groups/[^/]+/members/[^/]+$"), "member"),
     (re.compile(r"/groups/[^/]+/members$"), "member"),
@@ -107,16 +106,7 @@ class Evidence:
         return {item["name"] for item in self.authentik["mappings"] if item["pk"] in pks}
 
     def in_scope(self, kind: str, item: Json) -> bool:
-        if kind == "group":
-            return "zz group skip" not in self.mappings(kind)
-        provider = self.provider
-        skipping = {"zz skip", "zz skip " + item["username"]}
-        if item["username"] == "AnonymousUser" or skipping & self.mappings(kind):
-            return False
-        if provider["exclude_users_service_account"] and item["type"] in SERVICE_ACCOUNTS:
-            return False
-        wanted = provider["filter_group"]
-        return not wanted or wanted in [str(pk) for pk in item["groups"]]
+        return in_scope(kind, item, self.provider, self.mappings(kind))
 
     def objects(self, kind: str) -> list[Json]:
         """What authentik lists of a kind (of this shard, where a test says which)."""

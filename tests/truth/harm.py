@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tests.truth.oracle import claim, wants
+from tests.truth.oracle import claim, in_scope, wants
 
 Json = dict[str, Any]
 
@@ -19,7 +19,6 @@ ADDRESS = {"user": "primaryEmail", "group": "email"}
 GUARDED = ("primaryEmail", "suspended", "archived", "recoveryEmail", "recoveryPhone", "orgUnitPath")
 # What changes by itself, or with another record.
 INCIDENTAL = ("etag", "lastLoginTime", "members", "directMembersCount")
-SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
 
 
 @dataclass(frozen=True)
@@ -49,15 +48,7 @@ class Scene:
         return {item["name"] for item in self.authentik["mappings"] if item["pk"] in pks}
 
     def in_scope(self, kind: str, item: Json) -> bool:
-        if kind == "group":
-            return "zz group skip" not in self.mappings(kind)
-        provider = self.provider
-        if item["username"] == "AnonymousUser" or {"zz skip", f"zz skip {item['username']}"} & self.mappings(kind):
-            return False
-        if provider["exclude_users_service_account"] and item["type"] in SERVICE_ACCOUNTS:
-            return False
-        wanted = provider["filter_group"]
-        return not wanted or wanted in [str(pk) for pk in item["groups"]]
+        return in_scope(kind, item, self.provider, self.mappings(kind))
 
     def address(self, kind: str, item: Json) -> str:
         """The address that an object wants at Google."""

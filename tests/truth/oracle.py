@@ -14,6 +14,7 @@ from tests.support.google import unvaried
 from tests.support.module import ModuleRun
 
 DOMAIN = "corp.example.com"
+SERVICE_ACCOUNTS = ("service_account", "internal_service_account")
 SUCCESS = range(200, 300)
 # Fields of a person that the sandbox's people can differ in, by path.
 PERSON_FIELDS = (
@@ -162,6 +163,18 @@ class Evidence:
         address = self.wanted()[key]
         found = [item for item in state[self.kind + "s"] if item[key].lower() == address]
         return found[0] if found else None
+
+
+def in_scope(kind: str, item: dict[str, Any], provider: dict[str, Any], mappings: set[str]) -> bool:
+    """Whether a provider with these mappings, by name, syncs an object."""
+    if kind == "group":
+        return "zz group skip" not in mappings
+    if item["username"] == "AnonymousUser" or {"zz skip", f"zz skip {item['username']}"} & mappings:
+        return False
+    if provider["exclude_users_service_account"] and item["type"] in SERVICE_ACCOUNTS:
+        return False
+    wanted = provider["filter_group"]
+    return not wanted or wanted in [str(pk) for pk in item["groups"]]
 
 
 def wants(kind: str, item: dict[str, Any], domain: str = DOMAIN) -> str:
@@ -431,15 +444,7 @@ def _status(evidence: Evidence) -> None:
 
 
 def _out_of_scope(evidence: Evidence, target: dict[str, Any]) -> bool:
-    if evidence.kind == "group":
-        return "zz group skip" in evidence.mappings()
-    provider = evidence.provider()
-    if "zz skip" in evidence.mappings():
-        return True
-    if provider["exclude_users_service_account"] and target["type"] in ("service_account", "internal_service_account"):
-        return True
-    wanted = provider["filter_group"]
-    return bool(wanted) and wanted not in [str(item) for item in target["groups"]]
+    return not in_scope(evidence.kind, target, evidence.provider(), evidence.mappings())
 
 
 def _holds_what_is_wanted(evidence: Evidence) -> None:
